@@ -1,0 +1,233 @@
+#include "fs/attr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/limits.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "fs/break.h"
+#include "fs/fuse.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/opens.h"
+#include "store/base/cleanup.h"
+#include "store/base/sys.h"
+#include "store/xattr.h"
+
+int attr_kill_privileges(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+
+	mode_t mode = st.st_mode & ~(mode_t)S_ISUID;
+	if (mode & S_IXGRP)  // without it set-gid once meant mandatory locking, and stays
+		mode &= ~(mode_t)S_ISGID;
+	if (mode != st.st_mode) {
+		int r = sys_fchmod(fd, mode & 07777);
+		if (r < 0)
+			return r;
+	}
+	int r = xattr_remove(fd, "security.capability");
+	return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r;
+}
+
+static int set_times(int fd, const struct timespec times[2])
+{
+	return utimensat(AT_FDCWD, fd_path(fd).text, times, 0) < 0 ? -errno : 0;
+}
+
+int attr_touch(int fd)
+{
+	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
+	return set_times(fd, times);
+}
+
+static int set_owner(int fd, const struct stat *st, int to_set)
+{
+	uid_t uid = to_set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
+	gid_t gid = to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
+
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int set_size(struct hashfs *fs, struct node *n, off_t size)
+{
+	auto_close int fd = node_open(fs, n, O_WRONLY);
+	if (fd < 0)
+		return fd;
+	return ftruncate(fd, size) < 0 ? -errno : 0;
+}
+
+static struct timespec new_time(struct timespec value, bool set, bool now)
+{
+	if (now)
+		return (struct timespec){ .tv_nsec = UTIME_NOW };
+	if (set)
+		return value;
+	return (struct timespec){ .tv_nsec = UTIME_OMIT };
+}
+
+// Symbolic links have times too, and their fd's path in /proc names the link itself.
+static int set_both_times(int fd, const struct stat *st, int to_set)
+{
+	const struct timespec times[2] = {
+		new_time(st->st_atim, to_set & FUSE_SET_ATTR_ATIME, to_set & FUSE_SET_ATTR_ATIME_NOW),
+		new_time(st->st_mtim, to_set & FUSE_SET_ATTR_MTIME, to_set & FUSE_SET_ATTR_MTIME_NOW),
+	};
+	return set_times(fd, times);
+}
+
+#define SET_OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
+#define SET_TIMES (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
+#define SET_ANY (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | SET_OWNER | SET_TIMES)
+
+// The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
+static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set)
+{
+	int r = 0;
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
+
+	if (to_set & SET_OWNER)
+		r = set_owner(fd, st, to_set);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
+		r = sys_fchmod(fd, st->st_mode & 07777);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
+		r = set_size(fs, n, st->st_size);
+	if (r == 0 && (!(to_set & SET_ANY) || (to_set & FUSE_SET_ATTR_KILL_SUID)))
+		r = attr_kill_privileges(fd);
+	if (r == 0 && (to_set & SET_TIMES))
+		r = set_both_times(fd, st, to_set);
+	return r;
+}
+
+// A truncation by path must end at the node its caller will ask for the size next.
+static bool must_look_again(struct node *n, int to_set, pid_t tid)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && opens_tell_stale(n, tid);
+}
+
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid, struct stat *ret)
+{
+	bool sized = to_set & FUSE_SET_ATTR_SIZE;
+	int broken = break_link(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL);
+	if (broken < 0)
+		return broken;
+
+	struct stat change = *st;
+	// The copy has the wanted size already, so truncating it would not move its times.
+	if (sized && broken == BROKEN && !(to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+		to_set |= FUSE_SET_ATTR_MTIME_NOW;
+	if (must_look_again(n, to_set, tid))
+		return -ESTALE;
+
+	int r = apply(fs, n, &change, to_set);
+	if (r < 0)
+		return r;
+	return node_stat(fs, n, ret);
+}
+
+// Does the call fail whatever we do? Then nothing is broken for it.
+static int would_fail(int64_t present, int flags)
+{
+	if (present < 0 && present != -ENODATA)
+		return (int)present;
+	if (present == -ENODATA && (flags & XATTR_REPLACE))
+		return -ENODATA;
+	if (present >= 0 && (flags & XATTR_CREATE))
+		return -EEXIST;
+	return 0;
+}
+
+int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const void *value, size_t size,
+		   int flags)
+{
+	if (xattr_is_ours(name))
+		return -EPERM;
+	if (node_is_link(fs, n)) {
+		int r = would_fail(attr_get_xattr(fs, n, name, NULL, 0), flags);
+		if (r == 0)
+			r = break_link(fs, n, BREAK_KEEP_ALL);
+		if (r < 0)
+			return r;
+	}
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	return fd < 0 ? fd : xattr_set(fd, name, value, size, flags);
+}
+
+int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name)
+{
+	if (xattr_is_ours(name))
+		return -ENODATA;
+	if (node_is_link(fs, n)) {
+		int64_t present = attr_get_xattr(fs, n, name, NULL, 0);
+		int r = present < 0 ? (int)present : break_link(fs, n, BREAK_KEEP_ALL);
+		if (r < 0)
+			return r;
+	}
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	return fd < 0 ? fd : xattr_remove(fd, name);
+}
+
+int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void *buf, size_t size)
+{
+	if (xattr_is_ours(name))
+		return -ENODATA;
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	return fd < 0 ? fd : xattr_get(fd, name, buf, size);
+}
+
+// Takes our names out of the list in place and returns what is left of it.
+static int64_t hide_ours(char *list, int64_t size)
+{
+	int64_t kept = 0;
+
+	for (int64_t i = 0; i < size;) {
+		int64_t length = (int64_t)strlen(list + i) + 1;
+		if (!xattr_is_ours(list + i)) {
+			memmove(list + kept, list + i, (size_t)length);
+			kept += length;
+		}
+		i += length;
+	}
+	return kept;
+}
+
+int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t size)
+{
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
+
+	// The caller's buffer may be right for the rest and too small for the whole.
+	auto_free char *all = malloc(XATTR_LIST_MAX);
+	if (!all)
+		return -ENOMEM;
+	int64_t got = xattr_list(fd, all, XATTR_LIST_MAX);
+	if (got < 0)
+		return got;
+
+	got = hide_ours(all, got);
+	if (size == 0)
+		return got;
+	if ((uint64_t)got > size)
+		return -ERANGE;
+	memcpy(buf, all, (size_t)got);
+	return got;
+}
+
+int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags)
+{
+	int r = break_link(fs, n, BREAK_KEEP_ALL);
+	if (r < 0)
+		return r;
+	auto_close int fd = node_open(fs, n, O_RDONLY | O_NONBLOCK);
+	return fd < 0 ? fd : sys_flags_set(fd, flags);
+}

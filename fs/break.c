@@ -1,0 +1,172 @@
+#include "fs/break.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/options.h"
+#include "store/base/cleanup.h"
+#include "store/content.h"
+#include "store/store.h"
+#include "store/meta.h"
+#include "store/tmp.h"
+
+static void begin(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->break_lock);
+
+	while (n->breaking)
+		cond_wait(&fs->break_done, &fs->break_lock);
+	n->breaking = true;
+}
+
+static void end(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->break_lock);
+
+	n->breaking = false;
+	cond_broadcast(&fs->break_done);
+}
+
+// A crash leaves, after   1 copy into a nameless file      nothing
+//                         2 fdatasync                      nothing
+//                         3 link it into tmp/              a name that recovery removes
+//                         4 rename it over the guest's     the whole new file
+// Step 2 is not needed where the copy has no data of its own: a clone is journaled in order with the rename, and
+// O_TRUNC leaves an empty file natively, too.
+static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct stat *ret_st)
+{
+	auto_close int object = node_open(fs, n, O_RDONLY | O_NOATIME);
+	if (object < 0)
+		return object;
+	if (fstat(object, ret_st) < 0)
+		return -errno;
+
+	auto_close int copy = tmp_open(fs->store);
+	if (copy < 0)
+		return copy;
+
+	uint64_t whole = (uint64_t)ret_st->st_size;
+	uint64_t size = keep < whole ? keep : whole;
+	int how = CONTENT_CLONED;
+	if (size > 0) {
+		how = content_copy(object, copy, size, whole);
+		if (how < 0)
+			return how;
+	}
+	int r = meta_copy(object, ret_st, copy);
+	if (r < 0)
+		return r;
+	if (how == CONTENT_COPIED && !fs->opt->is_volatile && fdatasync(copy) < 0)
+		return -errno;
+	return take_fd(&copy);
+}
+
+static int handle_of_copy(struct hashfs *fs, int copy, struct handle *ret)
+{
+	struct stat st;
+	auto_close int path = open(fd_path(copy).text, O_PATH | O_CLOEXEC);
+
+	if (path < 0 || fstat(path, &st) < 0)
+		return -errno;
+	return handle_make(fs, &path, &st, ret);
+}
+
+// Puts the copy in the place of @name. The directory's times stay: writing to a file does not change them natively.
+static int put_in_place(struct hashfs *fs, int dir, const char *name, int copy, const struct stat *object)
+{
+	struct stat now, dir_st;
+	char tmp[TMP_NAME_SIZE];
+
+	if (fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) < 0 || fstat(dir, &dir_st) < 0)
+		return -errno;
+	if (now.st_ino != object->st_ino || now.st_dev != object->st_dev)
+		return -ESTALE;  // changed behind the mount's back
+
+	int r = tmp_link(fs->store, copy, tmp);
+	if (r < 0)
+		return r;
+	if (renameat(fs->store->tmp, tmp, dir, name) < 0) {
+		r = -errno;
+		tmp_remove(fs->store, tmp);
+		return r;
+	}
+	const struct timespec times[2] = { dir_st.st_atim, dir_st.st_mtim };
+	utimensat(AT_FDCWD, fd_path(dir).text, times, 0);
+	return 0;
+}
+
+// Under the lock of the directory's names. -EAGAIN: the name has moved to another directory meanwhile.
+static int publish_in(struct hashfs *fs, struct node *n, struct node *parent, int copy,
+		      const struct stat *object, struct handle *at)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(parent->names);
+	char name[256];
+
+	if (!node_name_in(fs, n, parent, name))
+		return -EAGAIN;
+
+	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
+	if (dir < 0)
+		return dir;
+	int r = put_in_place(fs, dir, name, copy, object);
+	if (r < 0)
+		return r;
+	node_become_private(fs, n, at, copy);
+	return 0;
+}
+
+// A link whose name is gone is still open somewhere: its private copy has no name either, and lives while the node does.
+static int publish_nameless(struct hashfs *fs, struct node *n, int copy, struct handle *at)
+{
+	int path = open(fd_path(copy).text, O_PATH | O_CLOEXEC);
+	if (path < 0)
+		return -errno;
+
+	handle_pin(at, path);
+	node_become_private(fs, n, at, copy);
+	return 0;
+}
+
+static int publish(struct hashfs *fs, struct node *n, int copy, const struct stat *object)
+{
+	struct handle at = HANDLE_NONE;
+	int r = handle_of_copy(fs, copy, &at);
+
+	if (r < 0)
+		return r;
+	do {
+		struct node *parent = node_parent(fs, n);
+		if (!parent) {
+			r = publish_nameless(fs, n, copy, &at);
+			break;
+		}
+		r = publish_in(fs, n, parent, copy, object, &at);
+		node_put(fs, parent, 1);
+	} while (r == -EAGAIN);
+	handle_close(&at);
+	return r;
+}
+
+int break_link(struct hashfs *fs, struct node *n, uint64_t keep)
+{
+	struct stat object;
+
+	if (!S_ISREG(n->type) || !node_is_link(fs, n))
+		return WAS_PRIVATE;
+
+	begin(fs, n);
+	int r = WAS_PRIVATE;
+	if (node_is_link(fs, n)) {
+		auto_close int copy = copy_object(fs, n, keep, &object);
+		r = copy < 0 ? copy : publish(fs, n, copy, &object);
+		if (r == 0)
+			r = BROKEN;
+	}
+	end(fs, n);
+	return r;
+}

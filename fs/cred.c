@@ -1,0 +1,50 @@
+#include "fs/cred.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "fs/fuse.h"
+#include "fs/hashfs.h"
+#include "store/base/sys.h"
+
+int cred_init(void)
+{
+	umask(0);
+	// Without this, changing the file-system uid from 0 drops CAP_DAC_OVERRIDE, CAP_FOWNER and their like, and
+	// supplementary groups, which cost a read of /proc per request, would decide again what the kernel has decided.
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
+		return -errno;
+	return 0;
+}
+
+// The umask is the process's; a thread that has left the common file-system context has one of its own.
+static void own_umask(void)
+{
+	static _Thread_local bool unshared;
+
+	if (unshared)
+		return;
+	int r = unshare(CLONE_FS);
+	assert(r == 0);
+	unshared = true;
+}
+
+void cred_enter(const struct hashfs *fs, const struct fuse_ctx *caller)
+{
+	own_umask();
+	umask(caller->umask);
+	if (fs->privileged)
+		sys_setfsid(caller->uid, caller->gid);
+}
+
+void cred_leave(const struct hashfs *fs)
+{
+	if (fs->privileged)
+		sys_setfsid(0, 0);
+	umask(0);
+}

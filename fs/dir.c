@@ -1,0 +1,331 @@
+#include "fs/dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/break.h"
+#include "fs/cred.h"
+#include "fs/fuse.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "store/base/cleanup.h"
+#include "store/mark.h"
+#include "store/store.h"
+
+static int open_dir(struct hashfs *fs, struct node *dir)
+{
+	return node_open(fs, dir, O_PATH | O_DIRECTORY);
+}
+
+// Is @name in the open directory the store?
+static bool is_store(const struct hashfs *fs, int dir, const char *name)
+{
+	struct stat st;
+
+	if (strcmp(name, STORE_DIR) != 0 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	return st.st_ino == fs->store->ino && st.st_dev == fs->store->dev;
+}
+
+// Creating
+
+static int make_as_caller(struct hashfs *fs, int dir, const struct dir_new *what)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(what->parent->names);
+	int r;
+
+	cred_enter(fs, what->caller);
+	if (S_ISDIR(what->mode))
+		r = mkdirat(dir, what->name, what->mode & 07777);
+	else if (S_ISLNK(what->mode))
+		r = symlinkat(what->target, dir, what->name);
+	else
+		r = mknodat(dir, what->name, what->mode, what->rdev);
+	r = r < 0 ? -errno : 0;
+	cred_leave(fs);
+	return r;
+}
+
+int dir_make(struct hashfs *fs, const struct dir_new *what, struct fuse_entry_param *ret)
+{
+	auto_close int dir = open_dir(fs, what->parent);
+	if (dir < 0)
+		return dir;
+	if (is_store(fs, dir, what->name))
+		return -EPERM;  // the name is taken, by what the guest cannot see
+
+	int r = make_as_caller(fs, dir, what);
+	if (r < 0)
+		return r;
+	return node_lookup(fs, what->parent, what->name, ret);
+}
+
+static int open_as_caller(struct hashfs *fs, int dir, const struct dir_new *what, const char *name, int flags)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(what->parent->names);
+
+	cred_enter(fs, what->caller);
+	int fd = openat(dir, name, flags | O_CLOEXEC, what->mode & 07777);
+	fd = fd < 0 ? -errno : fd;
+	cred_leave(fs);
+	return fd;
+}
+
+// What was just created, as a node that is open.
+static int enter_new(struct hashfs *fs, int *fd, struct fuse_entry_param *ret, struct opened *ret_opened)
+{
+	auto_close int path = open(fd_path(*fd).text, O_PATH | O_CLOEXEC);
+	if (path < 0)
+		return -errno;
+
+	int r = node_lookup_fd(fs, &path, ret);
+	if (r < 0)
+		return r;
+
+	struct node *n = node_of(fs, ret->ino);
+	r = opens_begin_new(fs, n, fd, ret_opened);
+	if (r < 0)
+		node_put(fs, n, 1);
+	return r;
+}
+
+int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
+	       struct opened *ret_opened)
+{
+	auto_close int dir = open_dir(fs, what->parent);
+	if (dir < 0)
+		return dir;
+	if (is_store(fs, dir, what->name))
+		return -EPERM;
+
+	// The kernel asks for creation after a look-up that found nothing. What is there now came from elsewhere.
+	auto_close int fd = open_as_caller(fs, dir, what, what->name, O_CREAT | O_EXCL | O_RDWR);
+	if (fd < 0)
+		return fd == -EEXIST && !(flags & O_EXCL) ? -ESTALE : fd;
+	return enter_new(fs, &fd, ret, ret_opened);
+}
+
+int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
+		struct opened *ret_opened)
+{
+	auto_close int dir = open_dir(fs, what->parent);
+	if (dir < 0)
+		return dir;
+
+	int unlinkable = flags & O_EXCL;  // such a file can never get a name
+	auto_close int fd = open_as_caller(fs, dir, what, ".", O_TMPFILE | O_RDWR | unlinkable);
+	if (fd < 0)
+		return fd;
+
+	auto_close int path = open(fd_path(fd).text, O_PATH | O_CLOEXEC);
+	if (path < 0)
+		return -errno;
+	int r = enter_new(fs, &fd, ret, ret_opened);
+	if (r == 0)
+		node_pin(fs, node_of(fs, ret->ino), &path);
+	return r;
+}
+
+// A mark on a file with one name says nothing; with a second name it would make a link of what is none.
+static int drop_idle_mark(struct hashfs *fs, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return 0;
+	int r = mark_remove(fs->store->marks, fd);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+static int link_fd(int fd, struct node *parent, int dir, const char *name)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(parent->names);
+
+	if (linkat(fd, "", dir, name, AT_EMPTY_PATH) == 0)
+		return 0;
+	if (errno != ENOENT)  // what an unprivileged caller gets
+		return -errno;
+	return linkat(AT_FDCWD, fd_path(fd).text, dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name,
+	     struct fuse_entry_param *ret)
+{
+	auto_close int dir = open_dir(fs, parent);
+	if (dir < 0)
+		return dir;
+	if (is_store(fs, dir, name))
+		return -EPERM;
+	if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;  // before anything is broken for it
+
+	int r = break_link(fs, n, BREAK_KEEP_ALL);
+	if (r < 0)
+		return r;
+
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
+	r = drop_idle_mark(fs, fd);
+	if (r == 0)
+		r = link_fd(fd, parent, dir, name);
+	if (r < 0)
+		return r;
+	return node_lookup_fd(fs, &fd, ret);
+}
+
+// Removing and renaming
+
+// What a name has before it goes. *ret_fd is an O_PATH fd of it.
+static int look_at(int dir, const char *name, int *ret_fd, struct stat *ret)
+{
+	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, ret) < 0)
+		return -errno;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int dir_remove(struct hashfs *fs, struct node *parent, const char *name, int flags)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(parent->names);
+	auto_close int fd = -1;
+	struct stat st;
+
+	auto_close int dir = open_dir(fs, parent);
+	if (dir < 0)
+		return dir;
+	if (is_store(fs, dir, name))
+		return -ENOENT;
+
+	int r = look_at(dir, name, &fd, &st);
+	if (r < 0)
+		return r;
+	if (unlinkat(dir, name, flags) < 0)
+		return -errno;
+	node_unlinked(fs, parent, name, &st, &fd);
+	return 0;
+}
+
+static void lock_both(struct node *a, struct node *b)
+{
+	mutex_lock(a < b ? a->names : b->names);
+	if (a != b)
+		mutex_lock(a < b ? b->names : a->names);
+}
+
+static void unlock_both(struct node *a, struct node *b)
+{
+	mutex_unlock(a->names);
+	if (a != b)
+		mutex_unlock(b->names);
+}
+
+struct rename {
+	struct node_name from, to;
+	int from_dir, to_dir;  // owned
+	unsigned flags;
+	int victim;  // owned: what the new name had, or -1
+	struct stat victim_st;
+};
+
+// rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them replaces the other:
+// with equal content and metadata that is to remove the old name.
+static int rename_on_disk(struct hashfs *fs, const struct rename *r)
+{
+	struct stat st;
+
+	if (r->victim >= 0 && !(r->flags & RENAME_EXCHANGE) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0) {
+		if (fstatat(r->from_dir, r->from.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return -errno;
+		if (st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev)
+			return unlinkat(r->from_dir, r->from.name, 0) < 0 ? -errno : 0;
+	}
+	return renameat2(r->from_dir, r->from.name, r->to_dir, r->to.name, r->flags) < 0 ? -errno : 0;
+}
+
+// A guest's own two names of one private file: nothing has happened, natively as well.
+static bool did_nothing(const struct rename *r)
+{
+	struct stat st;
+
+	return r->victim >= 0 && fstatat(r->from_dir, r->from.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev;
+}
+
+static int rename_locked(struct hashfs *fs, struct rename *r)
+{
+	bool exchange = r->flags & RENAME_EXCHANGE;
+
+	if (is_store(fs, r->from_dir, r->from.name))
+		return -ENOENT;
+	if (is_store(fs, r->to_dir, r->to.name))
+		return -EPERM;
+	int e = look_at(r->to_dir, r->to.name, &r->victim, &r->victim_st);
+	if (e < 0 && e != -ENOENT)
+		return e;
+	if (r->victim >= 0 && (r->flags & RENAME_NOREPLACE))
+		return -EEXIST;
+	e = rename_on_disk(fs, r);
+	if (e < 0)
+		return e;
+
+	if (!exchange && r->victim >= 0) {
+		if (did_nothing(r))
+			return 0;
+		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
+	}
+	node_renamed(fs, &r->from, &r->to, exchange);
+	return 0;
+}
+
+static int rename_open(struct hashfs *fs, struct rename *r)
+{
+	r->from_dir = open_dir(fs, r->from.parent);
+	if (r->from_dir < 0)
+		return r->from_dir;
+	r->to_dir = open_dir(fs, r->to.parent);
+	if (r->to_dir < 0)
+		return r->to_dir;
+	r->from.copy = strdup(r->from.name);
+	r->to.copy = strdup(r->to.name);
+	return r->from.copy && r->to.copy ? 0 : -ENOMEM;
+}
+
+static void rename_close(struct rename *r)
+{
+	free(r->from.copy);
+	free(r->to.copy);
+	cleanup_close(&r->victim);
+	cleanup_close(&r->to_dir);
+	cleanup_close(&r->from_dir);
+}
+
+int dir_rename(struct hashfs *fs, struct node *parent, const char *name, struct node *new_parent,
+	       const char *new_name, unsigned flags)
+{
+	struct rename r = {
+		.from = { .parent = parent, .name = name },
+		.to = { .parent = new_parent, .name = new_name },
+		.from_dir = -1,
+		.to_dir = -1,
+		.victim = -1,
+		.flags = flags,
+	};
+
+	int e = rename_open(fs, &r);
+	if (e == 0) {
+		lock_both(parent, new_parent);
+		e = rename_locked(fs, &r);
+		unlock_both(parent, new_parent);
+	}
+	rename_close(&r);
+	return e;
+}

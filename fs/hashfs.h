@@ -1,0 +1,57 @@
+// The state of one mount, and the lock order.
+//
+// Lock order: directory node.lock (two of them by address), hashfs.break_lock, hashfs.table_lock, file node.lock,
+// backings.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply to the kernel.
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "store/base/list.h"
+#include "store/base/map.h"
+
+struct backing;
+struct fuse_session;
+struct node;
+struct options;
+struct store;
+
+// The passthrough ids that the kernel knows (backing.h).
+struct backings {
+	pthread_mutex_t lock;  // guards all below
+	struct map map;        // by inode number
+	struct list idle;      // those that no open file uses, the longest idle first
+	size_t idle_count;
+};
+
+struct hashfs {
+	const struct options *opt;
+	struct fuse_session *session;
+
+	// Everything is reached through a private clone of the pool's mount, which shows no mount below it; without
+	// CAP_SYS_ADMIN through the pool itself. One mount for all, because link and rename refuse to cross mounts.
+	int pool;      // owned
+	int objects;   // owned; the same in a read-only, noatime clone: the kernel refuses writes through it. -1: none
+	struct store *store;  // owned
+
+	bool privileged;   // we may act as the caller and set trusted xattrs
+	bool handles;      // file handles reopen inodes; else each node holds an O_PATH fd
+	bool passthrough;  // agreed with the kernel
+	double timeout;    // seconds the kernel may cache entries and attributes
+
+	struct node *root;  // a counted reference
+
+	pthread_mutex_t table_lock;  // guards the next four, and what node.h says
+	struct map nodes;            // those a look-up can find, by node_key
+	struct list detached;        // the rest: unlinked, or replaced by a newer node
+	struct map inode_aliases;    // private files whose number in the guest is not the backing inode's
+	struct map name_aliases;     // links that were renamed: names whose number is not the name's own
+
+	pthread_mutex_t break_lock;  // guards node.breaking
+	pthread_cond_t break_done;
+
+	struct backings backings;
+};

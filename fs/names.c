@@ -1,0 +1,179 @@
+// What becomes of nodes when names change: breaks, unlinks, renames.
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/file.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/number.h"
+#include "fs/table.h"
+#include "store/base/cleanup.h"
+
+struct node *node_parent(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+
+	if (n->parent)
+		n->parent->refs++;
+	return n->parent;
+}
+
+bool node_name_in(struct hashfs *fs, const struct node *n, const struct node *parent, char ret[256])
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+
+	if (!n->link || n->parent != parent)
+		return false;
+	strncpy(ret, n->name, 255);
+	ret[255] = '\0';
+	return true;
+}
+
+// Called under table_lock; the caller drops the reference that is returned.
+static struct node *lose_name(struct node *n)
+{
+	struct node *parent = n->parent;
+
+	free(n->name);
+	n->name = NULL;
+	n->parent = NULL;
+	return parent;
+}
+
+void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, int fd)
+{
+	mutex_lock(&fs->table_lock);
+	struct node *parent = n->parent;
+	if (parent) {
+		number_drop_link(fs, n->key);
+		number_set_inode(fs, at->dev, at->ino, n->ino);
+		map_remove(&fs->nodes, n->key, n);
+		parent->seq++;
+		lose_name(n);
+	}
+
+	mutex_lock(&n->lock);
+	n->link = false;
+	handle_close(&n->at);
+	n->at = *at;
+	*at = HANDLE_NONE;
+	list_each(p, &n->files) {
+		// Only one thread breaks a node, and its files are closed under its lock: this cannot fail.
+		int r = dup3(fd, list_item(p, struct file, item)->fd, O_CLOEXEC);
+		assert(r >= 0);
+	}
+	mutex_unlock(&n->lock);
+
+	if (parent)
+		table_attach(fs, n, n->at.ino);
+	mutex_unlock(&fs->table_lock);
+	if (parent)
+		node_put(fs, parent, 1);
+}
+
+void node_pin(struct hashfs *fs, struct node *n, int *fd)
+{
+	mutex_lock(&fs->table_lock);
+	mutex_lock(&n->lock);
+	handle_pin(&n->at, take_fd(fd));
+	mutex_unlock(&n->lock);
+	mutex_unlock(&fs->table_lock);
+}
+
+static struct node *unlink_link(struct hashfs *fs, struct node *n)
+{
+	number_drop_link(fs, n->key);
+	table_detach(fs, n);
+	n->unlinked = true;
+	return lose_name(n);
+}
+
+static void unlink_inode(struct hashfs *fs, const struct stat *st, int *fd)
+{
+	struct handle at = { .ino = st->st_ino, .dev = st->st_dev, .fd = -1 };
+	struct node *n = table_find_inode(fs, &at);  // the inode is open as *@fd: no other can have its number
+
+	number_drop_inode(fs, st->st_dev, st->st_ino);
+	if (!n)
+		return;
+	n->unlinked = true;
+	mutex_lock(&n->lock);
+	handle_pin(&n->at, take_fd(fd));
+	at = n->at;
+	mutex_unlock(&n->lock);
+	backing_deleted(fs, &at);
+}
+
+void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, const struct stat *st, int *fd)
+{
+	struct node *dropped = NULL;
+
+	mutex_lock(&fs->table_lock);
+	parent->seq++;
+	struct node *n = table_find_link(fs, number_name_key(fs, &parent->at, name), parent, name);
+	if (n)
+		dropped = unlink_link(fs, n);
+	else if (S_ISDIR(st->st_mode) || st->st_nlink <= 1)
+		unlink_inode(fs, st, fd);
+	mutex_unlock(&fs->table_lock);
+
+	if (dropped)
+		node_put(fs, dropped, 1);
+}
+
+// A link between its two names.
+struct moving {
+	struct node *n;  // NULL: no node, but its number moves all the same
+	uint64_t number;
+};
+
+static struct moving take_off(struct hashfs *fs, const struct node_name *from)
+{
+	uint64_t key = number_name_key(fs, &from->parent->at, from->name);
+	struct moving m = { table_find_link(fs, key, from->parent, from->name), number_of_link(fs, key) };
+
+	number_drop_link(fs, key);
+	if (m.n)
+		map_remove(&fs->nodes, key, m.n);
+	return m;
+}
+
+static struct node *put_on(struct hashfs *fs, struct moving m, struct node_name *to)
+{
+	if (!m.n)
+		return NULL;
+
+	uint64_t key = number_name_key(fs, &to->parent->at, to->name);
+	struct node *dropped = lose_name(m.n);
+
+	number_set_link(fs, key, m.number);
+	m.n->parent = to->parent;
+	to->parent->refs++;
+	m.n->name = to->copy;
+	to->copy = NULL;
+	table_attach(fs, m.n, key);
+	return dropped;
+}
+
+void node_renamed(struct hashfs *fs, struct node_name *from, struct node_name *to, bool exchange)
+{
+	struct moving back = { 0 };
+
+	mutex_lock(&fs->table_lock);
+	struct moving moved = take_off(fs, from);
+	if (exchange)
+		back = take_off(fs, to);
+	struct node *dropped = put_on(fs, moved, to);
+	struct node *dropped_back = put_on(fs, back, from);
+	from->parent->seq++;
+	to->parent->seq++;
+	mutex_unlock(&fs->table_lock);
+
+	if (dropped)
+		node_put(fs, dropped, 1);
+	if (dropped_back)
+		node_put(fs, dropped_back, 1);
+}

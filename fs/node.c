@@ -1,0 +1,422 @@
+#include "fs/node.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/file.h"
+#include "fs/fuse.h"
+#include "fs/hashfs.h"
+#include "fs/notify.h"
+#include "fs/number.h"
+#include "fs/table.h"
+#include "store/base/cleanup.h"
+#include "store/store.h"
+
+// Not an errno: a name was replaced between our look at it and our use of what we saw.
+#define LOOK_AGAIN 1
+
+// What a look-up found in the backing filesystem.
+struct found {
+	struct stat st;
+	struct handle at;  // owned until a node takes it
+	bool link;
+};
+
+// Creation and end
+
+static void destroy(struct hashfs *fs, struct node *n)
+{
+	if (n->names) {
+		mutex_destroy(n->names);
+		free(n->names);
+	}
+	if (n->backing)
+		backing_put(fs, n->backing);
+	assert(list_empty(&n->files));
+	mutex_destroy(&n->lock);
+	handle_close(&n->at);
+	free(n->stale);
+	free(n->name);
+	free(n);
+}
+
+static struct node *make(struct found *f)
+{
+	struct node *n = calloc(1, sizeof(*n));
+	if (!n)
+		return NULL;
+
+	if (S_ISDIR(f->st.st_mode)) {
+		n->names = malloc(sizeof(*n->names));
+		if (!n->names) {
+			free(n);
+			return NULL;
+		}
+		mutex_init(n->names);
+	}
+	mutex_init(&n->lock);
+	list_init(&n->files);
+	list_init(&n->detached);
+	n->refs = 1;
+	n->type = f->st.st_mode & S_IFMT;
+	n->at = f->at;
+	f->at = HANDLE_NONE;
+	return n;
+}
+
+static struct node *add_inode(struct hashfs *fs, struct found *f)
+{
+	if (map_reserve(&fs->nodes) < 0)
+		return NULL;
+
+	struct node *n = make(f);
+	if (!n)
+		return NULL;
+
+	n->ino = number_of_inode(fs, n->at.dev, n->at.ino);
+	table_attach(fs, n, n->at.ino);
+	return n;
+}
+
+static struct node *add_link(struct hashfs *fs, struct found *f, uint64_t key, struct node *parent,
+			     const char *name)
+{
+	if (map_reserve(&fs->nodes) < 0)
+		return NULL;
+
+	auto_free char *copy = strdup(name);
+	struct node *n = copy ? make(f) : NULL;
+	if (!n)
+		return NULL;
+
+	n->link = true;
+	n->name = copy;
+	copy = NULL;
+	n->parent = parent;
+	parent->refs++;
+	n->ino = number_of_link(fs, key);
+	table_attach(fs, n, key);
+	return n;
+}
+
+int node_root(struct hashfs *fs, int *fd, struct node **ret)
+{
+	struct found f = { .at = HANDLE_NONE };
+
+	if (fstat(*fd, &f.st) < 0)
+		return -errno;
+	int r = handle_make(fs, fd, &f.st, &f.at);
+	if (r < 0)
+		return r;
+
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	*ret = add_inode(fs, &f);
+	handle_close(&f.at);
+	return *ret ? 0 : -ENOMEM;
+}
+
+uint64_t node_id(const struct hashfs *fs, const struct node *n)
+{
+	return n == fs->root ? FUSE_ROOT_ID : (uintptr_t)n;
+}
+
+struct node *node_of(const struct hashfs *fs, uint64_t id)
+{
+	return id == FUSE_ROOT_ID ? fs->root : (struct node *)(uintptr_t)id;
+}
+
+void node_ref(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	n->refs++;
+}
+
+void node_put(struct hashfs *fs, struct node *n, uint64_t count)
+{
+	mutex_lock(&fs->table_lock);
+	assert(n->refs >= count);
+	n->refs -= count;
+	bool last = n->refs == 0;
+	if (last) {
+		table_detach(fs, n);
+		list_remove(&n->detached);
+	}
+	mutex_unlock(&fs->table_lock);
+
+	if (!last)
+		return;
+	struct node *parent = n->parent;
+	destroy(fs, n);
+	if (parent)
+		node_put(fs, parent, 1);
+}
+
+static void collect(void *value, void *arg)
+{
+	struct node *n = value;
+	list_add_tail(arg, &n->detached);
+}
+
+void node_free_all(struct hashfs *fs)
+{
+	map_each(&fs->nodes, collect, &fs->detached);
+	list_each(p, &fs->detached) {
+		struct node *n = list_item(p, struct node, detached);
+		list_each(q, &n->files) {
+			struct file *f = list_item(q, struct file, item);
+			fd_close(f->fd);
+			list_remove(&f->item);
+			free(f);
+		}
+		destroy(fs, n);
+	}
+	map_free(&fs->nodes);
+	number_free_all(fs);
+}
+
+// Looking up
+
+static bool is_hidden(const struct hashfs *fs, const struct stat *st)
+{
+	return S_ISDIR(st->st_mode) && st->st_ino == fs->store->ino && st->st_dev == fs->store->dev;
+}
+
+// Finds out what @*fd is; takes it where it must be kept.
+static int examine(struct hashfs *fs, int *fd, struct found *ret)
+{
+	ret->at = HANDLE_NONE;
+	if (fstat(*fd, &ret->st) < 0)
+		return -errno;
+	if (is_hidden(fs, &ret->st))
+		return -ENOENT;
+
+	int r = mark_is_link(fs->store->marks, *fd, &ret->st);
+	if (r < 0)
+		return r;
+	ret->link = r;
+	return handle_make(fs, fd, &ret->st, &ret->at);
+}
+
+void node_guest_stat(const struct node *n, bool link, bool unlinked, struct stat *st)
+{
+	st->st_ino = n->ino;
+	if (link)
+		st->st_nlink = unlinked ? 0 : 1;
+}
+
+static void fill_entry(struct hashfs *fs, struct node *n, const struct stat *st, double attr_timeout,
+		       struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){
+		.ino = node_id(fs, n),
+		.attr = *st,
+		.attr_timeout = attr_timeout,
+		.entry_timeout = fs->timeout,
+	};
+}
+
+// The kernel looked a private file up: @n, or where @n is split, a new node that its opens do not bind.
+static struct node *unsplit(struct hashfs *fs, struct node *n, struct found *f)
+{
+	mutex_lock(&n->lock);
+	bool split = node_is_split(n);
+	n->shadowed = n->shadowed || split;
+	mutex_unlock(&n->lock);
+	if (!split)
+		return n;
+
+	table_detach(fs, n);
+	struct node *fresh = add_inode(fs, f);
+	if (!fresh) {
+		table_attach(fs, n, n->key);  // the room it just left
+		return NULL;
+	}
+	fresh->shadowed = true;
+	fresh->refs = 0;
+	notify_attributes(fs, n);
+	return fresh;
+}
+
+static struct node *use_inode(struct hashfs *fs, struct found *f)
+{
+	struct node *n = table_find_inode(fs, &f->at);
+	if (!n)
+		return add_inode(fs, f);
+
+	n = unsplit(fs, n, f);
+	if (n)
+		n->refs++;
+	return n;
+}
+
+static struct node *use_link(struct hashfs *fs, struct found *f, struct node *parent, const char *name)
+{
+	uint64_t key = number_name_key(fs, &parent->at, name);
+	struct node *n = table_find_link(fs, key, parent, name);
+	if (!n)
+		return add_link(fs, f, key, parent, name);
+
+	n->refs++;
+	return n;
+}
+
+// @seq is the directory's from before the name was opened. A break may have given the name another inode since.
+static int use_found(struct hashfs *fs, struct found *f, struct node *parent, const char *name, uint32_t seq,
+		     struct fuse_entry_param *ret)
+{
+	mutex_lock(&fs->table_lock);
+	if (f->link && parent->seq != seq) {
+		mutex_unlock(&fs->table_lock);
+		return LOOK_AGAIN;
+	}
+	struct node *n = f->link ? use_link(fs, f, parent, name) : use_inode(fs, f);
+	if (n)
+		node_guest_stat(n, f->link, false, &f->st);
+	mutex_unlock(&fs->table_lock);
+
+	if (!n)
+		return -ENOMEM;
+	fill_entry(fs, n, &f->st, node_attr_timeout(fs, n), ret);
+	return 0;
+}
+
+static uint32_t sequence(struct hashfs *fs, const struct node *dir)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	return dir->seq;
+}
+
+static int look(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
+{
+	uint32_t seq = sequence(fs, parent);
+	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
+	if (dir < 0)
+		return dir;
+
+	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	struct found f;
+	int r = examine(fs, &fd, &f);
+	if (r == 0)
+		r = use_found(fs, &f, parent, name, seq, ret);
+	handle_close(&f.at);
+	return r;
+}
+
+int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
+{
+	int r;
+
+	do
+		r = look(fs, parent, name, ret);
+	while (r == LOOK_AGAIN);
+	return r;
+}
+
+int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret)
+{
+	struct found f = { .at = HANDLE_NONE };
+
+	if (fstat(*fd, &f.st) < 0)
+		return -errno;
+	int r = handle_make(fs, fd, &f.st, &f.at);
+	if (r == 0)
+		r = use_found(fs, &f, NULL, NULL, 0, ret);
+	handle_close(&f.at);
+	return r;
+}
+
+uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const char *name,
+			  uint64_t backing_ino)
+{
+	struct stat st;
+	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return backing_ino;
+	bool link = mark_is_link(fs->store->marks, fd, &st) > 0;
+
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	if (link)
+		return number_of_link(fs, number_name_key(fs, &parent->at, name));
+	return number_of_inode(fs, st.st_dev, st.st_ino);
+}
+
+// One node
+
+int node_open(struct hashfs *fs, struct node *n, int flags)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	return handle_open(fs, &n->at, flags);
+}
+
+int node_open_for_descriptor(struct hashfs *fs, struct node *n, int flags)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	return handle_open(fs, node_is_split(n) ? &n->backing->at : &n->at, flags);
+}
+
+bool node_is_split(const struct node *n)
+{
+	return n->opens > 0 && n->mode == IO_PASSTHROUGH && !handle_same(&n->backing->at, &n->at);
+}
+
+static int stat_handle(struct hashfs *fs, const struct handle *h, struct stat *ret)
+{
+	auto_close int fd = handle_open(fs, h, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
+	return fstat(fd, ret) < 0 ? -errno : 0;
+}
+
+// The metadata of the guest's file; but the size goes with what descriptors read, or mapping a file that has grown would
+// end in SIGBUS. A path reaches a split node only while no one has written to the guest's file.
+static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	struct stat read_side;
+
+	int r = stat_handle(fs, &n->at, ret);
+	if (!node_is_split(n))
+		return r;
+
+	int s = stat_handle(fs, &n->backing->at, &read_side);
+	if (s < 0)
+		return s;
+	if (r < 0) {  // the guest's file was deleted meanwhile
+		*ret = read_side;
+		ret->st_nlink = 0;
+	}
+	ret->st_size = read_side.st_size;
+	ret->st_blocks = read_side.st_blocks;
+	return 0;
+}
+
+int node_stat(struct hashfs *fs, struct node *n, struct stat *ret)
+{
+	int r = stat_both_sides(fs, n, ret);
+	if (r < 0)
+		return r;
+
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	node_guest_stat(n, n->link, n->unlinked, ret);
+	return 0;
+}
+
+double node_attr_timeout(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	return n->shadowed ? 0 : fs->timeout;
+}
+
+bool node_is_link(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	return n->link;
+}

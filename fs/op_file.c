@@ -1,0 +1,212 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/attr.h"
+#include "fs/file.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/notify.h"
+#include "fs/opens.h"
+#include "fs/ops.h"
+#include "store/base/cleanup.h"
+#include "store/base/sys.h"
+
+static struct file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct file *)(uintptr_t)fi->fh;
+}
+
+void reply_opened(const struct opened *opened, struct fuse_file_info *fi)
+{
+	fi->fh = (uintptr_t)opened->file;
+	fi->backing_id = opened->backing_id;
+	// There is nothing to do on close: locks are the kernel's, and what a passthrough file holds is not ours.
+	fi->noflush = 1;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct hashfs *fs = fs_of(req);
+	struct node *n = node_of(fs, ino);
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
+	struct opened opened;
+
+	int r = opens_begin(fs, n, fi->flags, caller->pid, caller->uid != 0, &opened);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	reply_opened(&opened, fi);
+	if (fuse_reply_open(req, fi) < 0)
+		opens_end(fs, n, opened.file);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct hashfs *fs = fs_of(req);
+	struct node *n = node_of(fs, ino);
+	bool written = (fi->flags & O_ACCMODE) != O_RDONLY;
+
+	opens_end(fs, n, file_of(fi));
+	// Stores through a shared mapping have moved the times without the kernel's FUSE side knowing.
+	if (written)
+		notify_attributes(fs, n);
+	reply_err(req, 0);
+}
+
+// An fd for work on an open file: the daemon's own, or without one a new one on what the descriptor reads.
+struct work_fd {
+	int fd;
+	int owned;
+};
+
+static struct work_fd work_fd(struct hashfs *fs, fuse_ino_t ino, const struct fuse_file_info *fi, int flags)
+{
+	const struct file *f = file_of(fi);
+	if (f)
+		return (struct work_fd){ .fd = f->fd, .owned = -1 };
+
+	int fd = node_open_for_descriptor(fs, node_of(fs, ino), flags);
+	return (struct work_fd){ .fd = fd, .owned = fd };
+}
+
+static void work_fd_close(struct work_fd *w)
+{
+	cleanup_close(&w->owned);
+}
+
+#define auto_work __attribute__((cleanup(work_fd_close)))
+
+// In passthrough only read-ahead that was asked for comes here: readahead(2), posix_fadvise(2).
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_RDONLY);
+	auto_free char *buf = malloc(size);
+
+	if (w.fd < 0 || !buf) {
+		reply_err(req, w.fd < 0 ? w.fd : -ENOMEM);
+		return;
+	}
+	ssize_t got = fd_pread_all(w.fd, buf, size, (uint64_t)offset);
+	if (got < 0)
+		reply_err(req, (int)got);
+	else
+		fuse_reply_buf(req, buf, (size_t)got);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi)
+{
+	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_WRONLY);
+	if (w.fd < 0) {
+		reply_err(req, w.fd);
+		return;
+	}
+	ssize_t put = pwrite(w.fd, data, size, offset);
+	if (put < 0) {
+		reply_err(req, -errno);
+		return;
+	}
+	// With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves this to us.
+	if (fs_of(req)->passthrough && fuse_req_ctx(req)->uid != 0)
+		attr_kill_privileges(w.fd);
+	fuse_reply_write(req, (size_t)put);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_RDONLY);
+
+	if (w.fd < 0)
+		reply_err(req, w.fd);
+	else
+		reply_err(req, (datasync ? fdatasync(w.fd) : fsync(w.fd)) < 0 ? -errno : 0);
+}
+
+static int allocate(int fd, int mode, off_t offset, off_t length, bool kill)
+{
+	if (fallocate(fd, mode, offset, length) < 0)
+		return -errno;
+	return kill ? attr_kill_privileges(fd) : 0;
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi)
+{
+	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_WRONLY);
+
+	if (w.fd < 0)
+		reply_err(req, w.fd);
+	else
+		reply_err(req, allocate(w.fd, mode, offset, length, fuse_req_ctx(req)->uid != 0));
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_RDONLY);
+	if (w.fd < 0) {
+		reply_err(req, w.fd);
+		return;
+	}
+	off_t r = lseek(w.fd, offset, whence);
+	if (r < 0)
+		reply_err(req, -errno);
+	else
+		fuse_reply_lseek(req, r);
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct fuse_file_info *fi_in,
+			fuse_ino_t out, off_t offset_out, struct fuse_file_info *fi_out, size_t size, int flags)
+{
+	struct hashfs *fs = fs_of(req);
+	auto_work struct work_fd from = work_fd(fs, in, fi_in, O_RDONLY);
+	auto_work struct work_fd to = work_fd(fs, out, fi_out, O_WRONLY);
+
+	if (from.fd < 0 || to.fd < 0) {
+		reply_err(req, from.fd < 0 ? from.fd : to.fd);
+		return;
+	}
+	ssize_t copied = copy_file_range(from.fd, &offset_in, to.fd, &offset_out, size, (unsigned)flags);
+	if (copied < 0) {
+		reply_err(req, -errno);
+		return;
+	}
+	if (fuse_req_ctx(req)->uid != 0)
+		attr_kill_privileges(to.fd);
+	fuse_reply_write(req, (size_t)copied);
+}
+
+static int get_flags(struct hashfs *fs, struct node *n, unsigned *ret)
+{
+	auto_close int fd = node_open(fs, n, O_RDONLY | O_NONBLOCK);
+	return fd < 0 ? fd : sys_flags_get(fd, ret);
+}
+
+// The kernel opens the file and asks for the flags alone (fs/fuse/ioctl.c, fuse_fileattr_get); other commands are refused.
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+	      unsigned flags, const void *in, size_t in_size, size_t out_size)
+{
+	struct hashfs *fs = fs_of(req);
+	struct node *n = node_of(fs, ino);
+	unsigned value = 0;
+	int r = -ENOTTY;
+
+	(void)arg;
+	(void)fi;
+	(void)flags;
+	if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(value)) {
+		r = get_flags(fs, n, &value);
+	} else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(value)) {
+		memcpy(&value, in, sizeof(value));
+		r = attr_set_flags(fs, n, value);
+		out_size = 0;
+	}
+	if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_ioctl(req, 0, &value, out_size ? sizeof(value) : 0);
+}

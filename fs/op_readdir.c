@@ -1,0 +1,206 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/ops.h"
+#include "store/base/cleanup.h"
+#include "store/store.h"
+
+// An open directory. The kernel sends one read at a time for it (the file position's lock).
+struct dir_stream {
+	DIR *dir;
+	int fd;         // @dir's
+	off_t offset;   // of @next, or where the next readdir() continues
+	struct dirent *next;  // read already but not replied yet, or NULL
+};
+
+static struct dir_stream *stream_of(const struct fuse_file_info *fi)
+{
+	return (struct dir_stream *)(uintptr_t)fi->fh;
+}
+
+static int stream_open(struct hashfs *fs, struct node *n, struct dir_stream **ret)
+{
+	auto_close int fd = node_open(fs, n, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd;
+
+	auto_free struct dir_stream *s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->dir = fdopendir(fd);
+	if (!s->dir)
+		return -errno;
+	s->fd = take_fd(&fd);
+	*ret = s;
+	s = NULL;
+	return 0;
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct hashfs *fs = fs_of(req);
+	struct dir_stream *s = NULL;
+
+	int r = stream_open(fs, node_of(fs, ino), &s);
+	if (r < 0) {
+		reply_err(req, r);
+		return;
+	}
+	fi->fh = (uintptr_t)s;
+	if (fuse_reply_open(req, fi) < 0) {
+		closedir(s->dir);
+		free(s);
+	}
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct dir_stream *s = stream_of(fi);
+
+	(void)ino;
+	closedir(s->dir);
+	free(s);
+	reply_err(req, 0);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	int fd = stream_of(fi)->fd;
+
+	(void)ino;
+	reply_err(req, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
+}
+
+static void stream_seek(struct dir_stream *s, off_t offset)
+{
+	if (offset == s->offset)
+		return;
+	seekdir(s->dir, offset);
+	s->offset = offset;
+	s->next = NULL;
+}
+
+// 1 and the entry in s->next, 0 at the end, or -errno.
+static int stream_peek(struct dir_stream *s)
+{
+	if (s->next)
+		return 1;
+	errno = 0;
+	s->next = readdir(s->dir);
+	if (!s->next)
+		return -errno;
+	return 1;
+}
+
+static void stream_advance(struct dir_stream *s)
+{
+	s->offset = s->next->d_off;
+	s->next = NULL;
+}
+
+static bool is_dot(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static bool is_hidden(const struct hashfs *fs, const struct dirent *e)
+{
+	return e->d_ino == fs->store->ino && strcmp(e->d_name, STORE_DIR) == 0;
+}
+
+// What is replied so far.
+struct reply {
+	fuse_req_t req;
+	struct node *dir;
+	bool plus;
+	char *buf;
+	size_t size, used;
+};
+
+// The mount's root has no parent that the guest may know of.
+static uint64_t number_of(struct hashfs *fs, const struct reply *r, const struct dir_stream *s)
+{
+	const struct dirent *e = s->next;
+
+	if (is_dot(e->d_name))
+		return r->dir == fs->root ? r->dir->ino : e->d_ino;
+	if (e->d_type != DT_REG && e->d_type != DT_UNKNOWN)
+		return e->d_ino;
+	return node_peek_number(fs, r->dir, s->fd, e->d_name, e->d_ino);
+}
+
+static size_t add_plain(struct hashfs *fs, struct reply *r, const struct dir_stream *s)
+{
+	const struct dirent *e = s->next;
+	struct stat st = { .st_ino = number_of(fs, r, s), .st_mode = (mode_t)e->d_type << 12 };
+
+	return fuse_add_direntry(r->req, r->buf + r->used, r->size - r->used, e->d_name, &st, e->d_off);
+}
+
+// Each entry counts as a look-up, but for "." and "..".
+static size_t add_plus(struct hashfs *fs, struct reply *r, const struct dir_stream *s)
+{
+	const struct dirent *e = s->next;
+	struct fuse_entry_param entry = { 0 };
+	size_t room = r->size - r->used;
+
+	if (is_dot(e->d_name) || node_lookup(fs, r->dir, e->d_name, &entry) < 0) {
+		entry = (struct fuse_entry_param){ 0 };  // the kernel looks it up itself if it wants to
+		entry.attr.st_ino = is_dot(e->d_name) ? number_of(fs, r, s) : e->d_ino;
+		entry.attr.st_mode = (mode_t)e->d_type << 12;
+	}
+	size_t need = fuse_add_direntry_plus(r->req, r->buf + r->used, room, e->d_name, &entry, e->d_off);
+	if (need > room && entry.ino)
+		node_put(fs, node_of(fs, entry.ino), 1);
+	return need;
+}
+
+static int fill(struct hashfs *fs, struct dir_stream *s, struct reply *r)
+{
+	int more;
+
+	while ((more = stream_peek(s)) > 0) {
+		if (!is_hidden(fs, s->next)) {
+			size_t need = r->plus ? add_plus(fs, r, s) : add_plain(fs, r, s);
+			if (need > r->size - r->used)
+				return 0;
+			r->used += need;
+		}
+		stream_advance(s);
+	}
+	return r->used > 0 ? 0 : more;
+}
+
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct dir_stream *s, bool plus)
+{
+	struct hashfs *fs = fs_of(req);
+	auto_free char *buf = malloc(size);
+	struct reply reply = { .req = req, .dir = node_of(fs, ino), .plus = plus, .buf = buf, .size = size };
+
+	if (!buf) {
+		reply_err(req, -ENOMEM);
+		return;
+	}
+	stream_seek(s, offset);
+	int r = fill(fs, s, &reply);
+	if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_buf(req, buf, reply.used);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	read_dir(req, ino, size, offset, stream_of(fi), false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	read_dir(req, ino, size, offset, stream_of(fi), true);
+}

@@ -1,0 +1,49 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "fs/attr.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/ops.h"
+#include "store/base/cleanup.h"
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct hashfs *fs = fs_of(req);
+	reply_err(req, attr_set_xattr(fs, node_of(fs, ino), name, value, size, flags));
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct hashfs *fs = fs_of(req);
+	reply_err(req, attr_remove_xattr(fs, node_of(fs, ino), name));
+}
+
+// Sizes come from the kernel, which bounds them (XATTR_SIZE_MAX).
+static void reply_bytes(fuse_req_t req, const char *buf, int64_t got, size_t size)
+{
+	if (got < 0)
+		reply_err(req, (int)got);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)got);
+	else
+		fuse_reply_buf(req, buf, (size_t)got);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct hashfs *fs = fs_of(req);
+	auto_free char *buf = malloc(size + 1);
+
+	int64_t got = buf ? attr_get_xattr(fs, node_of(fs, ino), name, buf, size) : -ENOMEM;
+	reply_bytes(req, buf, got, size);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct hashfs *fs = fs_of(req);
+	auto_free char *buf = malloc(size + 1);
+
+	int64_t got = buf ? attr_list_xattr(fs, node_of(fs, ino), buf, size) : -ENOMEM;
+	reply_bytes(req, buf, got, size);
+}

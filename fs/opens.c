@@ -1,0 +1,160 @@
+#include "fs/opens.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "fs/attr.h"
+#include "fs/backing.h"
+#include "fs/break.h"
+#include "fs/file.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/options.h"
+#include "store/base/cleanup.h"
+
+static bool changes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+bool opens_tell_stale(struct node *n, pid_t tid)
+{
+	if (!n->stale)
+		n->stale = calloc(1, sizeof(*n->stale));
+	if (!n->stale)
+		return true;
+
+	for (unsigned i = 0; i < STALE_TIDS; i++)
+		if (n->stale->tid[i] == tid)
+			return false;
+	n->stale->tid[n->stale->next++ % STALE_TIDS] = tid;
+	return true;
+}
+
+// How a node is opened that is not open yet.
+static void choose_mode(struct hashfs *fs, struct node *n)
+{
+	n->mode = IO_CACHED;
+	if (!fs->passthrough || (n->link && fs->opt->coherent))
+		return;
+	// A file that cannot be registered is served all the same, only its memory is not shared.
+	if (backing_get(fs, &n->at, n->link, &n->backing) == 0)
+		n->mode = IO_PASSTHROUGH;
+}
+
+static int add_file(struct node *n, int *fd, struct file **ret)
+{
+	struct file *f = malloc(sizeof(*f));
+	if (!f)
+		return -ENOMEM;
+
+	f->fd = take_fd(fd);
+	list_init(&f->item);
+	list_add_tail(&n->files, &f->item);
+	*ret = f;
+	return 0;
+}
+
+// O_APPEND and O_DIRECT concern the kernel's side: what it sends has offsets and comes from its cache.
+static int backing_flags(int flags)
+{
+	return (flags & O_ACCMODE) == O_RDONLY ? O_RDONLY : O_RDWR;
+}
+
+// Under the node's lock. *@fd may be the file already, opened as asked, or -1.
+static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret)
+{
+	*ret = (struct opened){ 0 };
+	if (n->opens == 0)
+		choose_mode(fs, n);
+	if (n->mode == IO_PASSTHROUGH) {
+		ret->backing_id = n->backing->id;
+		n->opens++;
+		return 0;
+	}
+
+	if (*fd < 0)
+		*fd = handle_open(fs, &n->at, backing_flags(flags));
+	if (*fd < 0)
+		return *fd;
+	int r = add_file(n, fd, &ret->file);
+	if (r == 0)
+		n->opens++;
+	return r;
+}
+
+static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, struct opened *ret)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_close int fd = -1;
+
+	if (node_is_split(n)) {
+		if (opens_tell_stale(n, tid))
+			return -ESTALE;
+		if (changes(flags))
+			return -EBUSY;
+	}
+	return count_open(fs, n, flags, &fd, ret);
+}
+
+// The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but its times are the object's.
+static int truncate_opened(struct hashfs *fs, struct node *n, bool broken, bool kill)
+{
+	auto_close int fd = node_open(fs, n, O_WRONLY);
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, 0) < 0)
+		return -errno;
+	if (broken) {
+		int r = attr_touch(fd);
+		if (r < 0)
+			return r;
+	}
+	return kill ? attr_kill_privileges(fd) : 0;
+}
+
+int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)
+{
+	int broken = WAS_PRIVATE;
+
+	if (changes(flags)) {
+		broken = break_link(fs, n, flags & O_TRUNC ? 0 : BREAK_KEEP_ALL);
+		if (broken < 0)
+			return broken;
+	}
+	int r = open_and_count(fs, n, flags, tid, ret);
+	if (r < 0 || !(flags & O_TRUNC))
+		return r;
+
+	r = truncate_opened(fs, n, broken == BROKEN, kill);
+	if (r < 0)
+		opens_end(fs, n, ret->file);
+	return r;
+}
+
+int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *ret)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	return count_open(fs, n, O_RDWR, fd, ret);
+}
+
+void opens_end(struct hashfs *fs, struct node *n, struct file *file)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+
+	if (file) {
+		list_remove(&file->item);
+		fd_close(file->fd);
+		free(file);
+	}
+	if (--n->opens > 0)
+		return;
+	if (n->backing) {
+		backing_put(fs, n->backing);
+		n->backing = NULL;
+	}
+	free(n->stale);
+	n->stale = NULL;
+}

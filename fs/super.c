@@ -1,0 +1,490 @@
+#include "fs/super.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "fs/backing.h"
+#include "fs/cred.h"
+#include "fs/daemon.h"
+#include "fs/fuse.h"
+#include "fs/handle.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/ops.h"
+#include "fs/options.h"
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/base/sys.h"
+#include "store/pool.h"
+#include "store/registry.h"
+#include "store/store.h"
+
+#define OVERLAYFS_MAGIC 0x794c7630
+
+// Threads that work at once: one that copies a big file does not keep the others waiting.
+#define THREADS 32
+
+// What nobody else may change is right for ever.
+#define FOR_EVER 1e9
+
+static const char uring_switch[] = "/sys/module/fuse/parameters/enable_uring";
+
+struct mount {
+	struct hashfs fs;
+	const struct options *opt;
+	char *pool_path;
+	int registered;  // owned: the registration
+	bool failed;     // init found that the mount cannot be what was asked for
+};
+
+// The pool and its store
+
+static int no_pool(const char *source, int r)
+{
+	if (r == -ENODATA)
+		log_error("%s: in no pool: no directory above it has a store (%s); run `hashify POOL` first", source,
+			  STORE_DIR);
+	else
+		log_error("%s: cannot open its pool: %s", source, strerror(-r));
+	return r;
+}
+
+static int no_store(const char *pool, int r)
+{
+	if (r == -EPROTONOSUPPORT)
+		log_error("%s/%s: a store of a version or kind that this hashfs does not know; use the hashify and hashfs "
+			  "that made it, or newer ones",
+			  pool, STORE_DIR);
+	else if (r == -EBADMSG)
+		log_error("%s/%s: its format file is broken; expected the text that hashify wrote; restore it from a "
+			  "backup, or remove the store and run hashify again: guests lose nothing by that",
+			  pool, STORE_DIR);
+	else if (r == -EACCES || r == -EPERM)
+		log_error("%s/%s: no permission; the store belongs to who made it: run hashfs as that user or as root",
+			  pool, STORE_DIR);
+	else
+		log_error("%s/%s: cannot open the store: %s", pool, STORE_DIR, strerror(-r));
+	return r;
+}
+
+// The root of a clone of the mount, open for real: open_by_handle_at(2) takes no O_PATH fd.
+static int clone_mount(int dir)
+{
+	auto_close int clone = sys_open_tree_clone(dir, "");
+	if (clone < 0)
+		return clone;
+	int fd = openat(clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+// A clone of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
+static int open_pool(struct mount *m)
+{
+	auto_close int found = pool_find(m->opt->source, &m->pool_path);
+	if (found < 0)
+		return no_pool(m->opt->source, found);
+
+	m->fs.pool = clone_mount(found);
+	m->fs.privileged = m->fs.pool >= 0;
+	if (!m->fs.privileged) {
+		m->fs.pool = take_fd(&found);
+		return 0;
+	}
+	m->fs.objects = clone_mount(found);
+	if (m->fs.objects >= 0 && sys_mount_readonly_noatime(m->fs.objects) < 0)
+		fd_close(take_fd(&m->fs.objects));
+	return 0;
+}
+
+static int lock_store(struct mount *m)
+{
+	int r = store_lock(m->fs.store, STORE_SHARED);
+
+	if (r == -EWOULDBLOCK)
+		log_error("%s: hashify is at work there; mount again when it is done", m->pool_path);
+	else if (r < 0)
+		log_error("%s/%s: cannot lock the store: %s", m->pool_path, STORE_DIR, strerror(-r));
+	return r;
+}
+
+static int open_store(struct mount *m)
+{
+	int r = store_open(m->fs.pool, &m->fs.store);
+	if (r < 0)
+		return no_store(m->pool_path, r);
+	if (m->fs.store->marks == MARK_TRUSTED && !m->fs.privileged) {
+		log_error("%s/%s: root made this store, and only root can see which files it shares; run hashfs as root",
+			  m->pool_path, STORE_DIR);
+		return -EPERM;
+	}
+	return lock_store(m);
+}
+
+static int register_mount(struct mount *m)
+{
+	struct registration other = { 0 };
+
+	m->registered = registry_add(m->fs.store, m->opt->source, m->opt->mountpoint, &other);
+	if (m->registered == -EBUSY)
+		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree", m->opt->source,
+			  other.source, other.mountpoint, (int)other.pid);
+	else if (m->registered == -EROFS)
+		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs with -o ro",
+			  m->pool_path);
+	else if (m->registered < 0)
+		log_error("%s/%s: cannot register the mount: %s", m->pool_path, STORE_DIR, strerror(-m->registered));
+	registration_free(&other);
+	return m->registered < 0 ? m->registered : 0;
+}
+
+// The source is opened through the pool's clone: "" is the pool itself.
+static int open_source(const struct mount *m)
+{
+	const char *below = m->opt->source + strlen(m->pool_path);
+	while (*below == '/')
+		below++;
+
+	int fd = *below ? beneath_open(m->fs.pool, below, O_PATH | O_DIRECTORY, 0)
+			: openat(m->fs.pool, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd == -EXDEV)
+		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further", m->opt->source,
+			  m->pool_path);
+	else if (fd < 0)
+		log_error("%s: cannot open: %s", m->opt->source, strerror(*below ? -fd : errno));
+	return fd;
+}
+
+static int open_root(struct mount *m)
+{
+	struct stat st;
+	auto_close int fd = open_source(m);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -ENOENT;
+	if (st.st_ino == m->fs.store->ino && st.st_dev == m->fs.store->dev) {
+		log_error("%s: that is the store itself; mount a guest or the pool", m->opt->source);
+		return -EINVAL;
+	}
+	m->fs.handles = m->fs.privileged && handle_probe(&m->fs, fd);
+	return node_root(&m->fs, &fd, &m->fs.root);
+}
+
+// The FUSE session
+
+static void want(struct fuse_conn_info *conn, uint64_t capability)
+{
+	if (conn->capable_ext & capability)
+		fuse_set_feature_flag(conn, capability);
+}
+
+static const char *why_no_passthrough(const struct mount *m, const struct fuse_conn_info *conn)
+{
+	if (m->opt->passthrough == CHOICE_NO)
+		return "it was switched off";
+	if (!m->fs.privileged)
+		return "it needs root";
+	if (!m->fs.handles)
+		return "the filesystem has no file handles";
+	if (!(conn->capable_ext & FUSE_CAP_PASSTHROUGH))
+		return "the kernel has none (Linux 6.9 and CONFIG_FUSE_PASSTHROUGH)";
+	return NULL;
+}
+
+static void set_up_passthrough(struct mount *m, struct fuse_conn_info *conn)
+{
+	const char *missing = why_no_passthrough(m, conn);
+	struct statfs st;
+
+	if (missing && m->opt->passthrough == CHOICE_YES) {
+		log_error("%s: no passthrough: %s; mount without passthrough=yes to share disk only", m->opt->source,
+			  missing);
+		m->failed = true;
+		fuse_session_exit(m->fs.session);
+		return;
+	}
+	if (missing) {
+		log_warning("%s: disk is shared, memory is not: no passthrough: %s", m->opt->source, missing);
+		return;
+	}
+	m->fs.passthrough = true;
+	want(conn, FUSE_CAP_PASSTHROUGH);
+	// 0 lets overlayfs be mounted on top of us; a pool that is on overlayfs itself takes the one level there is.
+	bool stacked = fstatfs(m->fs.pool, &st) == 0 && st.f_type == OVERLAYFS_MAGIC;
+	conn->max_backing_stack_depth = stacked ? 1 : 0;
+	// Spares a GETXATTR for each write; set-uid is then ours to clear. Only what the kernel writes by itself profits, and
+	// coherent mounts read and write links through us.
+	if (!m->opt->coherent)
+		want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct mount *m = list_item(userdata, struct mount, fs);
+
+	fuse_unset_feature_flag(conn, FUSE_CAP_WRITEBACK_CACHE);  // excludes passthrough
+	fuse_unset_feature_flag(conn, FUSE_CAP_HANDLE_KILLPRIV);
+	want(conn, FUSE_CAP_ATOMIC_O_TRUNC);
+	want(conn, FUSE_CAP_PARALLEL_DIROPS);
+	want(conn, FUSE_CAP_CACHE_SYMLINKS);
+	want(conn, FUSE_CAP_POSIX_ACL);
+	want(conn, FUSE_CAP_DONT_MASK);
+	want(conn, FUSE_CAP_EXPIRE_ONLY);
+	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+	want(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
+	set_up_passthrough(m, conn);
+	if (!m->failed)
+		daemon_ready();
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.symlink = op_symlink,
+	.link = op_link,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.rename = op_rename,
+	.create = op_create,
+	.tmpfile = op_tmpfile,
+	.open = op_open,
+	.release = op_release,
+	.read = op_read,
+	.write = op_write,
+	.fsync = op_fsync,
+	.fallocate = op_fallocate,
+	.lseek = op_lseek,
+	.copy_file_range = op_copy_file_range,
+	.ioctl = op_ioctl,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.releasedir = op_releasedir,
+	.fsyncdir = op_fsyncdir,
+};
+
+void reply_err(fuse_req_t req, int r)
+{
+	fuse_reply_err(req, -r);
+}
+
+// What the backing mount forbids, ours forbids as well.
+static void inherited_options(const struct mount *m, char *ret, size_t size)
+{
+	struct statvfs st = { 0 };
+
+	fstatvfs(m->fs.pool, &st);
+	snprintf(ret, size, "%s,%s%s%s", st.f_flag & ST_NOSUID ? "nosuid" : "suid",
+		 st.f_flag & ST_NODEV ? "nodev" : "dev", st.f_flag & ST_NOEXEC ? ",noexec" : "",
+		 st.f_flag & ST_RDONLY ? ",ro" : "");
+}
+
+static bool uring_allowed(void)
+{
+	char c = 0;
+	auto_close int fd = open(uring_switch, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && read(fd, &c, 1) == 1 && c == 'Y';
+}
+
+static bool use_uring(const struct mount *m)
+{
+	return m->opt->uring != CHOICE_NO && FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18) && uring_allowed();
+}
+
+static int mount_arguments(const struct mount *m, struct fuse_args *args)
+{
+	char inherited[64];
+	char *options = NULL, *name = NULL;
+	int r = -ENOMEM;
+
+	inherited_options(m, inherited, sizeof(inherited));
+	if (asprintf(&name, "fsname=%s", m->opt->source) < 0)
+		return r;
+	if (fuse_opt_add_opt_escaped(&options, name) == 0 &&
+	    fuse_opt_add_opt(&options, "subtype=hashfs,default_permissions") == 0 &&
+	    (!m->fs.privileged || fuse_opt_add_opt(&options, "allow_other") == 0) &&
+	    (!m->fs.privileged || fuse_opt_add_opt(&options, inherited) == 0) &&
+	    (!use_uring(m) || fuse_opt_add_opt(&options, "io_uring") == 0) &&
+	    (!*m->opt->mount || fuse_opt_add_opt(&options, m->opt->mount) == 0) &&
+	    fuse_opt_add_arg(args, "hashfs") == 0 && fuse_opt_add_arg(args, "-o") == 0 &&
+	    fuse_opt_add_arg(args, options) == 0 && (!m->opt->debug || fuse_opt_add_arg(args, "-d") == 0))
+		r = 0;
+	free(name);
+	free(options);
+	return r;
+}
+
+// One hashfs over another would only hide it, and an unmount in a script take down the wrong one.
+static bool is_mounted_at(const char *mountpoint)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct mntent *e;
+	bool found = false;
+
+	while (mounts && (e = getmntent(mounts)))
+		if (strcmp(e->mnt_dir, mountpoint) == 0)
+			found = strcmp(e->mnt_type, "fuse.hashfs") == 0;
+	if (mounts)
+		endmntent(mounts);
+	return found;
+}
+
+static int check_before_mount(const struct mount *m)
+{
+	if (is_mounted_at(m->opt->mountpoint)) {
+		log_error("%s: busy: a hashfs is mounted there; unmount it or choose another directory",
+			  m->opt->mountpoint);
+		return -EBUSY;
+	}
+	if (m->opt->uring == CHOICE_YES && !use_uring(m)) {
+		log_error("no io_uring: it needs libfuse 3.18 (this is %s), Linux 6.14 and `echo Y > %s`",
+			  fuse_pkgversion(), uring_switch);
+		return -ENOTSUP;
+	}
+	if (access("/dev/fuse", F_OK) < 0) {
+		log_error("/dev/fuse: %s; load the fuse module (`modprobe fuse`), or in a container, pass the device in",
+			  strerror(errno));
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int serve(struct mount *m)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	if (!config)
+		return -ENOMEM;
+
+	fuse_loop_cfg_set_max_threads(config, THREADS);
+	fuse_loop_cfg_set_clone_fd(config, 0);
+	int r = fuse_session_loop_mt(m->fs.session, config);
+	fuse_loop_cfg_destroy(config);
+	if (m->failed)
+		return -ENOTSUP;
+	return r < 0 ? r : 0;  // > 0: the signal that ended it
+}
+
+static int mount_and_serve(struct mount *m)
+{
+	if (fuse_session_mount(m->fs.session, m->opt->mountpoint) < 0) {
+		log_error("%s: cannot mount there: what fuse said is above; root may mount anywhere, others only on directories "
+			  "that are theirs",
+			  m->opt->mountpoint);
+		return -EPERM;
+	}
+	int r = serve(m);
+	fuse_session_unmount(m->fs.session);
+	return r;
+}
+
+static int run_session(struct mount *m)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+
+	int r = mount_arguments(m, &args);
+	if (r == 0) {
+		m->fs.session = fuse_session_new(&args, &operations, sizeof(operations), &m->fs);
+		r = m->fs.session ? 0 : -EINVAL;
+	}
+	fuse_opt_free_args(&args);
+	if (r < 0)
+		return r;
+
+	if (fuse_set_signal_handlers(m->fs.session) == 0) {
+		r = mount_and_serve(m);
+		fuse_remove_signal_handlers(m->fs.session);
+	} else {
+		r = -EINVAL;
+	}
+	node_free_all(&m->fs);
+	backings_free(&m->fs);
+	fuse_session_destroy(m->fs.session);
+	return r;
+}
+
+// Beginning and end
+
+static void set_up(struct mount *m, const struct options *opt)
+{
+	struct hashfs *fs = &m->fs;
+
+	m->opt = opt;
+	m->registered = -1;
+	fs->opt = opt;
+	fs->pool = -1;
+	fs->objects = -1;
+	fs->timeout = opt->cache < 0 ? FOR_EVER : opt->cache;
+	mutex_init(&fs->table_lock);
+	mutex_init(&fs->break_lock);
+	cond_init(&fs->break_done);
+	list_init(&fs->detached);
+	backings_init(&fs->backings);
+}
+
+static void clean_up(struct mount *m)
+{
+	if (m->registered >= 0)
+		registry_remove(m->fs.store, m->registered);
+	store_close(m->fs.store);
+	cleanup_close(&m->fs.objects);
+	cleanup_close(&m->fs.pool);
+	cond_destroy(&m->fs.break_done);
+	mutex_destroy(&m->fs.break_lock);
+	mutex_destroy(&m->fs.table_lock);
+	free(m->pool_path);
+}
+
+// Deleted files and directories being read need an fd each.
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int super_run(const struct options *opt)
+{
+	struct mount m = { 0 };
+	int r;
+
+	set_up(&m, opt);
+	raise_fd_limit();
+	r = open_pool(&m);
+	if (r == 0 && m.fs.privileged)
+		r = cred_init();
+	if (r == 0)
+		r = open_store(&m);
+	if (r == 0)
+		r = check_before_mount(&m);
+	if (r == 0)
+		r = register_mount(&m);
+	if (r == 0)
+		r = open_root(&m);
+	if (r == 0)
+		r = run_session(&m);
+	clean_up(&m);
+	return r < 0 ? 1 : 0;
+}

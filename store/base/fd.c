@@ -1,0 +1,67 @@
+#include "store/base/fd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store/base/sys.h"
+
+void fd_close(int fd)
+{
+	// After EINTR or EIO the fd is closed all the same on Linux.
+	if (close(fd) < 0 && errno == EBADF)
+		abort();
+}
+
+int beneath_open(int dir, const char *path, int flags, mode_t mode)
+{
+	uint64_t resolve = SYS_RESOLVE_BENEATH | SYS_RESOLVE_NO_XDEV | SYS_RESOLVE_NO_MAGICLINKS | SYS_RESOLVE_NO_SYMLINKS;
+	int fd;
+
+	// EAGAIN: a rename somewhere made the kernel unsure whether it has left @dir.
+	do
+		fd = sys_openat2(dir, path, flags, mode, resolve);
+	while (fd == -EAGAIN);
+	return fd;
+}
+
+ssize_t fd_pread_all(int fd, void *buf, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t r = pread(fd, (char *)buf + done, size - done, (off_t)(offset + done));
+		if (r == 0)
+			break;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			done += (size_t)r;
+	}
+	return (ssize_t)done;
+}
+
+int fd_pwrite_all(int fd, const void *buf, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t r = pwrite(fd, (const char *)buf + done, size - done, (off_t)(offset + done));
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			done += (size_t)r;
+	}
+	return 0;
+}
+
+struct fd_path fd_path(int fd)
+{
+	struct fd_path p;
+
+	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
+	return p;
+}

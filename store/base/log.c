@@ -1,0 +1,59 @@
+#include "store/base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <syslog.h>
+
+static const char *prefix = "";
+static enum log_level shown = LOG_LEVEL_INFO;
+static bool to_syslog;
+
+void log_init(const char *program, enum log_level level)
+{
+	prefix = program;
+	shown = level;
+}
+
+void log_to_syslog(void)
+{
+	openlog(prefix, LOG_PID, LOG_DAEMON);
+	to_syslog = true;
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level <= shown;
+}
+
+// A name in a guest may hold what moves a terminal's cursor or forges a line of a log.
+static void escape(const char *text, char *ret, size_t size)
+{
+	size_t used = 0;
+
+	for (; *text && used + 5 < size; text++) {
+		unsigned char c = (unsigned char)*text;
+		if (c >= 0x20 && c != 0x7f)
+			ret[used++] = *text;
+		else
+			used += (size_t)snprintf(ret + used, size - used, "\\x%02x", c);
+	}
+	ret[used] = '\0';
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	static const int priorities[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	char line[8192], escaped[16384];
+	va_list args;
+
+	if (!log_enabled(level))
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	escape(line, escaped, sizeof(escaped));
+	if (to_syslog)
+		syslog(priorities[level], "%s", escaped);
+	else
+		fprintf(stderr, "%s: %s\n", prefix, escaped);
+}

@@ -1,0 +1,128 @@
+#include "store/base/sys.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+
+// Numbers that are the same on every architecture Linux has gained since 5.0, for headers older than the kernel.
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+
+int sys_openat2(int dir, const char *path, int flags, mode_t mode, uint64_t resolve)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+		.mode = mode,
+		.resolve = resolve,
+	};
+	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int sys_open_tree_clone(int dir, const char *path)
+{
+	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+	long fd = syscall(SYS_open_tree, dir, path, flags);
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int sys_mount_readonly_noatime(int fd)
+{
+	struct mount_attr attr = {
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
+		.attr_clr = MOUNT_ATTR__ATIME,
+	};
+	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
+static int64_t mincore_pages(int fd, uint64_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t pages = (size + page - 1) / page;
+	int64_t cached = 0;
+
+	if (pages == 0)
+		return 0;
+	void *map = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	auto_free unsigned char *resident = malloc(pages);
+	int r = !resident ? -ENOMEM : mincore(map, size, resident) < 0 ? -errno : 0;
+	munmap(map, size);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < pages; i++)
+		cached += resident[i] & 1;
+	return cached;
+}
+
+int64_t sys_cached_pages(int fd, uint64_t size)
+{
+	struct {
+		uint64_t off, len;
+	} range = { 0, size };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} stat = { 0 };
+
+	if (syscall(SYS_cachestat, fd, &range, &stat, 0) == 0)
+		return (int64_t)stat.cached;
+	return errno == ENOSYS ? mincore_pages(fd, size) : -errno;
+}
+
+int sys_clone(int dst, int src)
+{
+	return ioctl(dst, FICLONE, src) < 0 ? -errno : 0;
+}
+
+int sys_flags_get(int fd, unsigned *ret)
+{
+	return ioctl(fd, FS_IOC_GETFLAGS, ret) < 0 ? -errno : 0;
+}
+
+int sys_flags_set(int fd, unsigned flags)
+{
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? -errno : 0;
+}
+
+int sys_attributes(int fd, uint64_t *ret)
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, 0, &st) < 0)
+		return -errno;
+	*ret = st.stx_attributes & st.stx_attributes_mask;
+	return 0;
+}
+
+int sys_fchmod(int fd, mode_t mode)
+{
+	if (syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH) == 0)
+		return 0;
+	if (errno != ENOSYS)
+		return -errno;
+	return chmod(fd_path(fd).text, mode) < 0 ? -errno : 0;
+}
+
+void sys_setfsid(uid_t uid, gid_t gid)
+{
+	// The C library's wrappers are per thread as well; these say so.
+	syscall(SYS_setfsgid, gid);
+	syscall(SYS_setfsuid, uid);
+}

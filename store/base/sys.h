@@ -1,0 +1,42 @@
+// System calls that the C library lacks, one thin function each, and what the running kernel can do.
+// They return what the call returns, or a negative errno.
+#pragma once
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+// openat2(2) with @resolve, a set of the SYS_RESOLVE_ flags.
+#define SYS_RESOLVE_NO_XDEV 0x01
+#define SYS_RESOLVE_NO_MAGICLINKS 0x02
+#define SYS_RESOLVE_NO_SYMLINKS 0x04
+#define SYS_RESOLVE_BENEATH 0x08
+int sys_openat2(int dir, const char *path, int flags, mode_t mode, uint64_t resolve);
+
+// Clones the mount of @path into a detached mount of its own that shows no mount below it, and returns its
+// root as an O_PATH fd; the mount lives as long as an fd into it. -EPERM: needs CAP_SYS_ADMIN.
+int sys_open_tree_clone(int dir, const char *path);
+
+// Makes the mount of @fd, a detached clone, read-only and noatime (mount_setattr(2), Linux 5.12).
+int sys_mount_readonly_noatime(int fd);
+
+// Pages of @fd that are in the page cache now (cachestat(2), Linux 6.5; falls back to mincore(2)).
+int64_t sys_cached_pages(int fd, uint64_t size);
+
+// Shares the blocks of @src with @dst (FICLONE). -EOPNOTSUPP, -EXDEV, -EINVAL: the filesystem can't.
+int sys_clone(int dst, int src);
+
+// FS_IOC_GETFLAGS and FS_IOC_SETFLAGS. -ENOTTY, -EOPNOTSUPP: the filesystem has none.
+int sys_flags_get(int fd, unsigned *ret);
+int sys_flags_set(int fd, unsigned flags);
+
+// Attributes of statx(2), STATX_ATTR_*, of @fd: 0 where the kernel knows none.
+int sys_attributes(int fd, uint64_t *ret);
+
+// Sets the mode of @fd, which may be O_PATH (fchmodat2(2), Linux 6.6, else through /proc).
+int sys_fchmod(int fd, mode_t mode);
+
+// The file-system ids and groups of this thread alone.
+void sys_setfsid(uid_t uid, gid_t gid);

@@ -1,0 +1,63 @@
+#include "store/meta.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <unistd.h>
+
+#include "store/base/sys.h"
+#include "store/xattr.h"
+
+// Flags a user gave the file, not those that say how the filesystem stores it. Immutable and append-only files never
+// become objects.
+#define USER_FLAGS (FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL)
+
+static int copy_owner(const struct stat *from, const struct stat *to, int dst)
+{
+	if (from->st_uid == to->st_uid && from->st_gid == to->st_gid)
+		return 0;
+	return fchown(dst, from->st_uid, from->st_gid) < 0 ? -errno : 0;
+}
+
+static int copy_xattrs(int src, int dst)
+{
+	struct xattr_set set;
+
+	int r = xattr_read(src, &set);
+	if (r == 0 && set.size > 0)
+		r = xattr_write(dst, &set);
+	xattr_free(&set);
+	return r;
+}
+
+static int copy_flags(int src, int dst)
+{
+	unsigned from, to;
+
+	// A filesystem without flags has none to lose.
+	if (sys_flags_get(src, &from) < 0 || sys_flags_get(dst, &to) < 0)
+		return 0;
+	unsigned want = (to & ~(unsigned)USER_FLAGS) | (from & USER_FLAGS);
+	return want == to ? 0 : sys_flags_set(dst, want);
+}
+
+int meta_copy(int src, const struct stat *st, int dst)
+{
+	struct stat now;
+	const struct timespec times[2] = { st->st_atim, st->st_mtim };
+
+	if (fstat(dst, &now) < 0)
+		return -errno;
+	int r = copy_owner(st, &now, dst);
+	if (r < 0)
+		return r;
+	r = copy_xattrs(src, dst);
+	if (r < 0)
+		return r;
+	// An ACL is written before: setting one sets the mode's group bits.
+	if (fchmod(dst, st->st_mode & 07777) < 0)
+		return -errno;
+	r = copy_flags(src, dst);
+	if (r < 0)
+		return r;
+	return futimens(dst, times) < 0 ? -errno : 0;
+}

@@ -1,0 +1,75 @@
+#include "store/name.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void object_name_print(const struct object_key *key, char ret[OBJECT_NAME_SIZE])
+{
+	snprintf(ret, OBJECT_NAME_SIZE, "%016" PRIx64 "%016" PRIx64 "-%" PRIx64 "-%016" PRIx64 "-%" PRIx32,
+		 key->digest.high, key->digest.low, key->size, key->identity, key->variant);
+}
+
+void object_path_print(const struct object_key *key, char ret[OBJECT_PATH_SIZE])
+{
+	char name[OBJECT_NAME_SIZE];
+
+	object_name_print(key, name);
+	snprintf(ret, OBJECT_PATH_SIZE, "objects/%.3s/%s", name, name);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+// Reads between @least and @most digits at *@p.
+static int parse_hex(const char **p, int least, int most, uint64_t *ret)
+{
+	uint64_t value = 0;
+	int digits = 0;
+
+	for (; digits < most && hex_digit(**p) >= 0; digits++, (*p)++)
+		value = value << 4 | (uint64_t)hex_digit(**p);
+	if (digits < least)
+		return -EINVAL;
+	*ret = value;
+	return 0;
+}
+
+static int parse_fields(const char *p, struct object_key *ret)
+{
+	uint64_t variant;
+
+	if (parse_hex(&p, 16, 16, &ret->digest.high) < 0 || parse_hex(&p, 16, 16, &ret->digest.low) < 0)
+		return -EINVAL;
+	if (*p++ != '-' || parse_hex(&p, 1, 16, &ret->size) < 0)
+		return -EINVAL;
+	if (*p++ != '-' || parse_hex(&p, 16, 16, &ret->identity) < 0)
+		return -EINVAL;
+	if (*p++ != '-' || parse_hex(&p, 1, 8, &variant) < 0 || *p)
+		return -EINVAL;
+	ret->variant = (uint32_t)variant;
+	return 0;
+}
+
+int object_name_parse(const char *name, struct object_key *ret)
+{
+	char again[OBJECT_NAME_SIZE];
+	struct object_key key;
+
+	int r = parse_fields(name, &key);
+	if (r < 0)
+		return r;
+	// One name a key: no leading zeros where the width is free.
+	object_name_print(&key, again);
+	if (strcmp(again, name) != 0)
+		return -EINVAL;
+	*ret = key;
+	return 0;
+}

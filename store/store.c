@@ -1,0 +1,229 @@
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/base/cleanup.h"
+#include "store/xattr.h"
+
+#define FORMAT_MAX 1024
+
+static const char format_text[] =
+	"hashfs-store %d\n"
+	"digest xxh3-128\n"
+	"seed %016" PRIx64 "\n"
+	"identity mode,uid,gid,mtime,xattr\n"
+	"marks %s\n";
+
+static const char *marks_word(enum mark_space marks)
+{
+	return marks == MARK_TRUSTED ? "trusted" : "user";
+}
+
+static int format_print(uint64_t seed, enum mark_space marks, char ret[FORMAT_MAX])
+{
+	return snprintf(ret, FORMAT_MAX, format_text, STORE_VERSION, seed, marks_word(marks));
+}
+
+// Creating
+
+// Finds out where marks can be kept, by keeping one.
+static int probe_marks(int fd, enum mark_space *ret)
+{
+	if (xattr_set(fd, XATTR_MARK_TRUSTED, "", 0, 0) == 0) {
+		*ret = MARK_TRUSTED;
+		return xattr_remove(fd, XATTR_MARK_TRUSTED);
+	}
+	*ret = MARK_USER;
+	int r = xattr_set(fd, XATTR_MARK_USER, "", 0, 0);
+	return r < 0 ? r : xattr_remove(fd, XATTR_MARK_USER);
+}
+
+static int probe_links(int dir)
+{
+	if (linkat(dir, "format", dir, "probe", 0) < 0)
+		return errno == EPERM ? -EOPNOTSUPP : -errno;
+	int r = renameat2(dir, "format", dir, "probe", RENAME_EXCHANGE) < 0 ? -errno : 0;
+	if (unlinkat(dir, "probe", 0) < 0)
+		return -errno;
+	return r == -EINVAL ? -EOPNOTSUPP : r;
+}
+
+static int write_format(int dir)
+{
+	char text[FORMAT_MAX];
+	enum mark_space marks;
+	uint64_t seed;
+
+	auto_close int fd = openat(dir, "format", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	int r = probe_marks(fd, &marks);
+	if (r < 0)
+		return r;
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	int size = format_print(seed, marks, text);
+	r = fd_pwrite_all(fd, text, (size_t)size, 0);
+	if (r < 0)
+		return r;
+	if (fsync(fd) < 0)
+		return -errno;
+	return probe_links(dir);
+}
+
+static const char *const directories[] = { "objects", "tmp", "mounts" };
+
+static int fill(int dir)
+{
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
+		if (mkdirat(dir, directories[i], 0700) < 0)
+			return -errno;
+	auto_close int lock = openat(dir, "lock", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (lock < 0)
+		return -errno;
+	int r = write_format(dir);
+	if (r < 0)
+		return r;
+	return fsync(dir) < 0 ? -errno : 0;
+}
+
+// What an attempt has left, ours or that of a crash.
+static void remove_attempt(int pool, const char *name)
+{
+	auto_close int dir = openat(pool, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return;
+	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
+		unlinkat(dir, directories[i], AT_REMOVEDIR);
+	unlinkat(dir, "lock", 0);
+	unlinkat(dir, "format", 0);
+	unlinkat(dir, "probe", 0);
+	unlinkat(pool, name, AT_REMOVEDIR);
+}
+
+int store_create(int pool)
+{
+	static const char attempt[] = STORE_DIR ".new";
+
+	remove_attempt(pool, attempt);
+	if (mkdirat(pool, attempt, 0700) < 0)
+		return -errno;
+	auto_close int dir = openat(pool, attempt, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = dir < 0 ? -errno : fill(dir);
+	if (r == 0 && renameat2(pool, attempt, pool, STORE_DIR, RENAME_NOREPLACE) < 0)
+		r = -errno;
+	if (r == 0 && fsync(pool) < 0)
+		return -errno;
+	if (r < 0)
+		remove_attempt(pool, attempt);
+	return r;
+}
+
+// Opening
+
+// Only what we would write ourselves: whatever else there may be changes what objects mean.
+static int parse_format(const char *text, struct store *s)
+{
+	char again[FORMAT_MAX], marks[8];
+	int version, end = 0;
+
+	if (sscanf(text, "hashfs-store %d\n", &version) != 1)
+		return -EBADMSG;
+	if (version != STORE_VERSION)
+		return -EPROTONOSUPPORT;
+	if (sscanf(text, "hashfs-store %*d digest xxh3-128 seed %16" SCNx64 " identity mode,uid,gid,mtime,xattr marks %7s %n",
+		   &s->seed, marks, &end) != 2)
+		return -EPROTONOSUPPORT;
+	s->marks = strcmp(marks, "user") == 0 ? MARK_USER : MARK_TRUSTED;
+	format_print(s->seed, s->marks, again);
+	return strcmp(text, again) == 0 ? 0 : -EBADMSG;
+}
+
+static int read_format(struct store *s)
+{
+	char text[FORMAT_MAX + 1];
+	auto_close int fd = openat(s->dir, "format", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? -EBADMSG : -errno;
+	ssize_t size = fd_pread_all(fd, text, FORMAT_MAX, 0);
+	if (size < 0)
+		return (int)size;
+	text[size] = '\0';
+	return parse_format(text, s);
+}
+
+static int open_directory(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_parts(struct store *s, int pool)
+{
+	struct stat st;
+
+	s->dir = open_directory(pool, STORE_DIR);
+	if (s->dir < 0)
+		return s->dir == -ENOTDIR || s->dir == -ELOOP ? -EBADMSG : s->dir;
+	if (fstat(s->dir, &st) < 0)
+		return -errno;
+	if (st.st_mode & 0077)  // a store others may write to proves nothing
+		return -EBADMSG;
+	s->dev = st.st_dev;
+	s->ino = st.st_ino;
+	int r = read_format(s);
+	if (r < 0)
+		return r;
+	s->tmp = open_directory(s->dir, "tmp");
+	if (s->tmp < 0)
+		return s->tmp;
+	s->objects = open_directory(s->dir, "objects");
+	return s->objects < 0 ? s->objects : 0;
+}
+
+int store_open(int pool, struct store **ret)
+{
+	struct store *s = malloc(sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+
+	*s = (struct store){ .dir = -1, .tmp = -1, .objects = -1, .lock = -1 };
+	int r = open_parts(s, pool);
+	if (r < 0)
+		store_close(s);
+	else
+		*ret = s;
+	return r;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	cleanup_close(&s->lock);
+	cleanup_close(&s->objects);
+	cleanup_close(&s->tmp);
+	cleanup_close(&s->dir);
+	free(s);
+}
+
+int store_lock(struct store *s, enum store_lock_mode mode)
+{
+	auto_close int fd = openat(s->dir, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, (mode == STORE_SHARED ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
+		return -errno;
+	s->lock = take_fd(&fd);
+	return 0;
+}

@@ -1,0 +1,40 @@
+// The store of one pool: the directory `.hash` and everything in it.
+// Opened once, shared by all threads. Sizes are bytes, times nanoseconds. Functions return 0, or the
+// value they promise, or a negative errno; an errno not named here comes from the disk.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "store/mark.h"
+
+#define STORE_DIR ".hash"
+#define STORE_VERSION 1
+
+struct store {
+	int dir;      // owned: POOL/.hash, O_DIRECTORY
+	int tmp;      // owned: tmp/
+	int objects;  // owned: objects/
+	int lock;     // owned: the lock file; -1 until store_lock()
+	dev_t dev;    // the filesystem of the store
+	ino_t ino;    // of POOL/.hash, to hide it
+	uint64_t seed;
+	enum mark_space marks;
+};
+
+// Makes POOL/.hash, complete or not at all: built as `.hash.new-…` and renamed. Marks go to trusted. when the process may
+// write that, else to user. -EEXIST: there is a store already; -EROFS; -EOPNOTSUPP: no xattrs or hard links here.
+int store_create(int pool);
+
+// Opens the store of @pool, a directory fd that stays the caller's. -ENOENT: the pool has none;
+// -EBADMSG: its format file is broken; -EPROTONOSUPPORT: of a version, digest or policy that we do not know.
+int store_open(int pool, struct store **ret);
+
+// Frees @s and all it owns; NULL is fine. No thread may still be using it.
+void store_close(struct store *s);
+
+// Takes the store's lock for as long as @s is open: exclusively for a program that changes links (hashify), shared for one
+// that serves or reads (hashfs, dry runs). It dies with the process. -EWOULDBLOCK: the others are there.
+enum store_lock_mode { STORE_SHARED, STORE_EXCLUSIVE };
+int store_lock(struct store *s, enum store_lock_mode mode);

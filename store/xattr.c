@@ -1,0 +1,153 @@
+#include "store/xattr.h"
+
+#include <errno.h>
+#include <linux/limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+
+bool xattr_is_ours(const char *name)
+{
+	return strcmp(name, XATTR_MARK_TRUSTED) == 0 || strcmp(name, XATTR_MARK_USER) == 0;
+}
+
+// The calls that take an fd refuse O_PATH ones, those by path take both.
+
+int64_t xattr_get(int fd, const char *name, void *buf, size_t size)
+{
+	ssize_t r = getxattr(fd_path(fd).text, name, buf, size);
+	return r < 0 ? -errno : r;
+}
+
+int xattr_set(int fd, const char *name, const void *value, size_t size, int flags)
+{
+	return setxattr(fd_path(fd).text, name, value, size, flags) < 0 ? -errno : 0;
+}
+
+int64_t xattr_list(int fd, char *buf, size_t size)
+{
+	ssize_t r = listxattr(fd_path(fd).text, buf, size);
+	return r < 0 ? -errno : r;
+}
+
+int xattr_remove(int fd, const char *name)
+{
+	return removexattr(fd_path(fd).text, name) < 0 ? -errno : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// Points @ret at the names in @list that are not ours, sorted, and returns how many.
+static size_t sort_names(const char *list, int64_t size, const char **ret)
+{
+	size_t count = 0;
+
+	for (const char *p = list; p < list + size; p += strlen(p) + 1)
+		if (!xattr_is_ours(p))
+			ret[count++] = p;
+	qsort(ret, count, sizeof(*ret), by_name);
+	return count;
+}
+
+static int append(struct xattr_set *s, size_t *room, const void *data, size_t size)
+{
+	if (s->size + size > *room) {
+		size_t larger = (s->size + size) * 2;
+		char *grown = realloc(s->data, larger);
+		if (!grown)
+			return -ENOMEM;
+		s->data = grown;
+		*room = larger;
+	}
+	memcpy(s->data + s->size, data, size);
+	s->size += size;
+	return 0;
+}
+
+static int append_one(int fd, const char *name, char *value, struct xattr_set *s, size_t *room)
+{
+	int64_t got = xattr_get(fd, name, value, XATTR_SIZE_MAX);
+	if (got < 0)
+		return (int)got;
+
+	uint32_t size = (uint32_t)got;
+	int r = append(s, room, name, strlen(name) + 1);
+	if (r == 0)
+		r = append(s, room, &size, sizeof(size));
+	if (r == 0)
+		r = append(s, room, value, size);
+	return r;
+}
+
+static int read_listed(int fd, const char *list, int64_t size, struct xattr_set *s)
+{
+	// A name takes two bytes at least.
+	auto_free const char **names = malloc(((size_t)size / 2 + 1) * sizeof(*names));
+	auto_free char *value = malloc(XATTR_SIZE_MAX);
+	size_t room = 0;
+	int r = 0;
+
+	if (!names || !value)
+		return -ENOMEM;
+	size_t count = sort_names(list, size, names);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = append_one(fd, names[i], value, s, &room);
+	return r;
+}
+
+int xattr_read(int fd, struct xattr_set *ret)
+{
+	char list[1024];
+	*ret = (struct xattr_set){ 0 };
+
+	int64_t size = xattr_list(fd, list, sizeof(list));
+	if (size == 0 || size == -EOPNOTSUPP)
+		return 0;
+	if (size > 0)
+		size = read_listed(fd, list, size, ret);
+	else if (size == -ERANGE) {
+		auto_free char *all = malloc(XATTR_LIST_MAX);
+		size = all ? xattr_list(fd, all, XATTR_LIST_MAX) : -ENOMEM;
+		if (size > 0)
+			size = read_listed(fd, all, size, ret);
+	}
+	if (size < 0)
+		xattr_free(ret);
+	return (int)size;
+}
+
+void xattr_free(struct xattr_set *s)
+{
+	free(s->data);
+	*s = (struct xattr_set){ 0 };
+}
+
+bool xattr_equal(const struct xattr_set *a, const struct xattr_set *b)
+{
+	return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
+}
+
+int xattr_write(int fd, const struct xattr_set *s)
+{
+	const char *end = s->data + s->size;
+
+	for (const char *p = s->data; p < end;) {
+		const char *name = p;
+		uint32_t size;
+
+		p += strlen(p) + 1;
+		memcpy(&size, p, sizeof(size));
+		p += sizeof(size);
+		int r = xattr_set(fd, name, p, size, 0);
+		if (r < 0)
+			return r;
+		p += size;
+	}
+	return 0;
+}
