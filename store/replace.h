@@ -47,5 +47,5 @@ struct recovery {
 	uint64_t kept;      // files whose place is unknown or taken: left as tmp/kept-…, which is never deleted by us
 };
 
-// Called with the store's lock held exclusively, @pool is the pool's directory.
-int replace_recover(struct store *s, int pool, struct recovery *ret);
+// Called with the store's lock held exclusively.
+int replace_recover(struct store *s, struct recovery *ret);

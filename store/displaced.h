@@ -1,0 +1,30 @@
+// A file that a link has displaced: it waits in tmp/ under a name that tells which object took its place, until it is certain that nobody
+// wrote to it on the way. Then it is dropped, or put back.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/name.h"
+#include "store/tmp.h"
+
+struct store;
+
+// "OBJECT.WORKER.NUMBER"
+void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number, char ret[TMP_NAME_SIZE]);
+int displaced_name_parse(const char *name, struct object_key *ret);
+
+enum put_back {
+	PUT_BACK,     // @path is the displaced file again
+	PLACE_TAKEN,  // @path is no link to the object any more: the guest replaced or removed it meanwhile
+};
+
+// Exchanges the displaced file @tmp with the name @path of the pool, if that is a link to the inode @object, and removes the link. The
+// directory's times stay.
+int displaced_put_back(struct store *s, const char *tmp, const char *path, uint64_t object);
+
+// The same, where the directory of the name is open.
+int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object);
+
+// Gives it the name kept-…, under which nothing of ours removes it. The administrator finds it there.
+int displaced_keep(struct store *s, const char *tmp);

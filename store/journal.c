@@ -1,0 +1,120 @@
+#include "store/journal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/base/cleanup.h"
+#include "store/store.h"
+
+// A record is "TMP\nPATH\0" at the start of its slot. What is behind it is of older records.
+#define SLOT_SIZE (TMP_NAME_SIZE + PATH_MAX + 2)
+
+static const char prefix[] = "journal-";
+
+static void name_print(unsigned worker, char ret[TMP_NAME_SIZE])
+{
+	snprintf(ret, TMP_NAME_SIZE, "%s%u", prefix, worker);
+}
+
+int journal_open(struct store *s, unsigned worker)
+{
+	char name[TMP_NAME_SIZE];
+
+	name_print(worker, name);
+	int fd = openat(s->tmp, name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+int journal_write(int fd, uint64_t slot, const char *tmp, const char *path)
+{
+	char record[SLOT_SIZE];
+
+	int size = snprintf(record, sizeof(record), "%s\n%s", tmp, path);
+	if (size < 0 || (size_t)size >= sizeof(record))
+		return 0;
+	return fd_pwrite_all(fd, record, (size_t)size + 1, slot % JOURNAL_SLOTS * SLOT_SIZE);
+}
+
+static int find_in(struct store *s, const char *name, const char *tmp, char **ret_path)
+{
+	char record[SLOT_SIZE];
+	size_t length = strlen(tmp);
+	auto_close int fd = openat(s->tmp, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (uint64_t slot = 0; slot < JOURNAL_SLOTS; slot++) {
+		ssize_t got = fd_pread_all(fd, record, sizeof(record), slot * SLOT_SIZE);
+		if (got <= (ssize_t)length)
+			return got < 0 ? (int)got : -ENOENT;
+		if (strncmp(record, tmp, length) != 0 || record[length] != '\n')
+			continue;
+		size_t rest = (size_t)got - length - 1;
+		if (strnlen(record + length + 1, rest) == rest)
+			continue;  // cut off
+		*ret_path = strdup(record + length + 1);
+		return *ret_path ? 0 : -ENOMEM;
+	}
+	return -ENOENT;
+}
+
+// Calls @each for every journal until one answers something else than -ENOENT.
+static int each_journal(struct store *s, int (*each)(struct store *s, const char *name, void *arg), void *arg)
+{
+	auto_close int fd = openat(s->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	int r = -ENOENT;
+
+	if (!d)
+		return -errno;
+	take_fd(&fd);
+	while (r == -ENOENT && (e = readdir(d)))
+		if (strncmp(e->d_name, prefix, sizeof(prefix) - 1) == 0)
+			r = each(s, e->d_name, arg);
+	closedir(d);
+	return r;
+}
+
+struct search {
+	const char *tmp;
+	char **ret_path;
+};
+
+static int search_in(struct store *s, const char *name, void *arg)
+{
+	const struct search *search = arg;
+	return find_in(s, name, search->tmp, search->ret_path);
+}
+
+int journal_find(struct store *s, const char *tmp, char **ret_path)
+{
+	struct search search = { tmp, ret_path };
+	return each_journal(s, search_in, &search);
+}
+
+void journal_remove(struct store *s, unsigned worker)
+{
+	char name[TMP_NAME_SIZE];
+
+	name_print(worker, name);
+	unlinkat(s->tmp, name, 0);
+}
+
+static int remove_one(struct store *s, const char *name, void *arg)
+{
+	(void)arg;
+	return unlinkat(s->tmp, name, 0) < 0 ? -errno : -ENOENT;
+}
+
+int journal_remove_all(struct store *s)
+{
+	int r = each_journal(s, remove_one, NULL);
+	return r == -ENOENT ? 0 : r;
+}

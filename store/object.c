@@ -1,0 +1,166 @@
+#include "store/object.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/base/cleanup.h"
+#include "store/mark.h"
+#include "store/store.h"
+
+#define SHARD_DIGITS 3
+
+static bool same_key(const struct object_key *a, const struct object_key *b)
+{
+	return digest_equal(a->digest, b->digest) && a->size == b->size && a->identity == b->identity &&
+	       a->variant == b->variant;
+}
+
+static int check(const struct store *s, int fd, const struct object_key *key, struct stat *ret)
+{
+	struct object_key marked;
+
+	if (fstat(fd, ret) < 0)
+		return -errno;
+	if (!S_ISREG(ret->st_mode) || (uint64_t)ret->st_size != key->size)
+		return -EBADMSG;
+	int r = mark_read(s->marks, fd, ret, &marked);
+	if (r == -ENODATA || (r == 0 && !same_key(&marked, key)))
+		return -EBADMSG;
+	return r;
+}
+
+int object_open(struct store *s, const struct object_key *key, struct stat *ret)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	object_path_print(key, path);
+	auto_close int fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+	if (fd < 0 && errno == EPERM)  // O_NOATIME is for the owner
+		fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ELOOP ? -EBADMSG : -errno;
+	int r = check(s, fd, key, ret);
+	return r < 0 ? r : take_fd(&fd);
+}
+
+static int link_fd(int fd, int dir, const char *path)
+{
+	if (linkat(fd, "", dir, path, AT_EMPTY_PATH) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	// The directory is missing, or we may not link by fd.
+	return linkat(AT_FDCWD, fd_path(fd).text, dir, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+// Shards are made when their first object comes: a small pool needs no 4096 directories.
+static int make_shard(struct store *s, const char *path)
+{
+	char shard[sizeof("objects/") + SHARD_DIGITS];
+
+	memcpy(shard, path, sizeof(shard) - 1);
+	shard[sizeof(shard) - 1] = '\0';
+	return mkdirat(s->dir, shard, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int publish(struct store *s, int fd, const char *path)
+{
+	int r = link_fd(fd, s->dir, path);
+	if (r != -ENOENT)
+		return r;
+	r = make_shard(s, path);
+	return r < 0 ? r : link_fd(fd, s->dir, path);
+}
+
+int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	int r = mark_write(s->marks, fd, st, key);
+	if (r < 0)
+		return r;
+	object_path_print(key, path);
+	r = publish(s, fd, path);
+	if (r < 0)
+		mark_remove(s->marks, fd);
+	return r;
+}
+
+int object_link(struct store *s, int fd, const char *name)
+{
+	return link_fd(fd, s->tmp, name);
+}
+
+struct visit {
+	bool with_stat;
+	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
+	void *arg;
+	uint64_t *foreign;
+};
+
+static int visit_entry(int shard, const struct dirent *e, const struct visit *v)
+{
+	struct object_key key;
+	struct stat st = { .st_ino = e->d_ino };
+
+	if (object_name_parse(e->d_name, &key) < 0) {
+		++*v->foreign;
+		return 0;
+	}
+	if (v->with_stat && fstatat(shard, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return v->each(&key, &st, v->arg);
+}
+
+static DIR *open_dir(int parent, const char *name)
+{
+	auto_close int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (d)
+		take_fd(&fd);
+	return d;
+}
+
+static int visit_shard(struct store *s, const char *name, const struct visit *v)
+{
+	const struct dirent *e;
+	DIR *d = open_dir(s->objects, name);
+	int r = 0;
+
+	if (!d) {
+		++*v->foreign;
+		return errno == ENOTDIR || errno == ELOOP || errno == ENOENT ? 0 : -errno;
+	}
+	while (r == 0 && (errno = 0, e = readdir(d)))
+		if (e->d_name[0] != '.')
+			r = visit_entry(dirfd(d), e, v);
+	if (r == 0 && errno != 0)
+		r = -errno;
+	closedir(d);
+	return r;
+}
+
+int object_each(struct store *s, bool with_stat,
+		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
+		uint64_t *ret_foreign)
+{
+	struct visit v = { with_stat, each, arg, ret_foreign };
+	const struct dirent *e;
+	DIR *d = open_dir(s->objects, ".");
+	int r = 0;
+
+	if (!d)
+		return -errno;
+	while (r == 0 && (errno = 0, e = readdir(d)))
+		if (e->d_name[0] != '.')
+			r = visit_shard(s, e->d_name, &v);
+	if (r == 0 && errno != 0)
+		r = -errno;
+	closedir(d);
+	return r;
+}
