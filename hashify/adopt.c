@@ -1,0 +1,453 @@
+#include "hashify/adopt.h"
+
+#include "hashify/report.h"
+#include "store/base/cleanup.h"
+#include "store/identity.h"
+#include "store/object.h"
+#include "store/replace.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+// A name that was replaced since the last flush: the guest's own file may yet be put back.
+struct displaced {
+	const struct tree_file *file;
+	uint64_t freed;
+};
+
+#define DISPLACED_MAX 4096
+
+struct adopter {
+	struct adopt *shared;        // borrowed
+	struct reader *reader;       // borrowed
+	struct tally *tally;         // borrowed
+	struct replacer *replacer;   // owned; NULL in a dry run
+	struct groups groups;        // owned
+	struct displaced *displaced; // owned
+	size_t displaced_count;
+};
+
+// What became of a file. Errors that are the file's own are counted where they happen.
+enum outcome {
+	DONE,      // linked, or skipped with a reason
+	NO_MATCH,  // other content, or no object to be had
+	FULL       // identical, but the object can take no more names
+};
+
+// A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk before the data of
+// the file it names may be. So all that was written before the pass is flushed once, when it starts, and what
+// changed since by itself, before it may stand in for another file. The kernel stamps files with a clock that lags by up to a tick
+// (10 ms at most), hence the margin. A store to a mapping moves ctime when its page was clean, and the flush leaves
+// them all clean.
+#define DURABLE_MARGIN (100 * INT64_C(1000000))
+
+static int64_t nanoseconds(struct timespec t)
+{
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static int64_t clock_ns(clockid_t id)
+{
+	struct timespec t;
+	clock_gettime(id, &t);
+	return nanoseconds(t);
+}
+
+static uint64_t link_limit(int fd)
+{
+	struct statfs st;
+	if (fstatfs(fd, &st) < 0)
+		return UINT64_MAX;
+	switch (st.f_type) {
+	case 0xef53:  // EXT4_SUPER_MAGIC
+		return 65000;
+	case 0x9123683e:  // BTRFS_SUPER_MAGIC
+		return 65535;
+	default:  // XFS: 2^31-1
+		return INT32_MAX;
+	}
+}
+
+int adopt_init(struct adopt *a, int pool)
+{
+	a->link_limit = link_limit(pool);
+	a->clock_offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+	a->durable_till = clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN;
+	if (a->sync && !a->dry_run && syncfs(pool) < 0)
+		return -errno;
+	for (size_t i = 0; i < ADOPT_DIR_LOCKS; i++)
+		mutex_init(&a->dir_locks[i]);
+	return 0;
+}
+
+void adopt_destroy(struct adopt *a)
+{
+	for (size_t i = 0; i < ADOPT_DIR_LOCKS; i++)
+		mutex_destroy(&a->dir_locks[i]);
+}
+
+static bool is_durable(const struct adopt *a, const struct stat *st)
+{
+	// If somebody has set the clock back meanwhile, ctimes say nothing.
+	int64_t offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+	if (llabs(offset - a->clock_offset) > DURABLE_MARGIN / 10)
+		return false;
+	return nanoseconds(st->st_ctim) < a->durable_till;
+}
+
+static int make_durable(const struct adopt *a, const struct reading *r)
+{
+	if (!a->sync || is_durable(a, &r->claim.st))
+		return 0;
+	return fdatasync(r->fd) < 0 ? -errno : 0;
+}
+
+int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally, unsigned worker, struct adopter **ret)
+{
+	struct adopter *a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	*a = (struct adopter){.shared = shared, .reader = reader, .tally = tally, .groups.known = shared->known};
+	int r = 0;
+	a->displaced = calloc(DISPLACED_MAX, sizeof(*a->displaced));
+	if (!a->displaced)
+		r = -ENOMEM;
+	if (r == 0 && !shared->dry_run)
+		r = replacer_new(shared->store, worker, &a->replacer);
+	if (r < 0) {
+		free(a->displaced);
+		free(a);
+		return r;
+	}
+	*ret = a;
+	return 0;
+}
+
+static struct report_place place_of(const struct adopter *a, const struct tree_file *f)
+{
+	return (struct report_place){&a->shared->trees[f->guest], f->dir, f->name};
+}
+
+static void skip(struct adopter *a, const struct tree_file *f, enum reason reason, int err)
+{
+	struct report_place place = place_of(a, f);
+	report_skip(a->shared->report, a->tally, &place, reason, err);
+}
+
+// Is the guest's own file of @d back under its name?
+static bool was_put_back(struct adopter *a, const struct displaced *d)
+{
+	int dir = reader_dir(a->reader, d->file);
+	struct stat st;
+	if (dir < 0 || fstatat(dir, d->file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	return st.st_ino == d->file->ino;
+}
+
+static int flush(struct adopter *a)
+{
+	uint64_t put_back = 0;
+	int r = replacer_flush(a->replacer, &put_back);
+	for (size_t i = 0; i < a->displaced_count && put_back > 0; i++) {
+		const struct displaced *d = &a->displaced[i];
+		if (!was_put_back(a, d))
+			continue;
+		a->tally->linked--;
+		a->tally->freed -= d->freed;
+		skip(a, d->file, REASON_CHANGED, 0);
+	}
+	a->displaced_count = 0;
+	return r;
+}
+
+int adopter_free(struct adopter *a)
+{
+	if (!a)
+		return 0;
+	groups_clear(&a->groups);
+	int r = 0;
+	if (a->replacer) {
+		r = flush(a);
+		int err = replacer_free(a->replacer);
+		r = r < 0 ? r : err;
+	}
+	free(a->displaced);
+	free(a);
+	return r;
+}
+
+// Opens the object of @t. Its identity was part of its name when it was made; if somebody has changed that since, beside
+// us, it is no longer fit to stand in for a guest's file.
+static int open_object(struct adopter *a, const struct object_key *key, struct reading *ret)
+{
+	struct stat st;
+	auto_close int fd = object_open(a->shared->store, key, &st);
+	if (fd < 0)
+		return fd;
+	struct reading r = {.identity = key->identity, .digest = key->digest};
+	int err = claim_take(fd, &r.claim);
+	if (err < 0)
+		return err;
+	err = xattr_read(fd, &r.xattrs);
+	if (err < 0) {
+		claim_drop(&r.claim);
+		return err;
+	}
+	r.fd = take_fd(&fd);
+	*ret = r;
+	return 0;
+}
+
+static int open_target(struct adopter *a, struct target *t)
+{
+	if (t->reading.fd >= 0)
+		return 0;
+	struct reading r;
+	int err = t->stand_in ? reader_open(a->reader, t->stand_in, &r) : open_object(a, &t->key, &r);
+	if (err < 0)
+		return err;
+	if (t->names == 0)
+		t->names = r.claim.st.st_nlink;
+	groups_set_open(&a->groups, t, &r);
+	return 0;
+}
+
+// Same content, and all else that names of one inode share? 1 or 0, or the error of reading them.
+static int is_same(struct adopter *a, const struct reading *x, const struct reading *y)
+{
+	if (!identity_equal(&x->claim.st, &x->xattrs, &y->claim.st, &y->xattrs))
+		return 0;
+	if (x->claim.st.st_size != y->claim.st.st_size)
+		return 0;
+	return reader_equal(a->reader, x->fd, y->fd, (uint64_t)x->claim.st.st_size);
+}
+
+// Replacing a name moves the times of its directory. They are put back at once, so that a pass that is killed leaves (almost) none
+// behind; under a lock, so that two workers do not put back each other's.
+static int replace_quietly(struct adopter *a, const struct target *t, const struct reading *r, int dir, const char *path)
+{
+	const struct tree_file *f = r->file;
+	auto_unlock pthread_mutex_t *held = mutex_hold(&a->shared->dir_locks[(f->dir + f->guest) % ADOPT_DIR_LOCKS]);
+
+	struct stat st;
+	if (fstat(dir, &st) < 0)
+		return -errno;
+	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, t->reading.fd, &r->claim);
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
+	if (replaced >= 0)
+		futimens(dir, times);  // not the directory's owner: then its mtime tells that something was linked in it
+	return replaced;
+}
+
+static int replace(struct adopter *a, struct target *t, const struct reading *r)
+{
+	if (a->shared->dry_run) {
+		if (t->names >= a->shared->link_limit)
+			return -EMLINK;
+		t->names++;
+		return REPLACED;
+	}
+	auto_free char *path = tree_path(&a->shared->trees[r->file->guest], r->file->dir, r->file->name);
+	if (!path)
+		return -ENOMEM;
+	int dir = reader_dir(a->reader, r->file);
+	if (dir < 0)
+		return dir;
+	return replace_quietly(a, t, r, dir, path);
+}
+
+static void count_link(struct adopter *a, const struct reading *r)
+{
+	uint64_t freed = (uint64_t)r->claim.st.st_blocks * 512;  // its only name went away
+	struct report_place place = place_of(a, r->file);
+	report_link(a->shared->report, a->tally, &place, freed);
+	if (a->shared->dry_run)
+		return;
+	a->displaced[a->displaced_count++] = (struct displaced){r->file, freed};
+	if (a->displaced_count < DISPLACED_MAX)
+		return;
+	int err = flush(a);
+	if (err < 0)
+		report_store(a->shared->report, err);
+}
+
+// Links @r to @t, which has been found the same.
+static enum outcome link_to(struct adopter *a, struct target *t, const struct reading *r)
+{
+	int replaced = replace(a, t, r);
+	if (replaced == -EMLINK) {
+		t->full = true;
+		return FULL;
+	}
+	if (replaced == REPLACED)
+		count_link(a, r);
+	else if (replaced == KEPT_CHANGED)
+		skip(a, r->file, REASON_CHANGED, 0);
+	else
+		skip(a, r->file, reason_of_linking(replaced), replaced);
+	return DONE;
+}
+
+static enum outcome try_target(struct adopter *a, struct target *t, const struct reading *r)
+{
+	if (t->full || t->refused)
+		return NO_MATCH;
+	int err = open_target(a, t);
+	if (err < 0) {
+		t->refused = true;
+		report_bad_object(a->shared->report, &t->key, err);
+		return NO_MATCH;
+	}
+	if (t->reading.claim.st.st_ino == r->claim.st.st_ino) {  // the guest moved a directory, and the walk met the file twice
+		skip(a, r->file, REASON_CHANGED, 0);
+		return DONE;
+	}
+
+	int same = is_same(a, r, &t->reading);
+	if (same < 0) {
+		skip(a, r->file, REASON_READ, same);
+		return DONE;
+	}
+	// Somebody has opened the object for writing, natively: it waits for our lease, and we stop using what it will write to.
+	if (same && claim_holds(&t->reading.claim, true) != 1) {
+		t->refused = true;
+		groups_close(&a->groups, t);
+		report_bad_object(a->shared->report, &t->key, -ETXTBSY);
+		return NO_MATCH;
+	}
+	return same ? link_to(a, t, r) : NO_MATCH;
+}
+
+// Makes the file of @r an object, the next variant of its group. The target takes the reading. NULL: it was skipped.
+static struct target *make_object(struct adopter *a, struct group *group, struct reading *r)
+{
+	const struct tree_file *f = r->file;
+	struct object_key key = {
+		.digest = group->digest,
+		.size = group->size,
+		.identity = group->identity,
+		.variant = group_free_variant(group),
+	};
+	int err = 0;
+	if (!a->shared->dry_run) {
+		err = make_durable(a->shared, r);
+		while (err == 0 && (err = object_adopt(a->shared->store, r->fd, &r->claim.st, &key)) == -EEXIST) {
+			key.variant++;
+			err = 0;
+		}
+	}
+	struct target *t = err < 0 ? NULL : groups_add_target(&a->groups, group, &key, r);
+	if (!t) {
+		err = err < 0 ? err : -ENOMEM;
+		skip(a, f, reason_of_linking(err), err);
+		reader_close(r);
+		return NULL;
+	}
+	t->names = 2;
+	t->stand_in = a->shared->dry_run ? f : NULL;
+	struct report_place place = place_of(a, f);
+	report_object(a->shared->report, a->tally, &place);
+	return t;
+}
+
+// Opens the file of @f again, if it is still as it was hashed.
+static int open_first(struct adopter *a, const struct first *f, struct reading *ret)
+{
+	struct reading r;
+	int err = reader_open(a->reader, f->file, &r);
+	if (err < 0)
+		return err;
+	if (nanoseconds(r.claim.st.st_ctim) != nanoseconds(f->ctime)) {
+		reader_close(&r);
+		return -ESTALE;
+	}
+	*ret = r;
+	return 0;
+}
+
+// Is the file of *@at, met before, the same as @r? Then it becomes an object and @r a link to it. Takes *@at off the list if it
+// has become one, or cannot.
+static enum outcome try_first(struct adopter *a, struct group *group, struct first **at, const struct reading *r)
+{
+	struct first *f = *at;
+	struct reading opened = {.fd = -1};
+	int same = open_first(a, f, &opened);
+	if (same == 0 && opened.claim.st.st_ino == r->claim.st.st_ino) {  // as in try_target()
+		reader_close(&opened);
+		skip(a, r->file, REASON_CHANGED, 0);
+		return DONE;
+	}
+	bool is_open = same == 0;
+	if (is_open)
+		same = is_same(a, r, &opened);
+	if (same == 0) {
+		reader_close(&opened);
+		return NO_MATCH;
+	}
+
+	*at = f->next;
+	const struct tree_file *file = f->file;
+	free(f);
+	if (same < 0) {
+		if (is_open)
+			reader_close(&opened);
+		skip(a, file, reason_of_reading(same), same);
+		return NO_MATCH;
+	}
+	struct target *t = make_object(a, group, &opened);
+	return t ? link_to(a, t, r) : NO_MATCH;
+}
+
+// Tries all that @group has. @r stays the caller's.
+static enum outcome try_all(struct adopter *a, struct group *group, const struct reading *r)
+{
+	bool full = false;
+	for (struct target *t = group->targets; t; t = t->next) {
+		enum outcome o = try_target(a, t, r);
+		if (o == DONE)
+			return DONE;
+		full = full || o == FULL;
+	}
+	if (full)
+		return FULL;
+
+	for (struct first **at = &group->firsts; *at;) {
+		struct first *tried = *at;
+		enum outcome o = try_first(a, group, at, r);
+		if (o != NO_MATCH)
+			return o;
+		if (*at == tried)
+			at = &tried->next;
+	}
+	return NO_MATCH;
+}
+
+void adopter_take(struct adopter *a, struct reading *r)
+{
+	struct group *group = groups_of(&a->groups, r);
+	enum outcome o = group ? try_all(a, group, r) : DONE;
+	if (!group)
+		skip(a, r->file, REASON_READ, -ENOMEM);
+
+	if (o == FULL) {
+		make_object(a, group, r);
+		return;
+	}
+	if (o == NO_MATCH && group_add_first(group, r) < 0)
+		skip(a, r->file, REASON_READ, -ENOMEM);
+	reader_close(r);
+}
+
+void adopter_end_class(struct adopter *a, enum reason left)
+{
+	for (const struct group *group = a->groups.all; group; group = group->next)
+		for (const struct first *f = group->firsts; f; f = f->next)
+			skip(a, f->file, left, 0);
+	groups_clear(&a->groups);
+}

@@ -1,0 +1,58 @@
+// Makes guests' files objects and links. A class belongs to one worker, so no two make the same object; different classes never share
+// an object.
+//
+// The order that makes a pass safe at any instant, and where a crash leaves things:
+//
+//	claim the file (a lease), hash it                  nothing has changed
+//	make the first of two equal files the object       its inode has a second name, in the store
+//	  after its data is on the disk (adopt_durable)
+//	claim the object, compare bytes and identity       nothing has changed
+//	replace the second by a link to it                 replace.h
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "hashify/group.h"
+#include "hashify/reader.h"
+#include "hashify/reason.h"
+
+struct store;
+struct report;
+struct adopter;
+
+#define ADOPT_DIR_LOCKS 64
+
+// What all workers of a pass share.
+struct adopt {
+	struct store *store;        // borrowed; NULL: a dry run on a pool without one
+	const struct tree *trees;   // borrowed
+	const struct known *known;  // borrowed
+	struct report *report;      // borrowed
+	bool dry_run;
+	bool sync;             // false: never flush anything
+	uint64_t link_limit;   // dry run: names an inode of this filesystem can have
+	int64_t durable_till;  // ns: what has not changed since is on the disk
+	int64_t clock_offset;  // ns between the wall clock and the time since boot
+	// Each guards the times of the directories that fall to it, while a name in them is replaced.
+	pthread_mutex_t dir_locks[ADOPT_DIR_LOCKS];
+};
+
+// Sets the fields that are not borrowed and, for a real run with @sync, flushes the filesystem of @pool: whatever has not
+// changed since is on the disk afterwards.
+int adopt_init(struct adopt *a, int pool);
+void adopt_destroy(struct adopt *a);
+
+// A worker, numbered from 0, that uses @reader and counts in @tally (both borrowed).
+int adopter_new(struct adopt *a, struct reader *reader, struct tally *tally, unsigned worker, struct adopter **ret);
+
+// Takes @r, hashed, of the class being worked on: it becomes a link, an object, or is remembered.
+void adopter_take(struct adopter *a, struct reading *r);
+
+// The class is at its end: files met once are skipped, as alone or as @left.
+void adopter_end_class(struct adopter *a, enum reason left);
+
+// Finishes what is under way and frees; NULL is fine.
+int adopter_free(struct adopter *a);

@@ -1,0 +1,24 @@
+// The table of commands.
+
+#include "hashify/cmd_pass.h"
+#include "hashify/cmd_stat.h"
+#include "store/base/log.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"run", cmd_pass},
+	{"stat", cmd_stat},
+};
+
+int main(int argc, char **argv)
+{
+	log_init("hashify", LOG_LEVEL_INFO);
+	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	return cmd_pass(argc, argv);
+}

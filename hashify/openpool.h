@@ -1,0 +1,20 @@
+// Opens a pool and its store for a command, or says in a sentence why that cannot be.
+#pragma once
+
+#include <stdbool.h>
+
+#include "store/store.h"
+
+struct openpool {
+	int dir;              // owned: the pool
+	struct store *store;  // owned and locked; NULL: none yet, and none was to be made
+};
+
+enum openpool_mode {
+	OPENPOOL_CHANGE,  // exclusively; the store is made if there is none
+	OPENPOOL_LOOK,    // shared; writes nothing
+};
+
+// 0, or -1: the reason was said.
+int openpool(const char *path, enum openpool_mode mode, struct openpool *ret);
+void openpool_close(struct openpool *p);

@@ -1,0 +1,150 @@
+#include "hashify/reader.h"
+
+#include "hashify/dircache.h"
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+#include "store/content.h"
+#include "store/identity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct reader {
+	uint64_t seed;
+	struct dircache *dirs;  // owned
+	struct digest_stream *stream;  // owned
+	char *buffers[2];  // owned, CONTENT_BUFFER_SIZE bytes each
+};
+
+int reader_new(const struct tree *trees, int pool, uint64_t seed, size_t dirs, struct reader **ret)
+{
+	struct reader *r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->seed = seed;
+	r->stream = digest_stream_new(seed);
+	r->buffers[0] = malloc(CONTENT_BUFFER_SIZE);
+	r->buffers[1] = malloc(CONTENT_BUFFER_SIZE);
+	if (!r->stream || !r->buffers[0] || !r->buffers[1] || dircache_new(trees, pool, dirs, &r->dirs) < 0) {
+		reader_free(r);
+		return -ENOMEM;
+	}
+	*ret = r;
+	return 0;
+}
+
+void reader_free(struct reader *r)
+{
+	if (!r)
+		return;
+	dircache_free(r->dirs);
+	if (r->stream)
+		digest_stream_free(r->stream);
+	free(r->buffers[0]);
+	free(r->buffers[1]);
+	free(r);
+}
+
+int reader_dir(struct reader *r, const struct tree_file *f)
+{
+	return dircache_open(r->dirs, f);
+}
+
+// O_NONBLOCK: a FIFO that has taken the file's name must not block us. O_NOATIME is for the owner and root alone.
+static int open_file(int dir, const char *name)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int fd = beneath_open(dir, name, flags | O_NOATIME, 0);
+	return fd == -EPERM ? beneath_open(dir, name, flags, 0) : fd;
+}
+
+static bool is_as_seen(const struct stat *st, const struct tree_file *f)
+{
+	return st->st_ino == f->ino && st->st_nlink == 1 && (uint64_t)st->st_size == f->size && st->st_mode == f->mode &&
+	       st->st_uid == f->uid && st->st_gid == f->gid && st->st_mtim.tv_sec == f->mtime &&
+	       st->st_mtim.tv_nsec == (long)f->mtime_nsec;
+}
+
+// Is what @fd has open the file that the walk saw? Asked before the lease: a device or FIFO takes none.
+static int check(int fd, const struct tree_file *f)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return is_as_seen(&st, f) ? 0 : -ESTALE;
+}
+
+static int claim(int fd, const struct tree_file *f, struct claim *ret)
+{
+	int r = check(fd, f);
+	if (r < 0)
+		return r;
+	struct claim c;
+	r = claim_take(fd, &c);
+	if (r < 0)
+		return r == -EINVAL ? -EOPNOTSUPP : r;
+	if (!is_as_seen(&c.st, f)) {
+		claim_drop(&c);
+		return -ESTALE;
+	}
+	*ret = c;
+	return 0;
+}
+
+int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret)
+{
+	int dir = reader_dir(r, f);
+	if (dir < 0)
+		return dir;
+	auto_close int fd = open_file(dir, f->name);
+	if (fd < 0)
+		return fd;
+
+	struct reading reading = {.file = f};
+	int err = claim(fd, f, &reading.claim);
+	if (err < 0)
+		return err;
+	err = xattr_read(fd, &reading.xattrs);
+	if (err < 0) {
+		claim_drop(&reading.claim);
+		return err;
+	}
+	reading.identity = identity_digest(r->seed, &reading.claim.st, &reading.xattrs);
+	reading.fd = take_fd(&fd);
+	*ret = reading;
+	return 0;
+}
+
+void reader_close(struct reading *reading)
+{
+	claim_drop(&reading->claim);
+	xattr_free(&reading->xattrs);
+	fd_close(reading->fd);
+	reading->fd = -1;
+}
+
+int reader_hash(struct reader *r, struct reading *reading)
+{
+	uint64_t size = reading->file->size;
+	digest_stream_reset(r->stream);
+	for (uint64_t at = 0; at < size;) {
+		size_t want = size - at < CONTENT_BUFFER_SIZE ? (size_t)(size - at) : CONTENT_BUFFER_SIZE;
+		ssize_t got = fd_pread_all(reading->fd, r->buffers[0], want, at);
+		if (got < 0)
+			return (int)got;
+		if ((size_t)got < want)
+			return -ESTALE;
+		digest_stream_update(r->stream, r->buffers[0], want);
+		at += want;
+	}
+	reading->digest = digest_stream_final(r->stream);
+	return 0;
+}
+
+int reader_equal(struct reader *r, int a, int b, uint64_t size)
+{
+	return content_equal(a, b, size, r->buffers[0], r->buffers[1]);
+}

@@ -1,0 +1,106 @@
+#include "hashify/reason.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+
+static const struct {
+	const char *key, *text;
+} reasons[REASON_COUNT] = {
+	[REASON_NONE] = {"none", "not skipped"},
+	[REASON_ALONE] = {"alone", "no other file is identical"},
+	[REASON_EMPTY] = {"empty", "empty file"},
+	[REASON_SYMLINK] = {"symlink", "symbolic link"},
+	[REASON_SPECIAL] = {"special", "device, FIFO or socket"},
+	[REASON_HARD_LINKED] = {"hard_linked", "hard-linked by the guest itself"},
+	[REASON_FLAGS] = {"flags", "immutable, append-only, verity or encrypted"},
+	[REASON_MOUNT] = {"mount", "another filesystem or a mount point"},
+	[REASON_SUBVOLUME] = {"subvolume", "another subvolume or project"},
+	[REASON_IN_USE] = {"in_use", "open for writing or mapped writable"},
+	[REASON_CHANGED] = {"changed", "changed during the pass"},
+	[REASON_STOPPED] = {"stopped", "not reached before the pass was stopped"},
+	[REASON_PERMISSION] = {"permission", "no permission"},
+	[REASON_LEASE] = {"lease", "cannot be guarded against writers: no leases on this filesystem"},
+	[REASON_READ] = {"read", "cannot be read"},
+	[REASON_LINK] = {"link", "cannot be linked"},
+};
+
+const char *reason_key(enum reason r)
+{
+	assert(r < REASON_COUNT);
+	return reasons[r].key;
+}
+
+const char *reason_text(enum reason r)
+{
+	assert(r < REASON_COUNT);
+	return reasons[r].text;
+}
+
+bool reason_is_error(enum reason r)
+{
+	return r >= REASON_PERMISSION;
+}
+
+enum reason reason_of_reading(int err)
+{
+	switch (-err) {
+	case ENOENT:   // gone, or its directory is
+	case ENOTDIR:  // something else has its name
+	case ELOOP:
+	case ENXIO:
+	case ESTALE:  // our own word for: not the file that the walk saw
+		return REASON_CHANGED;
+	case EAGAIN:
+	case ETXTBSY:
+		return REASON_IN_USE;
+	case EXDEV:
+		return REASON_MOUNT;
+	case EACCES:
+	case EPERM:
+		return REASON_PERMISSION;
+	case EOPNOTSUPP:
+		return REASON_LEASE;
+	default:
+		return REASON_READ;
+	}
+}
+
+enum reason reason_of_linking(int err)
+{
+	switch (-err) {
+	case EXDEV:
+		return REASON_SUBVOLUME;
+	case ENOENT:
+	case ESTALE:
+		return REASON_CHANGED;
+	case EBUSY:  // something is mounted on the name
+		return REASON_MOUNT;
+	case EACCES:
+	case EPERM:
+		return REASON_PERMISSION;
+	default:
+		return REASON_LINK;
+	}
+}
+
+void tally_add(struct tally *sum, const struct tally *part)
+{
+	sum->directories += part->directories;
+	sum->seen += part->seen;
+	sum->already += part->already;
+	sum->objects += part->objects;
+	sum->linked += part->linked;
+	sum->freed += part->freed;
+	sum->read += part->read;
+	for (int i = 0; i < REASON_COUNT; i++)
+		sum->skipped[i] += part->skipped[i];
+}
+
+uint64_t tally_errors(const struct tally *t)
+{
+	uint64_t sum = 0;
+	for (int i = 0; i < REASON_COUNT; i++)
+		sum += reason_is_error(i) ? t->skipped[i] : 0;
+	return sum;
+}

@@ -1,0 +1,103 @@
+#include "hashify/report.h"
+
+#include "hashify/text.h"
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void report_init(struct report *r, bool verbose, bool dry_run)
+{
+	*r = (struct report){.verbose = verbose, .dry_run = dry_run};
+	mutex_init(&r->lock);
+}
+
+void report_destroy(struct report *r)
+{
+	mutex_destroy(&r->lock);
+}
+
+// Was an error of this kind not said before? When too many kinds of errno have come, the others are only counted.
+static bool is_new(struct report *r, enum reason reason, int err)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&r->lock);
+	for (size_t i = 0; i < sizeof(r->said[0]) / sizeof(r->said[0][0]); i++) {
+		if (r->said[reason][i] == err)
+			return false;
+		if (r->said[reason][i] == 0) {
+			r->said[reason][i] = err;
+			return true;
+		}
+	}
+	return false;
+}
+
+static char *printable_path(const struct report_place *place)
+{
+	auto_free char *path = tree_path(place->tree, place->dir, place->name);
+	return path ? text_printable(path) : NULL;
+}
+
+static void say_error(struct report *r, const struct report_place *place, enum reason reason, int err)
+{
+	bool first = is_new(r, reason, err);
+	if (!first && !r->verbose)
+		return;
+	auto_free char *path = printable_path(place);
+	if (!path)
+		return;
+	const char *more = first && !r->verbose ? " (others like this are only counted; -v names them)" : "";
+	log_error("%s: %s: %s%s", path, reason_text(reason), strerror(-err), more);
+}
+
+static void say(const struct report_place *place, const char *what)
+{
+	auto_free char *path = printable_path(place);
+	if (path)
+		log_info("%s: %s", path, what);
+}
+
+void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason, int err)
+{
+	t->skipped[reason]++;
+	if (reason_is_error(reason))
+		say_error(r, place, reason, err);
+	else if (r->verbose)
+		say(place, reason_text(reason));
+}
+
+void report_object(struct report *r, struct tally *t, const struct report_place *place)
+{
+	t->objects++;
+	if (r->verbose)
+		say(place, r->dry_run ? "would become an object" : "is an object now");
+}
+
+void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed)
+{
+	t->linked++;
+	t->freed += freed;
+	if (r->verbose)
+		say(place, r->dry_run ? "would be linked" : "linked");
+}
+
+void report_store(struct report *r, int err)
+{
+	(void)r;
+	log_error("in " STORE_DIR "/tmp: a displaced file cannot be put back or dropped: %s; the next pass tries again",
+		  strerror(-err));
+}
+
+void report_bad_object(struct report *r, const struct object_key *key, int err)
+{
+	char path[OBJECT_PATH_SIZE];
+	object_path_print(key, path);
+	const char *what = err == -EBADMSG			? "is not what its name says"
+			   : err == -ETXTBSY || err == -EAGAIN ? "is being written to, beside hashfs"
+							       : strerror(-err);
+	(void)r;
+	log_warning(STORE_DIR "/%s: %s; expected an untouched object; it is not used", path, what);
+}

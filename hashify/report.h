@@ -1,0 +1,38 @@
+// What a pass says while it runs: errors, once a kind, and with -v every file. Thread-safe.
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "hashify/reason.h"
+#include "hashify/tree.h"
+#include "store/name.h"
+
+struct report {
+	bool verbose;
+	bool dry_run;
+	pthread_mutex_t lock;
+	int said[REASON_COUNT][8];  // errnos already named, by reason; under lock
+};
+
+struct report_place {
+	const struct tree *tree;
+	uint32_t dir;
+	const char *name;  // NULL: the directory itself
+};
+
+void report_init(struct report *r, bool verbose, bool dry_run);
+void report_destroy(struct report *r);
+
+// Counts a skipped file; @err is the negative errno of an error, else 0.
+void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason, int err);
+
+// Count a file that became an object, or a link that made @freed bytes free.
+void report_object(struct report *r, struct tally *t, const struct report_place *place);
+void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed);
+
+// Names an error of the store that belongs to no file.
+void report_store(struct report *r, int err);
+
+// Names an object that cannot be used.
+void report_bad_object(struct report *r, const struct object_key *key, int err);

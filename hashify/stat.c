@@ -1,0 +1,130 @@
+#include "hashify/stat.h"
+
+#include "hashify/known.h"
+#include "hashify/reason.h"
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "hashify/walk.h"
+#include "store/base/cleanup.h"
+#include "store/base/sys.h"
+#include "store/object.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct usage {
+	uint64_t links;
+	uint32_t guests;
+	uint32_t last_guest;  // of those counted; guests are walked one after the other
+};
+
+struct counting {
+	const struct known *known;
+	struct usage *usage;  // one an object
+};
+
+static void on_link(const struct known_object *object, uint32_t guest, void *arg)
+{
+	struct counting *c = arg;
+	struct usage *u = &c->usage[object - c->known->objects];
+	if (u->guests == 0 || u->last_guest != guest) {
+		u->guests++;
+		u->last_guest = guest;
+	}
+	u->links++;
+}
+
+static int walk_all(int pool, const struct walk *walk, struct stat_figures *f)
+{
+	struct tree *trees;
+	size_t count;
+	int r = walk_guests(pool, &trees, &count);
+	if (r < 0)
+		return r;
+
+	struct tally tally = {0};
+	for (size_t i = 0; i < count; i++) {
+		if (r == 0 && !stop_asked())
+			r = walk_guest(walk, pool, &trees[i], &tally);
+		tree_free(&trees[i]);
+	}
+	free(trees);
+	f->guests = count;
+	f->links = tally.already;
+	f->files = tally.seen;
+	f->errors += tally_errors(&tally);
+	return r;
+}
+
+static int64_t cached_bytes(int fd, uint64_t size)
+{
+	int64_t pages = sys_cached_pages(fd, size);
+	return pages < 0 ? pages : pages * sysconf(_SC_PAGESIZE);
+}
+
+static int add_object(struct store *s, const struct known_object *object, const struct usage *u, struct stat_figures *f)
+{
+	struct stat st;
+	auto_close int fd = object_open(s, &object->key, &st);
+	if (fd < 0)
+		return fd;
+	int64_t cached = cached_bytes(fd, object->key.size);
+	if (cached < 0)
+		return (int)cached;
+
+	uint64_t blocks = (uint64_t)st.st_blocks * 512;
+	f->ram_bytes += (uint64_t)cached;
+	if (u->links == 0) {
+		f->unused++;
+		f->unused_bytes += blocks;
+		return 0;
+	}
+	f->disk_bytes += blocks;
+	f->disk_saved += blocks * (u->links - 1);
+	f->ram_saved += (uint64_t)cached * (u->guests - 1);
+	return 0;
+}
+
+static void add_objects(struct store *s, const struct counting *c, struct report *report, struct stat_figures *f)
+{
+	for (size_t i = 0; i < c->known->count; i++) {
+		const struct known_object *object = &c->known->objects[i];
+		f->objects++;
+		f->variants += object->key.variant > 0;
+		int r = add_object(s, object, &c->usage[i], f);
+		if (r < 0) {
+			f->errors++;
+			report_bad_object(report, &object->key, r);
+		}
+	}
+}
+
+int stat_pool(int pool, struct store *s, struct report *report, struct stat_figures *ret)
+{
+	struct known known;
+	int r = known_load(s, &known);
+	if (r < 0)
+		return r;
+
+	struct stat_figures f = {0};
+	auto_free struct usage *usage = calloc(known.count + 1, sizeof(*usage));
+	struct counting counting = {.known = &known, .usage = usage};
+	const struct walk walk = {
+		.known = &known,
+		.report = report,
+		.dev = s->dev,
+		.links_only = true,
+		.on_link = on_link,
+		.arg = &counting,
+	};
+	r = usage ? walk_all(pool, &walk, &f) : -ENOMEM;
+	if (r == 0)
+		add_objects(s, &counting, report, &f);
+	known_free(&known);
+	if (r == 0)
+		*ret = f;
+	return r;
+}

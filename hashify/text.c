@@ -1,0 +1,113 @@
+#include "hashify/text.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+// A line of a log holds this much and what is said of it.
+#define SHOWN_MAX 3000
+
+// The length of the UTF-8 character at @s, its code in @ret; 0: there is none.
+static size_t decode(const unsigned char *s, uint32_t *ret)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
+	if (len == 0 || s[0] > 0xf4)
+		return 0;
+
+	uint32_t code = len == 1 ? s[0] : s[0] & (0x7fU >> len);
+	for (size_t i = 1; i < len; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (s[i] & 0x3f);
+	}
+	if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+		return 0;
+	*ret = code;
+	return len;
+}
+
+// Control characters, and those that change the direction or hide what follows.
+static bool is_printable(uint32_t code)
+{
+	return code >= 0x20 && !(code >= 0x7f && code <= 0xa0) && code != 0xad && !(code >= 0x200b && code <= 0x200f) &&
+	       !(code >= 0x2028 && code <= 0x202f) && !(code >= 0x2060 && code <= 0x206f) && code != 0xfeff &&
+	       !(code >= 0xfff0 && code <= 0xfffb) && !(code >= 0xe000 && code <= 0xf8ff) && code < 0xe0000;
+}
+
+static char *print_byte(char *p, unsigned char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	*p++ = '\\';
+	*p++ = 'x';
+	*p++ = digits[c >> 4];
+	*p++ = digits[c & 15];
+	return p;
+}
+
+static void cut_middle(char *text)
+{
+	size_t len = strlen(text), half = SHOWN_MAX / 2;
+	if (len <= SHOWN_MAX)
+		return;
+	char *left = text + half, *right = text + len - half;
+	while ((*left & 0xc0) == 0x80)
+		left--;
+	while ((*right & 0xc0) == 0x80)
+		right++;
+	memcpy(left, "...", 3);
+	memmove(left + 3, right, strlen(right) + 1);
+}
+
+char *text_printable(const char *name)
+{
+	char *text = malloc(strlen(name) * 4 + 1), *p = text;
+	if (!text)
+		return NULL;
+	for (const unsigned char *s = (const unsigned char *)name; *s;) {
+		uint32_t code;
+		size_t len = decode(s, &code);
+		if (len > 0 && is_printable(code)) {
+			p = mempcpy(p, s, len);
+			s += len;
+			continue;
+		}
+		p = print_byte(p, *s++);
+	}
+	*p = '\0';
+	cut_middle(text);
+	return text;
+}
+
+void text_json(FILE *f, const char *name)
+{
+	fputc('"', f);
+	for (const unsigned char *s = (const unsigned char *)name; *s;) {
+		uint32_t code;
+		size_t len = decode(s, &code);
+		if (len == 0)
+			fputs("\\ufffd", f);
+		else if (code < 0x20 || code == 0x7f)
+			fprintf(f, "\\u%04x", code);
+		else if (code == '"' || code == '\\')
+			fprintf(f, "\\%c", (int)code);
+		else
+			fwrite(s, 1, len, f);
+		s += len > 0 ? len : 1;
+	}
+	fputc('"', f);
+}
+
+struct text_size text_size(uint64_t bytes)
+{
+	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	struct text_size ret;
+	size_t unit = 0;
+	double value = (double)bytes;
+	while (value >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(ret.text, sizeof(ret.text), unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+	return ret;
+}

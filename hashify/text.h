@@ -1,0 +1,18 @@
+// Names and numbers for people and for programs. Names are bytes that a guest chose.
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+
+// @name with everything that is no printable UTF-8 as \xHH, so that it can neither steer a terminal nor forge a line; what is
+// very long loses its middle. The caller frees it. NULL: no memory.
+char *text_printable(const char *name);
+
+// Writes @name as a JSON string; bytes that are no UTF-8 become U+FFFD.
+void text_json(FILE *f, const char *name);
+
+// "1.5 GiB", "17 bytes".
+struct text_size {
+	char text[24];
+};
+struct text_size text_size(uint64_t bytes);

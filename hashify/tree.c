@@ -1,0 +1,191 @@
+#include "hashify/tree.h"
+
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Names and files are laid down in chunks, so that growing never moves or doubles them.
+#define CHUNK_SIZE ((size_t)64 * 1024)
+
+struct tree_chunk {
+	struct tree_chunk *next;
+	size_t used;
+	alignas(8) char data[CHUNK_SIZE - 2 * sizeof(size_t)];
+};
+
+static void *chunk_add(struct tree_chunk **head, size_t size)
+{
+	struct tree_chunk *c = *head;
+	assert(size <= sizeof(c->data));
+	if (!c || sizeof(c->data) - c->used < size) {
+		c = malloc(sizeof(*c));
+		if (!c)
+			return NULL;
+		c->next = *head;
+		c->used = 0;
+		*head = c;
+	}
+	void *p = c->data + c->used;
+	c->used += size;
+	return p;
+}
+
+static void chunk_free(struct tree_chunk *c)
+{
+	while (c) {
+		struct tree_chunk *next = c->next;
+		free(c);
+		c = next;
+	}
+}
+
+static const char *add_name(struct tree *t, const char *name)
+{
+	size_t size = strlen(name) + 1;
+	char *p = chunk_add(&t->names, size);
+	if (p)
+		memcpy(p, name, size);
+	return p;
+}
+
+int tree_init(struct tree *ret, const char *guest, uint32_t index)
+{
+	char *copy = strdup(guest);
+	if (!copy)
+		return -ENOMEM;
+	*ret = (struct tree){.guest = copy, .index = index};
+	return 0;
+}
+
+void tree_free(struct tree *t)
+{
+	chunk_free(t->names);
+	chunk_free(t->files);
+	free(t->dirs);
+	free(t->guest);
+	*t = (struct tree){0};
+}
+
+int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
+{
+	if (t->dir_count == UINT32_MAX)
+		return -ENOMEM;
+	if (t->dir_count == t->dir_capacity) {
+		size_t capacity = t->dir_capacity ? t->dir_capacity * 2 : 64;
+		struct tree_dir *dirs = reallocarray(t->dirs, capacity, sizeof(*dirs));
+		if (!dirs)
+			return -ENOMEM;
+		t->dirs = dirs;
+		t->dir_capacity = capacity;
+	}
+
+	uint64_t len = 0;
+	if (t->dir_count > 0)
+		len = t->dirs[parent].path_len + (t->dirs[parent].path_len > 0) + strlen(name);
+	if (len > INT32_MAX)
+		return -ENAMETOOLONG;
+	const char *copy = add_name(t, name);
+	if (!copy)
+		return -ENOMEM;
+	t->dirs[t->dir_count] = (struct tree_dir){.parent = parent, .path_len = (uint32_t)len, .name = copy};
+	return (int64_t)t->dir_count++;
+}
+
+int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
+{
+	const char *copy = add_name(t, name);
+	if (!copy)
+		return -ENOMEM;
+	struct tree_file *added = chunk_add(&t->files, sizeof(*added));
+	if (!added)
+		return -ENOMEM;
+
+	*added = *f;
+	added->guest = t->index;
+	added->name = copy;
+	t->file_count++;
+	return 0;
+}
+
+void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg)
+{
+	for (struct tree_chunk *c = t->files; c; c = c->next) {
+		struct tree_file *f = (struct tree_file *)c->data;
+		for (size_t i = 0; i < c->used / sizeof(*f); i++)
+			each(&f[i], arg);
+	}
+}
+
+// Writes the path of @dir below the guest, which ends at @end, backwards from there.
+static void print_dir(const struct tree *t, uint32_t dir, char *end)
+{
+	while (dir != 0) {
+		size_t len = strlen(t->dirs[dir].name);
+		end -= len;
+		memcpy(end, t->dirs[dir].name, len);
+		dir = t->dirs[dir].parent;
+		if (dir != 0)
+			*--end = '/';
+	}
+}
+
+char *tree_path(const struct tree *t, uint32_t dir, const char *name)
+{
+	size_t guest_len = strlen(t->guest);
+	size_t dir_len = t->dirs[dir].path_len;
+	size_t name_len = name ? strlen(name) : 0;
+	char *path = malloc(guest_len + 1 + dir_len + 1 + name_len + 1);
+	if (!path)
+		return NULL;
+
+	char *p = mempcpy(path, t->guest, guest_len);
+	if (dir_len > 0) {
+		*p++ = '/';
+		p += dir_len;
+		print_dir(t, dir, p);
+	}
+	if (name) {
+		*p++ = '/';
+		p = mempcpy(p, name, name_len);
+	}
+	*p = '\0';
+	return path;
+}
+
+// Cuts @path, @len bytes, at its last slash within PATH_MAX and returns where the rest begins.
+static char *cut_piece(char *path, size_t len)
+{
+	if (len < PATH_MAX)
+		return path + len;
+	char *slash = memrchr(path, '/', PATH_MAX - 1);  // there is one: a name has 255 bytes at most
+	assert(slash);
+	*slash = '\0';
+	return slash + 1;
+}
+
+int tree_open_dir(const struct tree *t, int pool, uint32_t dir)
+{
+	auto_free char *path = tree_path(t, dir, NULL);
+	if (!path)
+		return -ENOMEM;
+
+	auto_close int fd = -1;
+	const char *end = path + strlen(path);
+	for (char *piece = path, *next; piece < end; piece = next) {
+		next = cut_piece(piece, (size_t)(end - piece));
+		int r = beneath_open(fd >= 0 ? fd : pool, piece, O_RDONLY | O_DIRECTORY, 0);
+		if (r < 0)
+			return r;
+		if (fd >= 0)
+			fd_close(fd);
+		fd = r;
+	}
+	return take_fd(&fd);
+}

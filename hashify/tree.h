@@ -1,0 +1,58 @@
+// What the walk remembers of one guest: its directories, and its files that are not links yet. A path is kept as (directory,
+// name), because whole paths would cost more than all else; files and names never move once they are added.
+// One thread fills a tree; when that is done, any number may read it.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct tree_dir {
+	uint32_t parent;   // index; the guest's root, 0, is its own
+	uint32_t path_len; // bytes of its path below the guest, without a NUL
+	const char *name;
+};
+
+// A file that is not a link, as the walk saw it.
+struct tree_file {
+	uint64_t ino;
+	uint64_t size;
+	int64_t mtime;  // seconds
+	uint32_t mtime_nsec;
+	uint32_t mode, uid, gid;
+	uint32_t guest;  // index among the guests
+	uint32_t dir;    // index in the guest's tree
+	const char *name;
+};
+
+struct tree_chunk;
+
+struct tree {
+	char *guest;     // owned: the name of the guest in the pool
+	uint32_t index;  // of the guest
+	struct tree_dir *dirs;
+	size_t dir_count, dir_capacity;
+	struct tree_chunk *names, *files;  // newest first
+	size_t file_count;
+};
+
+// Makes @ret an empty tree for the guest called @guest. -ENOMEM.
+int tree_init(struct tree *ret, const char *guest, uint32_t index);
+void tree_free(struct tree *t);
+
+// Adds a directory and returns its index: 0 for the first, the guest's root, whose @name is "". -ENOMEM.
+int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);
+
+// Adds a copy of @f with @name in the directory @f->dir. -ENOMEM.
+int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
+
+// Calls @each for all files.
+void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg);
+
+// The path of @name in directory @dir, from the pool on ("web1/usr/bin/git"; NULL @name: of the directory itself). The caller
+// frees it. NULL: no memory.
+char *tree_path(const struct tree *t, uint32_t dir, const char *name);
+
+// Opens directory @dir for reading, beneath @pool and through no link or mount, however long its path is. The caller
+// owns the fd.
+int tree_open_dir(const struct tree *t, int pool, uint32_t dir);

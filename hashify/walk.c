@@ -1,0 +1,369 @@
+#include "hashify/walk.h"
+
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define BUFFER_SIZE ((size_t)64 * 1024)
+
+// How many directories on the way down are kept open. Those above are opened again from below when the walk comes back.
+#define OPEN_LEVELS 64
+
+// A directory between the guest's root and the one being read.
+struct level {
+	uint32_t dir;
+	int fd;          // owned; -1: too far up
+	dev_t dev;
+	ino_t ino;
+	size_t pending;  // its subdirectories that are still to be entered lie above this index
+};
+
+struct walker {
+	const struct walk *walk;
+	int pool;
+	struct tree *tree;
+	struct tally *tally;
+	struct level *levels;  // owned
+	size_t depth, level_capacity;
+	uint32_t *pending;  // owned
+	size_t pending_count, pending_capacity;
+	char *buffer;  // owned
+};
+
+static void skip_file(struct walker *w, uint32_t dir, const char *name, enum reason reason, int err)
+{
+	report_skip(w->walk->report, w->tally, &(struct report_place){w->tree, dir, name}, reason, err);
+}
+
+// A directory that is not entered counts as one name that is skipped.
+static void skip_dir(struct walker *w, uint32_t dir, int err)
+{
+	w->tally->seen++;
+	skip_file(w, dir, NULL, reason_of_reading(err), err);
+}
+
+static int add_dir(struct walker *w, uint32_t parent, const char *name)
+{
+	int64_t dir = tree_add_dir(w->tree, parent, name);
+	if (dir < 0)
+		return (int)dir;
+	if (w->pending_count == w->pending_capacity) {
+		size_t capacity = w->pending_capacity ? w->pending_capacity * 2 : 256;
+		uint32_t *pending = reallocarray(w->pending, capacity, sizeof(*pending));
+		if (!pending)
+			return -ENOMEM;
+		w->pending = pending;
+		w->pending_capacity = capacity;
+	}
+	w->pending[w->pending_count++] = (uint32_t)dir;
+	return 0;
+}
+
+static void count_link(struct walker *w, const struct known_object *object)
+{
+	w->tally->already++;
+	if (w->walk->on_link)
+		w->walk->on_link(object, w->tree->index, w->walk->arg);
+}
+
+#define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
+
+// Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE: it is not.
+static enum reason judge(const struct walker *w, dev_t dir_dev, const struct statx *st)
+{
+	if (S_ISLNK(st->stx_mode))
+		return REASON_SYMLINK;
+	if (!S_ISREG(st->stx_mode))
+		return REASON_SPECIAL;
+
+	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
+	if (dev != dir_dev || (st->stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return REASON_MOUNT;
+	if (dev != w->walk->dev)
+		return REASON_SUBVOLUME;  // no mount was crossed, and yet it has its own inode numbers
+	if (st->stx_size == 0)
+		return REASON_EMPTY;
+	if (st->stx_nlink > 1)
+		return REASON_HARD_LINKED;
+	if (st->stx_attributes & HANDS_OFF)
+		return REASON_FLAGS;
+	return REASON_NONE;
+}
+
+static int see_file(struct walker *w, const struct level *l, const char *name)
+{
+	struct statx st;
+	int r = statx(l->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st);
+	if (r < 0) {
+		int err = -errno;
+		w->tally->seen++;
+		skip_file(w, l->dir, name, reason_of_reading(err), err);
+		return 0;
+	}
+	if (S_ISDIR(st.stx_mode))
+		return add_dir(w, l->dir, name);
+
+	w->tally->seen++;
+	enum reason reason = judge(w, l->dev, &st);
+	if (reason != REASON_NONE) {
+		skip_file(w, l->dir, name, reason, 0);
+		return 0;
+	}
+	struct tree_file f = {
+		.ino = st.stx_ino,
+		.size = st.stx_size,
+		.mtime = st.stx_mtime.tv_sec,
+		.mtime_nsec = st.stx_mtime.tv_nsec,
+		.mode = st.stx_mode,
+		.uid = st.stx_uid,
+		.gid = st.stx_gid,
+		.dir = l->dir,
+	};
+	return tree_add_file(w->tree, &f, name);
+}
+
+static int see(struct walker *w, const struct level *l, const struct dirent64 *d)
+{
+	const char *name = d->d_name;
+	if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')))
+		return 0;
+	if (d->d_type == DT_DIR)
+		return add_dir(w, l->dir, name);
+
+	// The inode numbers of objects mean nothing elsewhere: another subvolume has its own.
+	const struct known_object *object = NULL;
+	if (l->dev == w->walk->dev && (d->d_type == DT_REG || d->d_type == DT_UNKNOWN))
+		object = known_ino(w->walk->known, d->d_ino);
+	if (object) {
+		w->tally->seen++;
+		count_link(w, object);
+		return 0;
+	}
+	if (w->walk->links_only && d->d_type != DT_UNKNOWN) {
+		w->tally->seen++;
+		return 0;
+	}
+	if (d->d_type == DT_REG || d->d_type == DT_UNKNOWN)
+		return see_file(w, l, name);
+
+	w->tally->seen++;
+	skip_file(w, l->dir, name, d->d_type == DT_LNK ? REASON_SYMLINK : REASON_SPECIAL, 0);
+	return 0;
+}
+
+static int read_level(struct walker *w)
+{
+	struct level *l = &w->levels[w->depth - 1];
+	for (;;) {
+		ssize_t size = getdents64(l->fd, w->buffer, BUFFER_SIZE);
+		if (size < 0) {
+			skip_dir(w, l->dir, -errno);
+			return 0;
+		}
+		if (size == 0)
+			return 0;
+		for (ssize_t at = 0; at < size;) {
+			const struct dirent64 *d = (const struct dirent64 *)(w->buffer + at);
+			int r = see(w, l, d);
+			if (r < 0)
+				return r;
+			at += d->d_reclen;
+		}
+	}
+}
+
+// Enters directory @dir by @fd, which it takes.
+static int enter(struct walker *w, uint32_t dir, int fd)
+{
+	auto_close int own = fd;
+	struct stat st;
+	if (fstat(fd, &st) < 0) {
+		skip_dir(w, dir, -errno);
+		return 0;
+	}
+	if (w->depth == w->level_capacity) {
+		size_t capacity = w->level_capacity ? w->level_capacity * 2 : OPEN_LEVELS;
+		struct level *levels = reallocarray(w->levels, capacity, sizeof(*levels));
+		if (!levels)
+			return -ENOMEM;
+		w->levels = levels;
+		w->level_capacity = capacity;
+	}
+	if (w->depth >= OPEN_LEVELS) {
+		struct level *far = &w->levels[w->depth - OPEN_LEVELS];
+		if (far->fd >= 0)
+			fd_close(far->fd);
+		far->fd = -1;
+	}
+	w->levels[w->depth++] = (struct level){
+		.dir = dir,
+		.fd = take_fd(&own),
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+		.pending = w->pending_count,
+	};
+	w->tally->directories++;
+	return read_level(w);
+}
+
+// Opens a directory for reading without moving its atime, where that is allowed.
+static int open_dir(int parent, const char *name)
+{
+	int fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
+	if (fd == -EPERM)
+		fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY, 0);
+	return fd;
+}
+
+static int is_level(const struct level *l, int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_dev == l->dev && st.st_ino == l->ino ? 0 : -ESTALE;
+}
+
+// Opens the directory of @l again: from its child @below by "..", which costs the same at any depth, or, where that has been
+// moved meanwhile, from the guest's root. Either way it must be the directory that was read: ".." of a
+// directory that a guest moved may lead anywhere.
+static int reopen(struct walker *w, const struct level *l, int below)
+{
+	auto_close int fd = openat(below, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && is_level(l, fd) == 0)
+		return take_fd(&fd);
+
+	auto_close int again = tree_open_dir(w->tree, w->pool, l->dir);
+	if (again < 0)
+		return again;
+	int r = is_level(l, again);
+	return r < 0 ? r : take_fd(&again);
+}
+
+static void leave(struct walker *w)
+{
+	struct level *l = &w->levels[--w->depth];
+	struct level *up = w->depth > 0 ? l - 1 : NULL;
+	if (up && up->fd < 0 && w->pending_count > up->pending) {
+		int r = reopen(w, up, l->fd);
+		if (r >= 0)
+			up->fd = r;
+		while (r < 0 && w->pending_count > up->pending)
+			skip_dir(w, w->pending[--w->pending_count], r);
+	}
+	fd_close(l->fd);
+}
+
+static int walk_on(struct walker *w)
+{
+	while (w->depth > 0 && !stop_asked()) {
+		const struct level *l = &w->levels[w->depth - 1];
+		if (w->pending_count == l->pending) {
+			leave(w);
+			continue;
+		}
+		uint32_t dir = w->pending[--w->pending_count];
+		int fd = open_dir(l->fd, w->tree->dirs[dir].name);
+		if (fd < 0) {
+			skip_dir(w, dir, fd);
+			continue;
+		}
+		int r = enter(w, dir, fd);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int walk_from(struct walker *w)
+{
+	int64_t r = tree_add_dir(w->tree, 0, "");
+	if (r < 0)
+		return (int)r;
+	int fd = open_dir(w->pool, w->tree->guest);
+	if (fd < 0) {
+		skip_dir(w, 0, fd);
+		return 0;
+	}
+	r = enter(w, 0, fd);
+	return r < 0 ? (int)r : walk_on(w);
+}
+
+int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tally *tally)
+{
+	auto_free char *buffer = malloc(BUFFER_SIZE);
+	if (!buffer)
+		return -ENOMEM;
+	struct walker w = {.walk = walk, .pool = pool, .tree = tree, .tally = tally, .buffer = buffer};
+
+	int r = walk_from(&w);
+	for (size_t i = 0; i < w.depth; i++)
+		if (w.levels[i].fd >= 0)
+			fd_close(w.levels[i].fd);
+	free(w.levels);
+	free(w.pending);
+	return r;
+}
+
+static int is_guest(const struct dirent *d)
+{
+	static const char *const no_guests[] = {".", "..", STORE_DIR, "lost+found"};
+	for (size_t i = 0; i < sizeof(no_guests) / sizeof(no_guests[0]); i++)
+		if (strcmp(d->d_name, no_guests[i]) == 0)
+			return 0;
+	if (strncmp(d->d_name, STORE_DIR ".", strlen(STORE_DIR ".")) == 0)
+		return 0;
+	return d->d_type == DT_DIR || d->d_type == DT_UNKNOWN;
+}
+
+static bool is_directory(int pool, const struct dirent *d)
+{
+	struct stat st;
+	if (d->d_type == DT_DIR)
+		return true;
+	return fstatat(pool, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int walk_guests(int pool, struct tree **ret, size_t *ret_count)
+{
+	struct dirent **names;
+	int found = scandirat(pool, ".", &names, is_guest, compare_names);
+	if (found < 0)
+		return -errno;
+
+	struct tree *trees = calloc((size_t)found + 1, sizeof(*trees));
+	size_t count = 0;
+	int r = trees ? 0 : -ENOMEM;
+	for (int i = 0; i < found; i++) {
+		if (r == 0 && is_directory(pool, names[i])) {
+			r = tree_init(&trees[count], names[i]->d_name, (uint32_t)count);
+			count += r == 0;
+		}
+		free(names[i]);
+	}
+	free(names);
+	if (r < 0) {
+		while (count > 0)
+			tree_free(&trees[--count]);
+		free(trees);
+		return r;
+	}
+	*ret = trees;
+	*ret_count = count;
+	return 0;
+}

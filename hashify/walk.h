@@ -1,0 +1,30 @@
+// Walks one guest: what is a link already is only counted, what could become one is added to its tree, the rest is skipped
+// with its reason. Nothing but directories is ever opened. The guest may be hostile and may be changing meanwhile.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "hashify/known.h"
+#include "hashify/reason.h"
+#include "hashify/tree.h"
+
+struct report;
+
+struct walk {
+	const struct known *known;  // borrowed
+	struct report *report;      // borrowed
+	dev_t dev;                  // of the store: files elsewhere cannot be linked to its objects
+	bool links_only;            // leave all other files out: no status, no reason, no place in the tree
+	// Called for each link of the guest; may be NULL.
+	void (*on_link)(const struct known_object *object, uint32_t guest, void *arg);
+	void *arg;
+};
+
+// Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is skipped. -ENOMEM.
+int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);
+
+// Lists the guests of @pool: every directory in it but the store and what the store is being built as (".hash", ".hash.…"), by name.
+// Fills @ret with trees that the caller frees, and the array.
+int walk_guests(int pool, struct tree **ret, size_t *ret_count);

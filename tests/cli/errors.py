@@ -1,0 +1,237 @@
+"""What cannot be done is said in a sentence: what happened, what was expected, what to do."""
+import fcntl
+import json
+import os
+import subprocess
+import sys
+
+import cases
+import tree
+from cases import case, expect, expect_equal
+from cli import command, new_pool, summary
+
+TOP = sys.argv[1]
+NOBODY = 65534
+
+
+def refused(*args, says, status=2, **kw):
+    r = command(*args, **kw)
+    said = r.stderr.decode()
+    expect_equal(r.returncode, status, "status; it said " + said)
+    expect_equal(r.stdout, b"", "standard output")
+    expect(said.startswith("hashify: ") and said.count("\n") == 1, "not one sentence:", said)
+    for word in says:
+        expect(word in said, "does not say", repr(word), "but", said)
+
+
+def refused_everywhere(path, *says, **kw):
+    for args in ((path,), ("run", path), ("--dry-run", path), ("stat", path)):
+        refused(*args, says=says, **kw)
+
+
+@case("a pool that is missing")
+def _(_):
+    refused_everywhere(TOP + "/none", TOP + "/none", "does not exist", "expected")
+
+
+@case("a pool that is no directory")
+def _(_):
+    with new_pool(TOP) as pool:
+        refused_everywhere(pool.put("f", b""), "is not a directory", "expected")
+
+
+@case("a read-only filesystem")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        mnt = TOP + "/ro"
+        os.mkdir(mnt)
+        subprocess.run(["mount", "--bind", "-o", "ro", pool.path, mnt], check=True)
+        try:
+            refused(mnt, says=("read-only", "expected", "remount"))
+            expect_equal(summary("-n", mnt)["linked"], 2, "foretold without a store")
+            summary(pool.path)
+            refused(mnt, says=("read-only", "expected", "remount"))
+            expect_equal(summary("-n", mnt)["already_linked"], 3)
+            expect_equal(summary("stat", mnt)["links"], 3)
+        finally:
+            subprocess.run(["umount", mnt], check=True)
+            os.rmdir(mnt)
+
+
+@case("a filesystem without extended attributes or hard links")
+def _(_):
+    mnt = TOP + "/other"
+    os.mkdir(mnt)
+    try:
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", mnt], check=True)
+        tree.put(mnt + "/a/f", b"content")
+        refused(mnt, says=("hard links", "extended attributes", "expected", "ext4"))
+        expect_equal(os.listdir(mnt), ["a"], "left behind")
+    finally:
+        subprocess.run(["umount", mnt], check=True)
+        os.rmdir(mnt)
+
+
+@case("a store of an unknown version")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        summary(pool.path)
+        path = pool.at(".hash/format")
+        text = open(path).read()
+        open(path, "w").write(text.replace("hashfs-store 1", "hashfs-store 9"))
+        refused_everywhere(pool.path, "version", "expected", "newer")
+
+
+@case("a broken format file")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        summary(pool.path)
+        for text in ("", "nonsense", "hashfs-store 1\ndigest"):
+            open(pool.at(".hash/format"), "w").write(text)
+            r = command(pool.path)
+            expect_equal(r.returncode, 2)
+        open(pool.at(".hash/format"), "w").write("nonsense")
+        refused_everywhere(pool.path, "/.hash", "expected", "backup")
+
+
+@case("no permission")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        os.chmod(pool.path, 0o755)
+        refused(pool.path, says=("permission", "expected", "root"), user=NOBODY)
+        summary(pool.path)
+        refused_everywhere(pool.path, "permission", "expected", "root", user=NOBODY)
+        os.chmod(pool.path, 0o700)
+        refused_everywhere(pool.path, "permission", "expected", "root", user=NOBODY)
+
+
+@case("stat of a directory without a store")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/f", b"content")
+        refused("stat", pool.path, says=("no store", "expected", "run hashify"))
+
+
+@case("a guest instead of its pool")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("d/f", b"content")
+        summary(pool.path)
+        refused_everywhere(pool.at("a"), "lies in the pool", "expected")
+        refused_everywhere(pool.at("a/d"), "lies in the pool", "expected")
+        expect(not os.path.exists(pool.at("a/.hash")), "a store was made in a guest")
+
+
+@case("another program has the pool: a pass waits for nobody, looking does not disturb it")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        summary(pool.path)
+        with open(pool.at(".hash/lock")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # as a mount does
+            refused(pool.path, says=("in use", "again"))
+            expect_equal(summary("-n", pool.path)["already_linked"], 3)
+            expect_equal(summary("stat", pool.path)["links"], 3)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as another pass does
+            refused_everywhere(pool.path, "in use", "again")
+
+
+@case("the mount that serves the pool is named")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        summary(pool.path)
+        os.makedirs(pool.at(".hash/mounts"), exist_ok=True)
+        with open(pool.at(".hash/lock")) as lock, open(pool.at(".hash/mounts/1"), "w") as mount:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            fcntl.flock(mount, fcntl.LOCK_EX)
+            mount.write("4711\n/vservers/web1\n/srv/web1\n")
+            mount.flush()
+            refused(pool.path, says=("in use", "/vservers/web1 is mounted at /srv/web1", "pid 4711", "unmount"))
+
+
+@case("wrong usage")
+def _(_):
+    for args in ((), ("--none", TOP), ("-x", TOP), (TOP, TOP), ("--sync", ), ("--sync=often", TOP), ("stat",),
+                 ("stat", "--dry-run", TOP), ("stat", "-v", TOP)):
+        refused(*args, says=("--help",))
+
+
+@case("help and version go to standard output and need no pool")
+def _(_):
+    for args, word in ((("--help",), "Usage:"), (("-h",), "Usage:"), (("stat", "--help"), "saved RAM"),
+                       (("run", "--help"), "--dry-run"), (("--version",), "hashify "), (("stat", "--version"), "hashify ")):
+        r = command(*args)
+        expect_equal((r.returncode, r.stderr), (0, b""))
+        expect(word in r.stdout.decode(), args, "does not show", word)
+
+
+@case("one file that cannot be read stops nothing; the exit status tells")
+def _(_):
+    with new_pool(TOP) as pool:
+        os.chown(pool.path, NOBODY, NOBODY)
+        pool.put_all("f", b"content", uid=NOBODY, gid=NOBODY)
+        pool.put_all("secret", b"secret!", uid=NOBODY, gid=NOBODY, mode=0)
+        for g in "abc":
+            os.chown(pool.at(g), NOBODY, NOBODY)
+        foretold = summary("-n", pool.path, status=1, user=NOBODY)
+        s = summary(pool.path, status=1, user=NOBODY)
+        expect_equal((s["linked"], s["skipped"]["permission"], s["errors"]), (2, 3, 3))
+        expect_equal(foretold["skipped"], s["skipped"])
+        r = command(pool.path, user=NOBODY)
+        expect_equal(r.stderr.decode().count("permission"), 1, "times the error was named without -v")
+        r = command("-v", pool.path, user=NOBODY)
+        expect_equal(r.stderr.decode().count("/secret: no permission"), 3, "times the error was named with -v")
+
+
+@case("a user's own pool works without root, with marks in user.")
+def _(_):
+    with new_pool(TOP) as pool:
+        os.chown(pool.path, NOBODY, NOBODY)
+        pool.put_all("d/f", b"content", uid=NOBODY, gid=NOBODY)
+        for g in "abc":
+            os.chown(pool.at(g), NOBODY, NOBODY)
+            os.chown(pool.at(g, "d"), NOBODY, NOBODY)
+        pool.settle()
+        s = summary(pool.path, user=NOBODY)
+        expect_equal((s["objects_created"], s["linked"], s["errors"]), (1, 2, 0))
+        pool.expect_linked("a/d/f", "b/d/f", "c/d/f")
+        expect_equal(os.listxattr(pool.at("a/d/f")), ["user.hashfs.object"])
+        expect_equal(os.lstat(pool.at("b/d")).st_mtime_ns, tree.OLD, "mtime of a directory")
+        expect_equal(summary("stat", pool.path, user=NOBODY)["links"], 3)
+
+
+@case("the summary for people names what was done")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        pool.put_all("empty", b"")
+        r = command(pool.path)
+        said = r.stdout.decode()
+        expect_equal((r.returncode, r.stderr), (0, b""))
+        for word in ("3 guests", "linked", "freed", "empty file"):
+            expect(word in said, "does not say", repr(word), "but", said)
+        r = command("stat", pool.path)
+        expect_equal((r.returncode, r.stderr), (0, b""))
+        for word in ("objects", "links", "saved disk", "saved RAM"):
+            expect(word in r.stdout.decode(), "does not say", repr(word), "but", r.stdout.decode())
+
+
+@case("JSON is one object with the pool's path, whatever that is called")
+def _(_):
+    for name in (b'quote"back\\slash', b"new\nline", b"\xff\xfe", "ü".encode()):
+        path = os.fsencode(TOP) + b"/" + name
+        os.makedirs(path + b"/a")
+        try:
+            r = command(path, "--json")
+            expect_equal(r.returncode, 0, r.stderr)
+            json.loads(r.stdout.decode("utf-8"))
+        finally:
+            subprocess.run(["rm", "-rf", path], check=True)
+
+
+sys.exit(cases.run(None))
