@@ -1,0 +1,122 @@
+"""System calls that Python does not have, each raising OSError as os functions do."""
+import contextlib
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import struct
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, ZERO_RANGE = 1, 2, 8, 16
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+AT_FDCWD, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = -100, 0x400, 0x1000
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+FS_NODUMP_FL, FS_IMMUTABLE_FL = 0x40, 0x10
+FS_IOC_SHUTDOWN = 0x8004587d  # _IOR('X', 125, __u32): ext4 and XFS
+SHUTDOWN_NOLOGFLUSH = 2
+SYS_CACHESTAT = 451
+PAGE = mmap.PAGESIZE
+
+
+def _check(r, name=None):
+    if r < 0:
+        e = ctypes.get_errno()
+        raise OSError(e, os.strerror(e), name)
+    return r
+
+
+def fallocate(fd, mode, offset, length):
+    _check(_libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)))
+
+
+def renameat2(old, new, flags):
+    _check(_libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags), new)
+
+
+def link_fd(fd, path):
+    """Gives the nameless file @fd a name."""
+    _check(_libc.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD, os.fsencode(path), AT_SYMLINK_FOLLOW), path)
+
+
+def flags_get(fd):
+    return struct.unpack("l", fcntl.ioctl(fd, FS_IOC_GETFLAGS, struct.pack("l", 0)))[0]
+
+
+def flags_set(fd, flags):
+    fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("l", flags))
+
+
+def shutdown_fs(path):
+    """Cuts the power of the filesystem at @path: nothing that is not on the disk yet gets there."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(fd, FS_IOC_SHUTDOWN, struct.pack("I", SHUTDOWN_NOLOGFLUSH))
+    finally:
+        os.close(fd)
+
+
+def cached_pages(fd):
+    """How many pages of the file are in the page cache: its own inode's, not those of a file behind it."""
+    what = (ctypes.c_uint64 * 2)(0, 0)
+    ret = (ctypes.c_uint64 * 5)()
+    r = _libc.syscall(SYS_CACHESTAT, fd, ctypes.byref(what), ctypes.byref(ret), 0)
+    if r < 0 and ctypes.get_errno() == errno.ENOSYS:
+        raise RuntimeError("cachestat(2) is missing: Linux 6.5 or newer is needed")
+    _check(r)
+    return ret[0]
+
+
+class Mapping:
+    """A mapping whose address is known, unlike that of mmap.mmap."""
+
+    def __init__(self, fd, length, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ):
+        self.length = length
+        self.addr = _libc.mmap(None, length, prot, flags, fd, 0)
+        if self.addr == ctypes.c_void_p(-1).value:
+            _check(-1)
+
+    def read(self, offset, length):
+        return ctypes.string_at(self.addr + offset, length)
+
+    def frames(self):
+        """The page frame number of every page, each touched before. 0 where none is mapped."""
+        pages = (self.length + PAGE - 1) // PAGE
+        for i in range(pages):
+            self.read(i * PAGE, 1)
+        with open("/proc/self/pagemap", "rb", buffering=0) as f:
+            f.seek(self.addr // PAGE * 8)
+            words = struct.unpack("=%dQ" % pages, f.read(pages * 8))
+        return [w & ((1 << 55) - 1) if w >> 63 else 0 for w in words]
+
+    def close(self):
+        if self.addr:
+            _libc.munmap(self.addr, self.length)
+            self.addr = None
+
+
+@contextlib.contextmanager
+def caches_alone():
+    """Keeps other tests from dropping caches, or from reading while we measure."""
+    with open("/run/lock/hashfs-tests.caches", "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def drop_caches():
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("3")
+
+
+def meminfo_cached():
+    """Bytes of page cache of the whole machine."""
+    with open("/proc/meminfo") as f:
+        for line in f:
+            if line.startswith("Cached:"):
+                return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/meminfo has no Cached")
