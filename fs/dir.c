@@ -236,28 +236,33 @@ struct rename {
 	struct stat victim_st;
 };
 
-// rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them replaces the other:
-// with equal content and metadata that is to remove the old name.
-static int rename_on_disk(struct hashfs *fs, const struct rename *r)
-{
-	struct stat st;
-
-	if (r->victim >= 0 && !(r->flags & RENAME_EXCHANGE) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0) {
-		if (fstatat(r->from_dir, r->from.name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			return -errno;
-		if (st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev)
-			return unlinkat(r->from_dir, r->from.name, 0) < 0 ? -errno : 0;
-	}
-	return renameat2(r->from_dir, r->from.name, r->to_dir, r->to.name, r->flags) < 0 ? -errno : 0;
-}
-
-// A guest's own two names of one private file: nothing has happened, natively as well.
-static bool did_nothing(const struct rename *r)
+// Do both names name one inode?
+static bool is_one_inode(const struct rename *r)
 {
 	struct stat st;
 
 	return r->victim >= 0 && fstatat(r->from_dir, r->from.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev;
+}
+
+// rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them replaces the other: with equal
+// content and metadata that is to remove the old name. To exchange them is nothing but new times of the directories.
+static int rename_twins(const struct rename *r)
+{
+	const struct timespec now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
+
+	if (!(r->flags & RENAME_EXCHANGE) && unlinkat(r->from_dir, r->from.name, 0) < 0)
+		return -errno;
+	utimensat(AT_FDCWD, fd_path(r->from_dir).text, now, 0);
+	utimensat(AT_FDCWD, fd_path(r->to_dir).text, now, 0);
+	return 0;
+}
+
+static int rename_on_disk(struct hashfs *fs, const struct rename *r)
+{
+	if (is_one_inode(r) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0)
+		return rename_twins(r);
+	return renameat2(r->from_dir, r->from.name, r->to_dir, r->to.name, r->flags) < 0 ? -errno : 0;
 }
 
 static int rename_locked(struct hashfs *fs, struct rename *r)
@@ -278,7 +283,7 @@ static int rename_locked(struct hashfs *fs, struct rename *r)
 		return e;
 
 	if (!exchange && r->victim >= 0) {
-		if (did_nothing(r))
+		if (is_one_inode(r))  // a guest's own two names of one private file: natively nothing happens, too
 			return 0;
 		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
 	}
