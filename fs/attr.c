@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/limits.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -83,7 +83,8 @@ static int set_both_times(int fd, const struct stat *st, int to_set)
 }
 
 #define SET_OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
-#define SET_TIMES (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
+#define SET_TIMES                                                                                            \
+	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
 #define SET_ANY (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | SET_OWNER | SET_TIMES)
 
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
@@ -114,7 +115,8 @@ static bool must_look_again(struct node *n, int to_set, pid_t tid)
 	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && opens_tell_stale(n, tid);
 }
 
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid, struct stat *ret)
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid,
+	     struct stat *ret)
 {
 	bool sized = to_set & FUSE_SET_ATTR_SIZE;
 	int broken = break_link(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL);

@@ -9,9 +9,11 @@
 struct hashfs;
 struct node;
 
-// Sets what @to_set, a set of FUSE_SET_ATTR_…, names of @st. An empty set drops set-uid, set-gid and capabilities (FUSE_HANDLE_KILLPRIV_V2).
+// Sets what @to_set, a set of FUSE_SET_ATTR_…, names of @st. An empty set drops set-uid, set-gid and
+// capabilities (FUSE_HANDLE_KILLPRIV_V2).
 // @ret is the file's status after it, as the guest sees it. -ESTALE: look the name up again.
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid, struct stat *ret);
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid,
+	     struct stat *ret);
 
 // Drops set-uid, set-gid and capabilities as a write by an ordinary user does.
 int attr_kill_privileges(int fd);
@@ -24,7 +26,8 @@ int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const vo
 		   int flags);
 int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name);
 
-// getxattr(2), listxattr(2): how many bytes there are; -ERANGE if @size, unless 0, is too small. Ours are hidden.
+// getxattr(2), listxattr(2): how many bytes there are; -ERANGE if @size, unless 0, is too small. Ours are
+// hidden.
 int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void *buf, size_t size);
 int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t size);
 

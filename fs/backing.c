@@ -10,7 +10,8 @@
 #include "store/base/cleanup.h"
 #include "store/base/list.h"
 
-// An idle id pins an open file in the kernel, about 1 kB; it spares the next open a reopen and a registration.
+// An idle id pins an open file in the kernel, about 1 kB; it spares the next open a reopen and a
+// registration.
 #define IDLE_MAX 2048
 
 #ifndef FUSE_DEV_IOC_BACKING_OPEN
@@ -55,7 +56,8 @@ void backings_free(struct hashfs *fs)
 {
 	struct backings *all = &fs->backings;
 
-	// The kernel drops its ids with the connection; those still in use belong to nodes that are freed next.
+	// The kernel drops its ids with the connection; those still in use belong to nodes that are freed
+	// next.
 	list_each(p, &all->idle)
 		drop_idle(fs, list_item(p, struct backing, idle));
 	map_free(&all->map);

@@ -11,8 +11,8 @@
 #include "fs/options.h"
 #include "store/base/cleanup.h"
 #include "store/content.h"
-#include "store/store.h"
 #include "store/meta.h"
+#include "store/store.h"
 #include "store/tmp.h"
 
 static void begin(struct hashfs *fs, struct node *n)
@@ -36,8 +36,8 @@ static void end(struct hashfs *fs, struct node *n)
 //                         2 fdatasync                      nothing
 //                         3 link it into tmp/              a name that recovery removes
 //                         4 rename it over the guest's     the whole new file
-// Step 2 is not needed where the copy has no data of its own: a clone is journaled in order with the rename, and
-// O_TRUNC leaves an empty file natively, too.
+// Step 2 is not needed where the copy has no data of its own: a clone is journaled in order with the rename,
+// and O_TRUNC leaves an empty file natively, too.
 static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct stat *ret_st)
 {
 	auto_close int object = node_open(fs, n, O_RDONLY | O_NOATIME);
@@ -76,7 +76,8 @@ static int handle_of_copy(struct hashfs *fs, int copy, struct handle *ret)
 	return handle_make(fs, &path, &st, ret);
 }
 
-// Puts the copy in the place of @name. The directory's times stay: writing to a file does not change them natively.
+// Puts the copy in the place of @name. The directory's times stay: writing to a file does not change them
+// natively.
 static int put_in_place(struct hashfs *fs, int dir, const char *name, int copy, const struct stat *object)
 {
 	struct stat now, dir_st;
@@ -120,7 +121,8 @@ static int publish_in(struct hashfs *fs, struct node *n, struct node *parent, in
 	return 0;
 }
 
-// A link whose name is gone is still open somewhere: its private copy has no name either, and lives while the node does.
+// A link whose name is gone is still open somewhere: its private copy has no name either, and lives while the
+// node does.
 static int publish_nameless(struct hashfs *fs, struct node *n, int copy, struct handle *at)
 {
 	int path = open(fd_path(copy).text, O_PATH | O_CLOEXEC);

@@ -11,8 +11,9 @@ struct node;
 
 enum broken { WAS_PRIVATE, BROKEN };
 
-// Makes @n private if it is a link: copies the first @keep bytes and all metadata to a new file in the store's tmp/, then puts that in
-// the name's place in one step. Waits for a break of the same node that is under way. Reads and opens of other kinds go on meanwhile. Returns
-// enum broken. -ENOSPC, -EDQUOT, -EIO…: nothing has changed. The caller of the system call needs no right on the directory: the kernel checked
+// Makes @n private if it is a link: copies the first @keep bytes and all metadata to a new file in the
+// store's tmp/, then puts that in the name's place in one step. Waits for a break of the same node that is
+// under way. Reads and opens of other kinds go on meanwhile. Returns enum broken. -ENOSPC, -EDQUOT, -EIO…:
+// nothing has changed. The caller of the system call needs no right on the directory: the kernel checked
 // those it needs on the file before we were asked.
 int break_link(struct hashfs *fs, struct node *n, uint64_t keep);

@@ -15,8 +15,9 @@
 int cred_init(void)
 {
 	umask(0);
-	// Without this, changing the file-system uid from 0 drops CAP_DAC_OVERRIDE, CAP_FOWNER and their like, and
-	// supplementary groups, which cost a read of /proc per request, would decide again what the kernel has decided.
+	// Without this, changing the file-system uid from 0 drops CAP_DAC_OVERRIDE, CAP_FOWNER and their
+	// like, and supplementary groups, which cost a read of /proc per request, would decide again what the
+	// kernel has decided.
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
 		return -errno;
 	return 0;

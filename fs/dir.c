@@ -103,7 +103,8 @@ int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct 
 	if (is_store(fs, dir, what->name))
 		return -EPERM;
 
-	// The kernel asks for creation after a look-up that found nothing. What is there now came from elsewhere.
+	// The kernel asks for creation after a look-up that found nothing. What is there now came from
+	// elsewhere.
 	auto_close int fd = open_as_caller(fs, dir, what, what->name, O_CREAT | O_EXCL | O_RDWR);
 	if (fd < 0)
 		return fd == -EEXIST && !(flags & O_EXCL) ? -ESTALE : fd;
@@ -245,8 +246,9 @@ static bool is_one_inode(const struct rename *r)
 	       st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev;
 }
 
-// rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them replaces the other: with equal
-// content and metadata that is to remove the old name. To exchange them is nothing but new times of the directories.
+// rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them
+// replaces the other: with equal content and metadata that is to remove the old name. To exchange them is
+// nothing but new times of the directories.
 static int rename_twins(const struct rename *r)
 {
 	const struct timespec now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
@@ -283,7 +285,8 @@ static int rename_locked(struct hashfs *fs, struct rename *r)
 		return e;
 
 	if (!exchange && r->victim >= 0) {
-		if (is_one_inode(r))  // a guest's own two names of one private file: natively nothing happens, too
+		if (is_one_inode(
+			    r))  // a guest's own two names of one private file: natively nothing happens, too
 			return 0;
 		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
 	}

@@ -1,5 +1,6 @@
-// A backing inode, reopened when needed: no idle node keeps an fd where the filesystem has file handles and we are
-// privileged (open_by_handle_at(2) needs CAP_DAC_READ_SEARCH). Elsewhere, and for deleted files, it keeps an O_PATH fd.
+// A backing inode, reopened when needed: no idle node keeps an fd where the filesystem has file handles and
+// we are privileged (open_by_handle_at(2) needs CAP_DAC_READ_SEARCH). Elsewhere, and for deleted files, it
+// keeps an O_PATH fd.
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +23,8 @@ struct handle {
 
 #define HANDLE_NONE ((struct handle){ .fd = -1 })
 
-// Makes the handle of *@fd, an O_PATH fd with status @st. Takes *@fd (which becomes -1) where it must be kept.
+// Makes the handle of *@fd, an O_PATH fd with status @st. Takes *@fd (which becomes -1) where it must be
+// kept.
 int handle_make(struct hashfs *fs, int *fd, const struct stat *st, struct handle *ret);
 
 // Does the filesystem of @fd have file handles that we may open? 1 or 0.

@@ -1,7 +1,8 @@
 // The state of one mount, and the lock order.
 //
-// Lock order: directory node.lock (two of them by address), hashfs.break_lock, hashfs.table_lock, file node.lock,
-// backings.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply to the kernel.
+// Lock order: directory node.lock (two of them by address), hashfs.break_lock, hashfs.table_lock, file
+// node.lock, backings.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply to
+// the kernel.
 #pragma once
 
 #include <pthread.h>
@@ -31,10 +32,12 @@ struct hashfs {
 	const struct options *opt;
 	struct fuse_session *session;
 
-	// Everything is reached through a private clone of the pool's mount, which shows no mount below it; without
-	// CAP_SYS_ADMIN through the pool itself. One mount for all, because link and rename refuse to cross mounts.
-	int pool;      // owned
-	int objects;   // owned; the same in a read-only, noatime clone: the kernel refuses writes through it. -1: none
+	// Everything is reached through a private clone of the pool's mount, which shows no mount below it;
+	// without CAP_SYS_ADMIN through the pool itself. One mount for all, because link and rename refuse to
+	// cross mounts.
+	int pool;     // owned
+	int objects;  // owned; the same in a read-only, noatime clone: the kernel refuses writes through it.
+		      // -1: none
 	struct store *store;  // owned
 
 	bool privileged;   // we may act as the caller and set trusted xattrs

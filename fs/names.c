@@ -94,7 +94,8 @@ static struct node *unlink_link(struct hashfs *fs, struct node *n)
 static void unlink_inode(struct hashfs *fs, const struct stat *st, int *fd)
 {
 	struct handle at = { .ino = st->st_ino, .dev = st->st_dev, .fd = -1 };
-	struct node *n = table_find_inode(fs, &at);  // the inode is open as *@fd: no other can have its number
+	struct node *n = table_find_inode(fs,
+					  &at);  // the inode is open as *@fd: no other can have its number
 
 	number_drop_inode(fs, st->st_dev, st->st_ino);
 	if (!n)

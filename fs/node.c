@@ -264,7 +264,8 @@ static struct node *use_link(struct hashfs *fs, struct found *f, struct node *pa
 	return n;
 }
 
-// @seq is the directory's from before the name was opened. A break may have given the name another inode since.
+// @seq is the directory's from before the name was opened. A break may have given the name another inode
+// since.
 static int use_found(struct hashfs *fs, struct found *f, struct node *parent, const char *name, uint32_t seq,
 		     struct fuse_entry_param *ret)
 {
@@ -375,8 +376,8 @@ static int stat_handle(struct hashfs *fs, const struct handle *h, struct stat *r
 	return fstat(fd, ret) < 0 ? -errno : 0;
 }
 
-// The metadata of the guest's file; but the size goes with what descriptors read, or mapping a file that has grown would
-// end in SIGBUS. A path reaches a split node only while no one has written to the guest's file.
+// The metadata of the guest's file; but the size goes with what descriptors read, or mapping a file that has
+// grown would end in SIGBUS. A path reaches a split node only while no one has written to the guest's file.
 static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);

@@ -1,12 +1,13 @@
 // Nodes: what a nodeid of the kernel stands for.
 //
-// A directory, private file or special file is one node per backing inode, so that a guest's own hard links stay one file. A link is
-// one node per *name*, (parent, name): two names of one object are two files to the guest. A break turns the second kind into the
-// first, under the same nodeid.
+// A directory, private file or special file is one node per backing inode, so that a guest's own hard links
+// stay one file. A link is one node per *name*, (parent, name): two names of one object are two files to the
+// guest. A break turns the second kind into the first, under the same nodeid.
 //
-// While a node is open in passthrough its opens stay with the inode they began with (backing.h). If the name got a private copy meanwhile
-// the node is *split*: `at` is the guest's file, `backing` what the open descriptors read. An open of a split node is answered with ESTALE:
-// the kernel looks the name up again and gets a new node for `at`.
+// While a node is open in passthrough its opens stay with the inode they began with (backing.h). If the name
+// got a private copy meanwhile the node is *split*: `at` is the guest's file, `backing` what the open
+// descriptors read. An open of a split node is answered with ESTALE: the kernel looks the name up again and
+// gets a new node for `at`.
 #pragma once
 
 #include <pthread.h>
@@ -33,12 +34,13 @@ struct stale {
 };
 
 struct node {
-	uint64_t refs;        // look-ups the kernel counts, and our own; under hashfs.table_lock, as all to the blank line
-	uint64_t key;         // in hashfs.nodes
-	struct list detached; // in hashfs.detached while a look-up cannot find it
-	bool link;            // a break makes it false, nothing makes it true again; changes under `lock` as well
-	bool unlinked;        // its last name in this guest is gone
-	uint32_t seq;         // of a directory: moves when a name in it changes
+	uint64_t refs;  // look-ups the kernel counts, and our own; under hashfs.table_lock, as all to the
+			// blank line
+	uint64_t key;   // in hashfs.nodes
+	struct list detached;  // in hashfs.detached while a look-up cannot find it
+	bool link;      // a break makes it false, nothing makes it true again; changes under `lock` as well
+	bool unlinked;  // its last name in this guest is gone
+	uint32_t seq;   // of a directory: moves when a name in it changes
 	struct node *parent;  // of a link that has a name: counted reference
 	char *name;           // of a link that has a name: owned
 
@@ -61,14 +63,16 @@ struct node {
 // Makes the root of the mount from *@fd, an O_PATH fd that may be taken. Returns a counted reference in @ret.
 int node_root(struct hashfs *fs, int *fd, struct node **ret);
 
-// Finds @name in @parent, fills @ret for the reply and counts a look-up, which the kernel gives back by forget.
-// -ENOENT: no such name, or one that is hidden.
+// Finds @name in @parent, fills @ret for the reply and counts a look-up, which the kernel gives back by
+// forget. -ENOENT: no such name, or one that is hidden.
 int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret);
 
-// The same for a private file, *@fd, an O_PATH fd: one that was just made, or is known not to be a link. Takes *@fd where it must be kept.
+// The same for a private file, *@fd, an O_PATH fd: one that was just made, or is known not to be a link.
+// Takes *@fd where it must be kept.
 int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret);
 
-// The inode number the guest sees for an entry that readdir found; @backing_ino is the backing directory's word.
+// The inode number the guest sees for an entry that readdir found; @backing_ino is the backing directory's
+// word.
 uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const char *name,
 			  uint64_t backing_ino);
 
@@ -105,12 +109,12 @@ struct node *node_parent(struct hashfs *fs, struct node *n);
 // Is @n the link of a name in @parent, whose `names` are locked? Then copies that name.
 bool node_name_in(struct hashfs *fs, const struct node *n, const struct node *parent, char ret[256]);
 
-// The link @n is a private file from now on, which *@at names; takes what @at owns. Descriptors of cached opens read @fd's file from now on.
-// Where @n has a name, its directory's names are locked.
+// The link @n is a private file from now on, which *@at names; takes what @at owns. Descriptors of cached
+// opens read @fd's file from now on. Where @n has a name, its directory's names are locked.
 void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, int fd);
 
-// @name in @parent, whose names are locked, is gone. It named *@fd, an O_PATH fd with status @st of before; takes *@fd where the file
-// must stay reachable without a name.
+// @name in @parent, whose names are locked, is gone. It named *@fd, an O_PATH fd with status @st of before;
+// takes *@fd where the file must stay reachable without a name.
 void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, const struct stat *st, int *fd);
 
 // @n has no name, and may get one: keeps *@fd, an O_PATH fd of it, which is taken.
@@ -120,7 +124,8 @@ void node_pin(struct hashfs *fs, struct node *n, int *fd);
 struct node_name {
 	struct node *parent;  // its names are locked
 	const char *name;
-	char *copy;  // strdup(@name), made beforehand: what has happened on disk cannot fail here; taken, becomes NULL
+	char *copy;  // strdup(@name), made beforehand: what has happened on disk cannot fail here; taken,
+		     // becomes NULL
 };
 
 // @from is called @to now, and if @exchange, the reverse. What @to named before went to node_unlinked().

@@ -78,8 +78,8 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_err(req, dir_remove(fs, node_of(fs, parent), name, AT_REMOVEDIR));
 }
 
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name_,
-	       unsigned flags)
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name_, unsigned flags)
 {
 	struct hashfs *fs = fs_of(req);
 	reply_err(req, dir_rename(fs, node_of(fs, parent), name, node_of(fs, new_parent), new_name_, flags));

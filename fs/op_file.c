@@ -24,7 +24,8 @@ void reply_opened(const struct opened *opened, struct fuse_file_info *fi)
 {
 	fi->fh = (uintptr_t)opened->file;
 	fi->backing_id = opened->backing_id;
-	// There is nothing to do on close: locks are the kernel's, and what a passthrough file holds is not ours.
+	// There is nothing to do on close: locks are the kernel's, and what a passthrough file holds is not
+	// ours.
 	fi->noflush = 1;
 }
 
@@ -160,7 +161,8 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 }
 
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct fuse_file_info *fi_in,
-			fuse_ino_t out, off_t offset_out, struct fuse_file_info *fi_out, size_t size, int flags)
+			fuse_ino_t out, off_t offset_out, struct fuse_file_info *fi_out, size_t size,
+			int flags)
 {
 	struct hashfs *fs = fs_of(req);
 	auto_work struct work_fd from = work_fd(fs, in, fi_in, O_RDONLY);
@@ -186,7 +188,8 @@ static int get_flags(struct hashfs *fs, struct node *n, unsigned *ret)
 	return fd < 0 ? fd : sys_flags_get(fd, ret);
 }
 
-// The kernel opens the file and asks for the flags alone (fs/fuse/ioctl.c, fuse_fileattr_get); other commands are refused.
+// The kernel opens the file and asks for the flags alone (fs/fuse/ioctl.c, fuse_fileattr_get); other commands
+// are refused.
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned flags, const void *in, size_t in_size, size_t out_size)
 {

@@ -11,7 +11,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	int r = node_lookup(fs, node_of(fs, parent), name, &entry);
 	if (r == -ENOENT) {
-		entry.entry_timeout = fs->timeout;  // with nodeid 0: the kernel remembers that there is nothing
+		entry.entry_timeout =
+			fs->timeout;  // with nodeid 0: the kernel remembers that there is nothing
 		r = 0;
 	}
 	if (r < 0)

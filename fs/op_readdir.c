@@ -14,8 +14,8 @@
 // An open directory. The kernel sends one read at a time for it (the file position's lock).
 struct dir_stream {
 	DIR *dir;
-	int fd;         // @dir's
-	off_t offset;   // of @next, or where the next readdir() continues
+	int fd;               // @dir's
+	off_t offset;         // of @next, or where the next readdir() continues
 	struct dirent *next;  // read already but not replied yet, or NULL
 };
 
@@ -177,7 +177,8 @@ static int fill(struct hashfs *fs, struct dir_stream *s, struct reply *r)
 	return r->used > 0 ? 0 : more;
 }
 
-static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct dir_stream *s, bool plus)
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct dir_stream *s,
+		     bool plus)
 {
 	struct hashfs *fs = fs_of(req);
 	auto_free char *buf = malloc(size);

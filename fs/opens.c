@@ -99,7 +99,8 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 	return count_open(fs, n, flags, &fd, ret);
 }
 
-// The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but its times are the object's.
+// The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but
+// its times are the object's.
 static int truncate_opened(struct hashfs *fs, struct node *n, bool broken, bool kill)
 {
 	auto_close int fd = node_open(fs, n, O_WRONLY);

@@ -1,4 +1,5 @@
-// Opens of regular files: the one place that decides how a node is open and when its name must be looked up again.
+// Opens of regular files: the one place that decides how a node is open and when its name must be looked up
+// again.
 #pragma once
 
 #include <stdbool.h>
@@ -13,17 +14,18 @@ struct opened {
 	struct file *file;  // then this; NULL in passthrough
 };
 
-// Opens @n with the open(2) flags @flags for the thread @tid; a write, or O_TRUNC, breaks a link first. @kill: an O_TRUNC drops set-uid and
-// set-gid. -ESTALE: look the name up again. -EBUSY: asked for writing through a descriptor or a mount of the single file, while others still
-// read what it was before.
+// Opens @n with the open(2) flags @flags for the thread @tid; a write, or O_TRUNC, breaks a link first.
+// @kill: an O_TRUNC drops set-uid and set-gid. -ESTALE: look the name up again. -EBUSY: asked for writing
+// through a descriptor or a mount of the single file, while others still read what it was before.
 int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret);
 
-// The same for a file that is new and whose backing inode *@fd has open as asked; takes *@fd where it is needed.
+// The same for a file that is new and whose backing inode *@fd has open as asked; takes *@fd where it is
+// needed.
 int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *ret);
 
 // One open less; @file is what opens_begin() returned.
 void opens_end(struct hashfs *fs, struct node *n, struct file *file);
 
-// Called with @n->lock held, for a split node: must the thread @tid be told to look the name up again? True once for a thread; its second
-// request comes from a descriptor or a bind mount, which no look-up can help.
+// Called with @n->lock held, for a split node: must the thread @tid be told to look the name up again? True
+// once for a thread; its second request comes from a descriptor or a bind mount, which no look-up can help.
 bool opens_tell_stale(struct node *n, pid_t tid);

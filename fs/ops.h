@@ -1,4 +1,5 @@
-// The handlers, one a FUSE operation: each decodes, calls and replies once on every path, holds no lock meanwhile and touches nothing after.
+// The handlers, one a FUSE operation: each decodes, calls and replies once on every path, holds no lock
+// meanwhile and touches nothing after.
 #pragma once
 
 #include "fs/fuse.h"
@@ -44,8 +45,8 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
-	       unsigned flags);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned flags);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi);
 void op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi);
 
@@ -60,7 +61,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 		  struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct fuse_file_info *fi_in,
-			fuse_ino_t out, off_t offset_out, struct fuse_file_info *fi_out, size_t size, int flags);
+			fuse_ino_t out, off_t offset_out, struct fuse_file_info *fi_out, size_t size,
+			int flags);
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned flags, const void *in, size_t in_size, size_t out_size);
 

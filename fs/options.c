@@ -47,14 +47,17 @@ static const char help[] =
 
 // What mount(8) and fstab(5) carry for others; and what we set ourselves.
 static const char *const ignored[] = {
-	"auto", "noauto", "user", "nouser", "users", "nousers", "owner", "noowner", "group", "nogroup",
-	"defaults", "_netdev", "nofail", "rw", "default_permissions", NULL,
+	"auto",     "noauto",  "user",    "nouser", "users",
+	"nousers",  "owner",   "noowner", "group",  "nogroup",
+	"defaults", "_netdev", "nofail",  "rw",     "default_permissions",
+	NULL,
 };
 
 static const char *const passed[] = {
-	"ro", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "atime", "noatime",
-	"diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "allow_other",
-	"allow_root", "auto_unmount", NULL,
+	"ro",          "suid",       "nosuid",       "dev",        "nodev",       "exec",
+	"noexec",      "sync",       "async",        "dirsync",    "atime",       "noatime",
+	"diratime",    "nodiratime", "relatime",     "norelatime", "strictatime", "nostrictatime",
+	"allow_other", "allow_root", "auto_unmount", NULL,
 };
 
 static bool is_one_of(const char *option, const char *const *list)
@@ -124,7 +127,8 @@ static bool parse_option(struct options *o, const char *option)
 		return o->is_volatile = true;
 	if (is_one_of(option, passed))
 		return append(&o->mount, option);
-	if (!*option || is_one_of(option, ignored) || starts_with(option, "x-") || starts_with(option, "comment="))
+	if (!*option || is_one_of(option, ignored) || starts_with(option, "x-") ||
+	    starts_with(option, "comment="))
 		return true;
 	log_error("unknown option -o %s; `hashfs --help` lists them", option);
 	return false;
@@ -143,7 +147,8 @@ static bool parse_list(struct options *o, char *list)
 static bool wrong_directory(const char *path, const char *what)
 {
 	if (errno == ENOTCONN)
-		log_error("%s: a mount whose program has died is there; unmount it first: umount %s", path, path);
+		log_error("%s: a mount whose program has died is there; unmount it first: umount %s", path,
+			  path);
 	else if (errno == ENOENT)
 		log_error("%s: no such directory; %s", path, what);
 	else

@@ -12,16 +12,17 @@ struct options {
 	bool debug;
 
 	bool is_volatile;  // breaks are not flushed to disk before they replace a name
-	bool coherent;     // links are read through the daemon, so that open descriptors see breaks; their memory is not shared
+	bool coherent;     // links are read through the daemon, so that open descriptors see breaks; their
+			   // memory is not shared
 	enum choice passthrough;
 	enum choice uring;
-	double cache;      // seconds the kernel may cache names and attributes; < 0: without end
+	double cache;  // seconds the kernel may cache names and attributes; < 0: without end
 
-	char *mount;       // owned; options for the kernel and libfuse, separated by commas, "" if none
+	char *mount;  // owned; options for the kernel and libfuse, separated by commas, "" if none
 };
 
-// Parses the command line and prints what is wrong with it, or the help. Returns true to go on, else the program ends
-// with *@ret_status.
+// Parses the command line and prints what is wrong with it, or the help. Returns true to go on, else the
+// program ends with *@ret_status.
 bool options_parse(int argc, char **argv, struct options *ret, int *ret_status);
 
 void options_free(struct options *o);

@@ -50,8 +50,8 @@ struct mount {
 static int no_pool(const char *source, int r)
 {
 	if (r == -ENODATA)
-		log_error("%s: in no pool: no directory above it has a store (%s); run `hashify POOL` first", source,
-			  STORE_DIR);
+		log_error("%s: in no pool: no directory above it has a store (%s); run `hashify POOL` first",
+			  source, STORE_DIR);
 	else
 		log_error("%s: cannot open its pool: %s", source, strerror(-r));
 	return r;
@@ -60,15 +60,18 @@ static int no_pool(const char *source, int r)
 static int no_store(const char *pool, int r)
 {
 	if (r == -EPROTONOSUPPORT)
-		log_error("%s/%s: a store of a version or kind that this hashfs does not know; use the hashify and hashfs "
+		log_error("%s/%s: a store of a version or kind that this hashfs does not know; use the "
+			  "hashify and hashfs "
 			  "that made it, or newer ones",
 			  pool, STORE_DIR);
 	else if (r == -EBADMSG)
-		log_error("%s/%s: its format file is broken; expected the text that hashify wrote; restore it from a "
+		log_error("%s/%s: its format file is broken; expected the text that hashify wrote; restore "
+			  "it from a "
 			  "backup, or remove the store and run hashify again: guests lose nothing by that",
 			  pool, STORE_DIR);
 	else if (r == -EACCES || r == -EPERM)
-		log_error("%s/%s: no permission; the store belongs to who made it: run hashfs as that user or as root",
+		log_error("%s/%s: no permission; the store belongs to who made it: run hashfs as that user "
+			  "or as root",
 			  pool, STORE_DIR);
 	else
 		log_error("%s/%s: cannot open the store: %s", pool, STORE_DIR, strerror(-r));
@@ -121,7 +124,8 @@ static int open_store(struct mount *m)
 	if (r < 0)
 		return no_store(m->pool_path, r);
 	if (m->fs.store->marks == MARK_TRUSTED && !m->fs.privileged) {
-		log_error("%s/%s: root made this store, and only root can see which files it shares; run hashfs as root",
+		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
+			  "hashfs as root",
 			  m->pool_path, STORE_DIR);
 		return -EPERM;
 	}
@@ -134,13 +138,15 @@ static int register_mount(struct mount *m)
 
 	m->registered = registry_add(m->fs.store, m->opt->source, m->opt->mountpoint, &other);
 	if (m->registered == -EBUSY)
-		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree", m->opt->source,
-			  other.source, other.mountpoint, (int)other.pid);
+		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree",
+			  m->opt->source, other.source, other.mountpoint, (int)other.pid);
 	else if (m->registered == -EROFS)
-		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs with -o ro",
+		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs "
+			  "with -o ro",
 			  m->pool_path);
 	else if (m->registered < 0)
-		log_error("%s/%s: cannot register the mount: %s", m->pool_path, STORE_DIR, strerror(-m->registered));
+		log_error("%s/%s: cannot register the mount: %s", m->pool_path, STORE_DIR,
+			  strerror(-m->registered));
 	registration_free(&other);
 	return m->registered < 0 ? m->registered : 0;
 }
@@ -155,8 +161,8 @@ static int open_source(const struct mount *m)
 	int fd = *below ? beneath_open(m->fs.pool, below, O_PATH | O_DIRECTORY, 0)
 			: openat(m->fs.pool, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd == -EXDEV)
-		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further", m->opt->source,
-			  m->pool_path);
+		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further",
+			  m->opt->source, m->pool_path);
 	else if (fd < 0)
 		log_error("%s: cannot open: %s", m->opt->source, strerror(*below ? -fd : errno));
 	return fd;
@@ -204,8 +210,8 @@ static void set_up_passthrough(struct mount *m, struct fuse_conn_info *conn)
 	struct statfs st;
 
 	if (missing && m->opt->passthrough == CHOICE_YES) {
-		log_error("%s: no passthrough: %s; mount without passthrough=yes to share disk only", m->opt->source,
-			  missing);
+		log_error("%s: no passthrough: %s; mount without passthrough=yes to share disk only",
+			  m->opt->source, missing);
 		m->failed = true;
 		fuse_session_exit(m->fs.session);
 		return;
@@ -216,11 +222,12 @@ static void set_up_passthrough(struct mount *m, struct fuse_conn_info *conn)
 	}
 	m->fs.passthrough = true;
 	want(conn, FUSE_CAP_PASSTHROUGH);
-	// 0 lets overlayfs be mounted on top of us; a pool that is on overlayfs itself takes the one level there is.
+	// 0 lets overlayfs be mounted on top of us; a pool that is on overlayfs itself takes the one level
+	// there is.
 	bool stacked = fstatfs(m->fs.pool, &st) == 0 && st.f_type == OVERLAYFS_MAGIC;
 	conn->max_backing_stack_depth = stacked ? 1 : 0;
-	// Spares a GETXATTR for each write; set-uid is then ours to clear. Only what the kernel writes by itself profits, and
-	// coherent mounts read and write links through us.
+	// Spares a GETXATTR for each write; set-uid is then ours to clear. Only what the kernel writes by
+	// itself profits, and coherent mounts read and write links through us.
 	if (!m->opt->coherent)
 		want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
 }
@@ -362,7 +369,8 @@ static int check_before_mount(const struct mount *m)
 		return -ENOTSUP;
 	}
 	if (access("/dev/fuse", F_OK) < 0) {
-		log_error("/dev/fuse: %s; load the fuse module (`modprobe fuse`), or in a container, pass the device in",
+		log_error("/dev/fuse: %s; load the fuse module (`modprobe fuse`), or in a container, pass "
+			  "the device in",
 			  strerror(errno));
 		return -ENODEV;
 	}
@@ -387,7 +395,8 @@ static int serve(struct mount *m)
 static int mount_and_serve(struct mount *m)
 {
 	if (fuse_session_mount(m->fs.session, m->opt->mountpoint) < 0) {
-		log_error("%s: cannot mount there: what fuse said is above; root may mount anywhere, others only on directories "
+		log_error("%s: cannot mount there: what fuse said is above; root may mount anywhere, others "
+			  "only on directories "
 			  "that are theirs",
 			  m->opt->mountpoint);
 		return -EPERM;

@@ -3,5 +3,6 @@
 
 struct options;
 
-// Mounts, serves until the mount is gone, cleans up. Says what went wrong and returns the program's exit status.
+// Mounts, serves until the mount is gone, cleans up. Says what went wrong and returns the program's exit
+// status.
 int super_run(const struct options *opt);

@@ -1,4 +1,5 @@
-// The nodes of a mount: those that a look-up can find, and the rest. All functions are called with hashfs.table_lock held.
+// The nodes of a mount: those that a look-up can find, and the rest. All functions are called with
+// hashfs.table_lock held.
 #pragma once
 
 #include <stdint.h>
@@ -13,8 +14,8 @@ struct node *table_find_link(struct hashfs *fs, uint64_t key, const struct node 
 // The private file, directory or special file @at. NULL: none is known.
 struct node *table_find_inode(struct hashfs *fs, const struct handle *at);
 
-// Makes @n findable under @key: the name's for a link, else the backing inode number. A node that was findable until now needs no
-// room; for a new one map_reserve() was called.
+// Makes @n findable under @key: the name's for a link, else the backing inode number. A node that was
+// findable until now needs no room; for a new one map_reserve() was called.
 void table_attach(struct hashfs *fs, struct node *n, uint64_t key);
 
 // From now on a look-up does not find @n; it may be so already.

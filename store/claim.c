@@ -42,7 +42,8 @@ int claim_holds(const struct claim *c, bool names_moved)
 		return 0;
 	return now.st_ino == c->st.st_ino && now.st_dev == c->st.st_dev && now.st_size == c->st.st_size &&
 	       now.st_mode == c->st.st_mode && now.st_uid == c->st.st_uid && now.st_gid == c->st.st_gid &&
-	       same_time(now.st_mtim, c->st.st_mtim) && (names_moved || same_time(now.st_ctim, c->st.st_ctim));
+	       same_time(now.st_mtim, c->st.st_mtim) &&
+	       (names_moved || same_time(now.st_ctim, c->st.st_ctim));
 }
 
 void claim_drop(struct claim *c)

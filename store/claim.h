@@ -1,5 +1,5 @@
-// A file as we saw it when we opened it: does that still hold? A read lease tells of writers and of writable mappings, which
-// move no ctime (Linux: a store through an already dirty page does not).
+// A file as we saw it when we opened it: does that still hold? A read lease tells of writers and of writable
+// mappings, which move no ctime (Linux: a store through an already dirty page does not).
 #pragma once
 
 #include <stdbool.h>
@@ -10,15 +10,16 @@ struct claim {
 	struct stat st;  // as it was when claimed
 };
 
-// Takes a read lease on @fd. -EAGAIN: somebody has it open for writing or mapped writable; -EOPNOTSUPP, -EINVAL: no
-// leases on this filesystem. The process must have called claim_init() first.
+// Takes a read lease on @fd. -EAGAIN: somebody has it open for writing or mapped writable; -EOPNOTSUPP,
+// -EINVAL: no leases on this filesystem. The process must have called claim_init() first.
 int claim_take(int fd, struct claim *ret);
 
-// Does the claim still hold: lease whole; size, mtime, mode, owner, inode as they were (and ctime, unless @names_moved: our own
-// link and rename move it)? 1 or 0, or a negative errno.
+// Does the claim still hold: lease whole; size, mtime, mode, owner, inode as they were (and ctime, unless
+// @names_moved: our own link and rename move it)? 1 or 0, or a negative errno.
 int claim_holds(const struct claim *c, bool names_moved);
 
 void claim_drop(struct claim *c);
 
-// Once a process: a lease that breaks sends a signal that would kill a program that does not handle it; ignores it.
+// Once a process: a lease that breaks sends a signal that would kill a program that does not handle it;
+// ignores it.
 void claim_init(void);

@@ -13,7 +13,8 @@
 #include "store/base/cleanup.h"
 #include "store/store.h"
 
-void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number, char ret[TMP_NAME_SIZE])
+void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number,
+			  char ret[TMP_NAME_SIZE])
 {
 	char object[OBJECT_NAME_SIZE];
 

@@ -1,5 +1,5 @@
-// A file that a link has displaced: it waits in tmp/ under a name that tells which object took its place, until it is certain that nobody
-// wrote to it on the way. Then it is dropped, or put back.
+// A file that a link has displaced: it waits in tmp/ under a name that tells which object took its place,
+// until it is certain that nobody wrote to it on the way. Then it is dropped, or put back.
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,8 @@
 struct store;
 
 // "OBJECT.WORKER.NUMBER"
-void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number, char ret[TMP_NAME_SIZE]);
+void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number,
+			  char ret[TMP_NAME_SIZE]);
 int displaced_name_parse(const char *name, struct object_key *ret);
 
 enum put_back {
@@ -19,8 +20,8 @@ enum put_back {
 	PLACE_TAKEN,  // @path is no link to the object any more: the guest replaced or removed it meanwhile
 };
 
-// Exchanges the displaced file @tmp with the name @path of the pool, if that is a link to the inode @object, and removes the link. The
-// directory's times stay.
+// Exchanges the displaced file @tmp with the name @path of the pool, if that is a link to the inode @object,
+// and removes the link. The directory's times stay.
 int displaced_put_back(struct store *s, const char *tmp, const char *path, uint64_t object);
 
 // The same, where the directory of the name is open.

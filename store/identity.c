@@ -4,7 +4,8 @@
 
 #include "store/digest.h"
 
-// What is hashed besides the xattrs. Part of the format: fixed width, host byte order as in every name of the store.
+// What is hashed besides the xattrs. Part of the format: fixed width, host byte order as in every name of the
+// store.
 struct fixed {
 	uint32_t mode, uid, gid, mtime_nsec;
 	int64_t mtime_sec;

@@ -1,5 +1,5 @@
-// Identity: all that names of one inode share besides content. Two files may share an object only if these are
-// equal: mode, uid, gid, mtime to the nanosecond, and the whole xattr set (ACLs, capabilities, labels).
+// Identity: all that names of one inode share besides content. Two files may share an object only if these
+// are equal: mode, uid, gid, mtime to the nanosecond, and the whole xattr set (ACLs, capabilities, labels).
 #pragma once
 
 #include <stdbool.h>

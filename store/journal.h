@@ -1,5 +1,6 @@
-// A worker's journal, `tmp/journal-N`: where the displaced files in tmp/ came from, so that recovery can put back what a running guest still
-// wrote to. Written, not synced: it is for a killed hashify. After a power cut the displaced file's own name says enough (recover.c).
+// A worker's journal, `tmp/journal-N`: where the displaced files in tmp/ came from, so that recovery can put
+// back what a running guest still wrote to. Written, not synced: it is for a killed hashify. After a power
+// cut the displaced file's own name says enough (recover.c).
 #pragma once
 
 #include "store/tmp.h"
@@ -11,10 +12,12 @@ struct store;
 // Opens the journal of @worker, empty, and returns its fd.
 int journal_open(struct store *s, unsigned worker);
 
-// Records that @tmp comes from @path in the pool, over what was in @slot. A path too long for it is not recorded.
+// Records that @tmp comes from @path in the pool, over what was in @slot. A path too long for it is not
+// recorded.
 int journal_write(int fd, uint64_t slot, const char *tmp, const char *path);
 
-// Finds out where @tmp came from, in all journals there are. The path is the caller's to free. -ENOENT: not recorded.
+// Finds out where @tmp came from, in all journals there are. The path is the caller's to free. -ENOENT: not
+// recorded.
 int journal_find(struct store *s, const char *tmp, char **ret_path);
 
 // Removes the journal of @worker; or all.

@@ -1,5 +1,5 @@
-// The mark: an xattr on an object's inode that names the object *and the inode itself*, so that a copy made by
-// `cp -a`, or a restored backup, is never taken for an object. A regular file is a link if and only if its
+// The mark: an xattr on an object's inode that names the object *and the inode itself*, so that a copy made
+// by `cp -a`, or a restored backup, is never taken for an object. A regular file is a link if and only if its
 // inode has more than one name and carries a true mark.
 //
 // Text: "1 INODE NAME", the version, the inode number in decimal, the object's name as in name.h.
@@ -10,11 +10,12 @@
 
 #include "store/name.h"
 
-// A store keeps its marks in trusted. where root made it (guests cannot write that, nor read it), else in user.
+// A store keeps its marks in trusted. where root made it (guests cannot write that, nor read it), else in
+// user.
 enum mark_space { MARK_TRUSTED, MARK_USER };
 
-// Is the file of @fd (O_PATH will do) and @st a link? 1 or 0, or a negative errno. One system call for files with more
-// than one name, none for others.
+// Is the file of @fd (O_PATH will do) and @st a link? 1 or 0, or a negative errno. One system call for files
+// with more than one name, none for others.
 int mark_is_link(enum mark_space space, int fd, const struct stat *st);
 
 // Reads a true mark into @ret. -ENODATA: there is none, or it names another inode.

@@ -7,8 +7,8 @@
 #include "store/base/sys.h"
 #include "store/xattr.h"
 
-// Flags a user gave the file, not those that say how the filesystem stores it. Immutable and append-only files never
-// become objects.
+// Flags a user gave the file, not those that say how the filesystem stores it. Immutable and append-only
+// files never become objects.
 #define USER_FLAGS (FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL)
 
 static int copy_owner(const struct stat *from, const struct stat *to, int dst)

@@ -1,10 +1,11 @@
-// Gives a new file the metadata of another, in the order that survives: xattrs and ACLs come after the owner, because
-// chown drops capabilities; the mode after the owner, because chown drops set-uid; times last.
+// Gives a new file the metadata of another, in the order that survives: xattrs and ACLs come after the owner,
+// because chown drops capabilities; the mode after the owner, because chown drops set-uid; times last.
 #pragma once
 
 #include <sys/stat.h>
 
-// Copies owner, mode, xattrs (not ours), the inode flags a user set (`chattr`: nodump, noatime, …) and times of
-// @src, whose status is @st, to @dst, a writable fd. Where an unprivileged process may not give the owner away,
-// -EPERM: a copy that belongs to somebody else is no copy.
+// Copies owner, mode, xattrs (not ours), the inode flags a user set (`chattr`: nodump, noatime, …) and times
+// of
+// @src, whose status is @st, to @dst, a writable fd. Where an unprivileged process may not give the owner
+// away, -EPERM: a copy that belongs to somebody else is no copy.
 int meta_copy(int src, const struct stat *st, int dst);

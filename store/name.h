@@ -3,8 +3,8 @@
 //	objects/3f2/3f2a…(32 hex digits)-1a40-9be02d6a11c2f0d7-0
 //	            digest               size identity        variant
 //
-// Sizes and variants are lower-case hexadecimal without leading zeros, the others have a fixed width. Byte for byte
-// as in docs/format.md.
+// Sizes and variants are lower-case hexadecimal without leading zeros, the others have a fixed width. Byte
+// for byte as in docs/format.md.
 #pragma once
 
 #include <stdint.h>

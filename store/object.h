@@ -14,17 +14,17 @@ struct store;
 // -EBADMSG: what has that name is no object (its mark or size lies).
 int object_open(struct store *s, const struct object_key *key, struct stat *ret);
 
-// Makes the file @fd (opened O_RDONLY, status @st, one name) the object @key, in place: marks its inode, then links it into
-// objects/. A crash in between leaves a private file with a mark that says nothing (it has one name).
-// -EEXIST: @key exists (take the next variant); -EXDEV: another filesystem, subvolume or project.
+// Makes the file @fd (opened O_RDONLY, status @st, one name) the object @key, in place: marks its inode, then
+// links it into objects/. A crash in between leaves a private file with a mark that says nothing (it has one
+// name). -EEXIST: @key exists (take the next variant); -EXDEV: another filesystem, subvolume or project.
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key);
 
 // Links the object @fd to @name in tmp/. -EMLINK: the inode can take no more names: take the next variant.
 int object_link(struct store *s, int fd, const char *name);
 
-// Calls @each for every object, shard by shard: key and status of its inode (@st has st_ino alone unless @with_stat);
-// stops at its first non-zero answer and returns that. Names that are no object's are passed over, their number
-// is added to @ret_foreign.
+// Calls @each for every object, shard by shard: key and status of its inode (@st has st_ino alone unless
+// @with_stat); stops at its first non-zero answer and returns that. Names that are no object's are passed
+// over, their number is added to @ret_foreign.
 int object_each(struct store *s, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);

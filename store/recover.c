@@ -93,9 +93,10 @@ static int drop(struct store *s, const char *name, struct recovery *ret)
 	return tmp_remove(s, name);
 }
 
-// Three things have such a name: a link that was not exchanged yet (the object itself), a displaced file that is what its object
-// is, and one that a guest wrote to after it was displaced.
-static int recover_displaced(struct store *s, const char *name, const struct object_key *key, struct recovery *ret)
+// Three things have such a name: a link that was not exchanged yet (the object itself), a displaced file that
+// is what its object is, and one that a guest wrote to after it was displaced.
+static int recover_displaced(struct store *s, const char *name, const struct object_key *key,
+			     struct recovery *ret)
 {
 	struct stat object_st, st;
 

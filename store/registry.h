@@ -1,5 +1,6 @@
-// Who serves what of a pool: each live mount holds a flock on a file of its own in `.hash/mounts/`, which dies with the process.
-// The text of the file: pid, source and mountpoint, one per line, newline and backslash escaped.
+// Who serves what of a pool: each live mount holds a flock on a file of its own in `.hash/mounts/`, which
+// dies with the process. The text of the file: pid, source and mountpoint, one per line, newline and
+// backslash escaped.
 #pragma once
 
 #include <sys/types.h>
@@ -13,9 +14,9 @@ struct registration {
 };
 void registration_free(struct registration *r);
 
-// Registers a mount of @source, an absolute resolved path, and returns an fd that the caller keeps open for as long as
-// the mount lives (it survives a fork: daemons). -EBUSY: a live mount serves a tree that holds @source or lies
-// in it; that one is in @ret_other. Files of dead mounts are removed on the way.
+// Registers a mount of @source, an absolute resolved path, and returns an fd that the caller keeps open for
+// as long as the mount lives (it survives a fork: daemons). -EBUSY: a live mount serves a tree that holds
+// @source or lies in it; that one is in @ret_other. Files of dead mounts are removed on the way.
 int registry_add(struct store *s, const char *source, const char *mountpoint, struct registration *ret_other);
 
 // Removes the registration @fd and closes it.

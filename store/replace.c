@@ -15,7 +15,8 @@
 #include "store/object.h"
 #include "store/store.h"
 
-// A writer that has looked its file up before our exchange has taken its open(2) that far by then, or is descheduled on a machine in trouble.
+// A writer that has looked its file up before our exchange has taken its open(2) that far by then, or is
+// descheduled on a machine in trouble.
 #define GRACE_NSEC 20000000
 
 struct waiting {
@@ -30,7 +31,7 @@ struct waiting {
 struct replacer {
 	struct store *store;
 	unsigned worker;
-	int journal;    // owned
+	int journal;           // owned
 	uint64_t serial;       // of the next name in tmp/: none is used twice
 	uint64_t first, next;  // the waiting ones: ring[first % JOURNAL_SLOTS] up to, without, next
 	uint64_t put_back;
@@ -111,7 +112,8 @@ static int settle(struct replacer *r, const struct waiting *w)
 	int e = displaced_put_back(s, tmp, w->path, w->object);
 	if (e == PUT_BACK)
 		r->put_back++;
-	// A guest that replaced the name meanwhile has done away with this file itself; but what we cannot tell, we keep.
+	// A guest that replaced the name meanwhile has done away with this file itself; but what we cannot
+	// tell, we keep.
 	if (e == PLACE_TAKEN)
 		return displaced_keep(s, tmp);
 	return e < 0 ? e : 0;
@@ -210,8 +212,8 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	return e < 0 ? e : object_link(r->store, object, ret_tmp);
 }
 
-int replacer_run(struct replacer *r, int dir, const char *name, const char *path, const struct object_key *key,
-		 int object, const struct claim *claim)
+int replacer_run(struct replacer *r, int dir, const char *name, const char *path,
+		 const struct object_key *key, int object, const struct claim *claim)
 {
 	char tmp[TMP_NAME_SIZE];
 	struct stat object_st;

@@ -16,12 +16,11 @@
 
 #define FORMAT_MAX 1024
 
-static const char format_text[] =
-	"hashfs-store %d\n"
-	"digest xxh3-128\n"
-	"seed %016" PRIx64 "\n"
-	"identity mode,uid,gid,mtime,xattr\n"
-	"marks %s\n";
+static const char format_text[] = "hashfs-store %d\n"
+				  "digest xxh3-128\n"
+				  "seed %016" PRIx64 "\n"
+				  "identity mode,uid,gid,mtime,xattr\n"
+				  "marks %s\n";
 
 static const char *marks_word(enum mark_space marks)
 {
@@ -140,7 +139,9 @@ static int parse_format(const char *text, struct store *s)
 		return -EBADMSG;
 	if (version != STORE_VERSION)
 		return -EPROTONOSUPPORT;
-	if (sscanf(text, "hashfs-store %*d digest xxh3-128 seed %16" SCNx64 " identity mode,uid,gid,mtime,xattr marks %7s %n",
+	if (sscanf(text,
+		   "hashfs-store %*d digest xxh3-128 seed %16" SCNx64
+		   " identity mode,uid,gid,mtime,xattr marks %7s %n",
 		   &s->seed, marks, &end) != 2)
 		return -EPROTONOSUPPORT;
 	s->marks = strcmp(marks, "user") == 0 ? MARK_USER : MARK_TRUSTED;

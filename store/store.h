@@ -23,8 +23,9 @@ struct store {
 	enum mark_space marks;
 };
 
-// Makes POOL/.hash, complete or not at all: built as `.hash.new-…` and renamed. Marks go to trusted. when the process may
-// write that, else to user. -EEXIST: there is a store already; -EROFS; -EOPNOTSUPP: no xattrs or hard links here.
+// Makes POOL/.hash, complete or not at all: built as `.hash.new-…` and renamed. Marks go to trusted. when the
+// process may write that, else to user. -EEXIST: there is a store already; -EROFS; -EOPNOTSUPP: no xattrs or
+// hard links here.
 int store_create(int pool);
 
 // Opens the store of @pool, a directory fd that stays the caller's. -ENOENT: the pool has none;
@@ -34,7 +35,8 @@ int store_open(int pool, struct store **ret);
 // Frees @s and all it owns; NULL is fine. No thread may still be using it.
 void store_close(struct store *s);
 
-// Takes the store's lock for as long as @s is open: exclusively for a program that changes links (hashify), shared for one
-// that serves or reads (hashfs, dry runs). It dies with the process. -EWOULDBLOCK: the others are there.
+// Takes the store's lock for as long as @s is open: exclusively for a program that changes links (hashify),
+// shared for one that serves or reads (hashfs, dry runs). It dies with the process. -EWOULDBLOCK: the others
+// are there.
 enum store_lock_mode { STORE_SHARED, STORE_EXCLUSIVE };
 int store_lock(struct store *s, enum store_lock_mode mode);

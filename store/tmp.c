@@ -32,7 +32,8 @@ int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE])
 
 	do {
 		// Unique in this process by the counter; a dead one's left-over may have had our pid.
-		snprintf(ret, TMP_NAME_SIZE, "copy-%d-%" PRIu64, (int)getpid(), (uint64_t)atomic_fetch_add(&last, 1));
+		snprintf(ret, TMP_NAME_SIZE, "copy-%d-%" PRIu64, (int)getpid(),
+			 (uint64_t)atomic_fetch_add(&last, 1));
 		r = link_as(s, fd, ret);
 	} while (r == -EEXIST);
 	return r;

@@ -1,5 +1,5 @@
-// `.hash/tmp`: nameless files, and in-flight names of the store's filesystem. Every name there tells what it is, so that
-// the next start knows what to do with what a crash left (recover.h).
+// `.hash/tmp`: nameless files, and in-flight names of the store's filesystem. Every name there tells what it
+// is, so that the next start knows what to do with what a crash left (recover.h).
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-// A file's extended attributes as one set: read, compared, copied whole. Ours (the mark) are never part of it.
-// An fd may be O_PATH; then the calls go through /proc/self/fd.
+// A file's extended attributes as one set: read, compared, copied whole. Ours (the mark) are never part of
+// it. An fd may be O_PATH; then the calls go through /proc/self/fd.
 #pragma once
 
 #include <stdbool.h>

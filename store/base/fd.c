@@ -18,7 +18,8 @@ void fd_close(int fd)
 
 int beneath_open(int dir, const char *path, int flags, mode_t mode)
 {
-	uint64_t resolve = SYS_RESOLVE_BENEATH | SYS_RESOLVE_NO_XDEV | SYS_RESOLVE_NO_MAGICLINKS | SYS_RESOLVE_NO_SYMLINKS;
+	uint64_t resolve = SYS_RESOLVE_BENEATH | SYS_RESOLVE_NO_XDEV | SYS_RESOLVE_NO_MAGICLINKS |
+			   SYS_RESOLVE_NO_SYMLINKS;
 	int fd;
 
 	// EAGAIN: a rename somewhere made the kernel unsure whether it has left @dir.

@@ -9,11 +9,12 @@ struct list {
 };
 
 // The struct that holds the list item @p as its field @field.
-#define list_item(p, type, field) ((type *)((char *)(p) - offsetof(type, field)))
+#define list_item(p, type, field) ((type *)((char *)(p)-offsetof(type, field)))
 
 // Walks @head; @p may be removed in the body.
-#define list_each(p, head) \
-	for (struct list *p = (head)->next, *p##_next = p->next; p != (head); p = p##_next, p##_next = p->next)
+#define list_each(p, head)                                                                                   \
+	for (struct list *p = (head)->next, *p##_next = p->next; p != (head);                                \
+	     p = p##_next, p##_next = p->next)
 
 static inline void list_init(struct list *l)
 {

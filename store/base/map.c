@@ -6,7 +6,8 @@
 
 #define SMALLEST 16
 
-// Linear probing, at most three quarters full. A removal moves later entries back, so that no tombstones are left.
+// Linear probing, at most three quarters full. A removal moves later entries back, so that no tombstones are
+// left.
 
 static size_t home(const struct map *m, uint64_t key)
 {

@@ -13,7 +13,8 @@
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 
-// Numbers that are the same on every architecture Linux has gained since 5.0, for headers older than the kernel.
+// Numbers that are the same on every architecture Linux has gained since 5.0, for headers older than the
+// kernel.
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif

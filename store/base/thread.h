@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 
-
 void mutex_init(pthread_mutex_t *m);
 void mutex_destroy(pthread_mutex_t *m);
 void mutex_lock(pthread_mutex_t *m);
