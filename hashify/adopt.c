@@ -235,9 +235,11 @@ static int replace_quietly(struct adopter *a, const struct target *t, const stru
 	const struct tree_file *f = r->file;
 	auto_unlock pthread_mutex_t *held = mutex_hold(&a->shared->dir_locks[(f->dir + f->guest) % ADOPT_DIR_LOCKS]);
 
-	struct stat st;
-	if (fstat(dir, &st) < 0)
+	struct stat st, named;
+	if (fstat(dir, &st) < 0 || fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	if (named.st_ino != f->ino)  // the guest has renamed something to it: do not even exchange that for an instant
+		return KEPT_CHANGED;
 	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, t->reading.fd, &r->claim);
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
 	if (replaced >= 0)

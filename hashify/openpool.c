@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -101,6 +102,12 @@ static void say_locked(struct store *s, const char *path, enum openpool_mode mod
 			  path);
 }
 
+static bool is_same_file(int a, int b)
+{
+	struct stat x, y;
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 // A directory without a store may be a guest, or the view a mount gives of one: a store made there would be of no use.
 static int check_place(const char *path, int pool)
 {
@@ -113,11 +120,17 @@ static int check_place(const char *path, int pool)
 	}
 	auto_free char *above = NULL;
 	auto_close int found = pool_find(path, &above);
-	if (found >= 0) {
+	if (found >= 0 && !is_same_file(found, pool)) {
 		log_error("%s: lies in the pool %s; expected the pool; run hashify %s", path, above, above);
 		return -1;
 	}
 	return 0;
+}
+
+static bool is_readonly(int fd)
+{
+	struct statvfs st;
+	return fstatvfs(fd, &st) == 0 && (st.f_flag & ST_RDONLY);
 }
 
 static int open_store(const char *path, int pool, enum openpool_mode mode, struct store **ret)
@@ -135,6 +148,8 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 		if (r == 0 || r == -EEXIST)  // another hashify was faster
 			r = store_open(pool, &s);
 	}
+	if (r == 0 && mode == OPENPOOL_CHANGE && is_readonly(pool))
+		r = -EROFS;
 	if (r == 0) {
 		r = store_lock(s, mode == OPENPOOL_CHANGE ? STORE_EXCLUSIVE : STORE_SHARED);
 		if (r == 0) {

@@ -250,18 +250,20 @@ static int reopen(struct walker *w, const struct level *l, int below)
 	return r < 0 ? r : take_fd(&again);
 }
 
+// Goes up. Far up, directories are opened again level by level for as long as anything is still to be entered.
 static void leave(struct walker *w)
 {
 	struct level *l = &w->levels[--w->depth];
 	struct level *up = w->depth > 0 ? l - 1 : NULL;
-	if (up && up->fd < 0 && w->pending_count > up->pending) {
+	if (up && up->fd < 0 && w->pending_count > 0) {
 		int r = reopen(w, up, l->fd);
 		if (r >= 0)
 			up->fd = r;
 		while (r < 0 && w->pending_count > up->pending)
 			skip_dir(w, w->pending[--w->pending_count], r);
 	}
-	fd_close(l->fd);
+	if (l->fd >= 0)
+		fd_close(l->fd);
 }
 
 static int walk_on(struct walker *w)

@@ -14,9 +14,11 @@ VALGRIND = ["valgrind", "--quiet", "--leak-check=full", "--show-leak-kinds=all",
 
 
 def clean(*args, status=0):
-    r = subprocess.run([*VALGRIND, *args], capture_output=True, text=True, errors="replace")
+    env = dict(os.environ, LD_PRELOAD=os.environ["OPENAT2"])
+    r = subprocess.run([*VALGRIND, *args], capture_output=True, text=True, errors="replace", env=env)
     expect(r.returncode == status, "status", r.returncode, "of", *args, r.stderr)
-    expect("Open file descriptor" not in r.stderr or "<inherited from parent>" in r.stderr, r.stderr)
+    leaked = [p for p in r.stderr.split("Open file descriptor")[1:] if "<inherited from parent>" not in p]
+    expect(not leaked, "left open:", *leaked)
 
 
 @case("valgrind finds nothing")
