@@ -17,7 +17,7 @@
 #include "store/base/sys.h"
 #include "store/xattr.h"
 
-int attr_kill_privileges(int fd)
+static int kill_set_ids(int fd)
 {
 	struct stat st;
 
@@ -27,12 +27,15 @@ int attr_kill_privileges(int fd)
 	mode_t mode = st.st_mode & ~(mode_t)S_ISUID;
 	if (mode & S_IXGRP)  // without it set-gid once meant mandatory locking, and stays
 		mode &= ~(mode_t)S_ISGID;
-	if (mode != st.st_mode) {
-		int r = sys_fchmod(fd, mode & 07777);
-		if (r < 0)
-			return r;
-	}
-	int r = xattr_remove(fd, "security.capability");
+	return mode == st.st_mode ? 0 : sys_fchmod(fd, mode & 07777);
+}
+
+int attr_kill_privileges(int fd, enum kill what)
+{
+	int r = what == KILL_ALL ? kill_set_ids(fd) : 0;
+	if (r < 0)
+		return r;
+	r = xattr_remove(fd, "security.capability");
 	return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r;
 }
 
@@ -83,13 +86,15 @@ static int set_both_times(int fd, const struct stat *st, int to_set)
 }
 
 #define SET_OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)
-#define SET_TIMES                                                                                            \
-	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
+#define SET_ATIME (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW)
+#define SET_MTIME (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)
+#define SET_TIMES (SET_ATIME | SET_MTIME)
 #define SET_ANY (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | SET_OWNER | SET_TIMES)
 
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
-static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set)
+static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool root)
 {
+	enum kill kill = root && !(to_set & FUSE_SET_ATTR_KILL_SUID) ? KILL_CAPABILITIES : KILL_ALL;
 	int r = 0;
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	if (fd < 0)
@@ -102,7 +107,7 @@ static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int t
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
 		r = set_size(fs, n, st->st_size);
 	if (r == 0 && (!(to_set & SET_ANY) || (to_set & FUSE_SET_ATTR_KILL_SUID)))
-		r = attr_kill_privileges(fd);
+		r = attr_kill_privileges(fd, kill);
 	if (r == 0 && (to_set & SET_TIMES))
 		r = set_both_times(fd, st, to_set);
 	return r;
@@ -115,24 +120,22 @@ static bool must_look_again(struct node *n, int to_set, pid_t tid)
 	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && opens_tell_stale(n, tid);
 }
 
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid,
-	     struct stat *ret)
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set,
+	     const struct fuse_ctx *caller, struct stat *ret)
 {
 	bool sized = to_set & FUSE_SET_ATTR_SIZE;
 	int broken = break_link(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL);
 	if (broken < 0)
 		return broken;
 
-	struct stat change = *st;
 	// The copy has the wanted size already, so truncating it would not move its times.
-	if (sized && broken == BROKEN && !(to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)))
+	if (broken == BROKEN_SHORTENED && !(to_set & SET_MTIME))
 		to_set |= FUSE_SET_ATTR_MTIME_NOW;
-	if (must_look_again(n, to_set, tid))
-		return -ESTALE;
-
-	int r = apply(fs, n, &change, to_set);
+	int r = apply(fs, n, st, to_set, caller->uid == 0);
 	if (r < 0)
 		return r;
+	if (must_look_again(n, to_set, caller->pid))
+		return -ESTALE;
 	return node_stat(fs, n, ret);
 }
 

@@ -6,17 +6,19 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+struct fuse_ctx;
 struct hashfs;
 struct node;
 
-// Sets what @to_set, a set of FUSE_SET_ATTR_…, names of @st. An empty set drops set-uid, set-gid and
-// capabilities (FUSE_HANDLE_KILLPRIV_V2).
-// @ret is the file's status after it, as the guest sees it. -ESTALE: look the name up again.
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, pid_t tid,
-	     struct stat *ret);
+// Sets what @to_set, a set of FUSE_SET_ATTR_…, names of @st. An empty set comes with a write and drops what
+// that drops (FUSE_HANDLE_KILLPRIV_V2). @ret is the file's status after it, as the guest sees it. -ESTALE:
+// look the name up again.
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set,
+	     const struct fuse_ctx *caller, struct stat *ret);
 
-// Drops set-uid, set-gid and capabilities as a write by an ordinary user does.
-int attr_kill_privileges(int fd);
+// Drops what a write drops: file capabilities, and if the writer is an ordinary user set-uid and set-gid.
+enum kill { KILL_CAPABILITIES, KILL_ALL };
+int attr_kill_privileges(int fd, enum kill what);
 
 // The content has changed now.
 int attr_touch(int fd);

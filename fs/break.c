@@ -167,7 +167,7 @@ int break_link(struct hashfs *fs, struct node *n, uint64_t keep)
 		auto_close int copy = copy_object(fs, n, keep, &object);
 		r = copy < 0 ? copy : publish(fs, n, copy, &object);
 		if (r == 0)
-			r = BROKEN;
+			r = keep < (uint64_t)object.st_size ? BROKEN_SHORTENED : BROKEN;
 	}
 	end(fs, n);
 	return r;

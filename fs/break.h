@@ -9,7 +9,8 @@ struct node;
 
 #define BREAK_KEEP_ALL UINT64_MAX
 
-enum broken { WAS_PRIVATE, BROKEN };
+// BROKEN_SHORTENED: the copy is shorter than the link was, but has its times.
+enum broken { WAS_PRIVATE, BROKEN, BROKEN_SHORTENED };
 
 // Makes @n private if it is a link: copies the first @keep bytes and all metadata to a new file in the
 // store's tmp/, then puts that in the name's place in one step. Waits for a break of the same node that is

@@ -264,6 +264,16 @@ static struct node *use_link(struct hashfs *fs, struct found *f, struct node *pa
 	return n;
 }
 
+// The look-up counts for the node that @f turned out to be, and the kernel learns what it is.
+static int reply_found(struct hashfs *fs, struct node *n, struct found *f, struct fuse_entry_param *ret)
+{
+	if (!n)
+		return -ENOMEM;
+	node_guest_stat(n, f->link, false, &f->st);
+	fill_entry(fs, n, &f->st, node_attr_timeout(fs, n), ret);
+	return 0;
+}
+
 // @seq is the directory's from before the name was opened. A break may have given the name another inode
 // since.
 static int use_found(struct hashfs *fs, struct found *f, struct node *parent, const char *name, uint32_t seq,
@@ -275,14 +285,8 @@ static int use_found(struct hashfs *fs, struct found *f, struct node *parent, co
 		return LOOK_AGAIN;
 	}
 	struct node *n = f->link ? use_link(fs, f, parent, name) : use_inode(fs, f);
-	if (n)
-		node_guest_stat(n, f->link, false, &f->st);
 	mutex_unlock(&fs->table_lock);
-
-	if (!n)
-		return -ENOMEM;
-	fill_entry(fs, n, &f->st, node_attr_timeout(fs, n), ret);
-	return 0;
+	return reply_found(fs, n, f, ret);
 }
 
 static uint32_t sequence(struct hashfs *fs, const struct node *dir)
@@ -327,8 +331,13 @@ int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret)
 	if (fstat(*fd, &f.st) < 0)
 		return -errno;
 	int r = handle_make(fs, fd, &f.st, &f.at);
-	if (r == 0)
-		r = use_found(fs, &f, NULL, NULL, 0, ret);
+	if (r < 0)
+		return r;
+
+	mutex_lock(&fs->table_lock);
+	struct node *n = use_inode(fs, &f);
+	mutex_unlock(&fs->table_lock);
+	r = reply_found(fs, n, &f, ret);
 	handle_close(&f.at);
 	return r;
 }

@@ -34,7 +34,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *change, int to_set,
 	struct stat st;
 
 	(void)fi;
-	reply_attr(req, n, attr_set(fs, n, change, to_set, fuse_req_ctx(req)->pid, &st), &st);
+	reply_attr(req, n, attr_set(fs, n, change, to_set, fuse_req_ctx(req), &st), &st);
 }
 
 static int read_link(struct hashfs *fs, struct node *n, char target[PATH_MAX + 1])

@@ -24,48 +24,48 @@ static struct dir_stream *stream_of(const struct fuse_file_info *fi)
 	return (struct dir_stream *)(uintptr_t)fi->fh;
 }
 
-static int stream_open(struct hashfs *fs, struct node *n, struct dir_stream **ret)
+static void stream_close(struct dir_stream *s)
+{
+	closedir(s->dir);
+	free(s);
+}
+
+// NULL: errno says why.
+static struct dir_stream *stream_open(struct hashfs *fs, struct node *n)
 {
 	auto_close int fd = node_open(fs, n, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return fd;
+	struct dir_stream *s = calloc(1, sizeof(*s));
 
-	auto_free struct dir_stream *s = calloc(1, sizeof(*s));
-	if (!s)
-		return -ENOMEM;
-	s->dir = fdopendir(fd);
-	if (!s->dir)
-		return -errno;
-	s->fd = take_fd(&fd);
-	*ret = s;
-	s = NULL;
-	return 0;
+	if (fd < 0)
+		errno = -fd;
+	else if (s)
+		s->dir = fdopendir(fd);
+	if (s && s->dir) {
+		s->fd = take_fd(&fd);
+		return s;
+	}
+	free(s);
+	return NULL;
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct hashfs *fs = fs_of(req);
-	struct dir_stream *s = NULL;
+	struct dir_stream *s = stream_open(fs, node_of(fs, ino));
 
-	int r = stream_open(fs, node_of(fs, ino), &s);
-	if (r < 0) {
-		reply_err(req, r);
+	if (!s) {
+		reply_err(req, -errno);
 		return;
 	}
 	fi->fh = (uintptr_t)s;
-	if (fuse_reply_open(req, fi) < 0) {
-		closedir(s->dir);
-		free(s);
-	}
+	if (fuse_reply_open(req, fi) < 0)
+		stream_close(s);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct dir_stream *s = stream_of(fi);
-
 	(void)ino;
-	closedir(s->dir);
-	free(s);
+	stream_close(stream_of(fi));
 	reply_err(req, 0);
 }
 

@@ -101,19 +101,19 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 
 // The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but
 // its times are the object's.
-static int truncate_opened(struct hashfs *fs, struct node *n, bool broken, bool kill)
+static int truncate_opened(struct hashfs *fs, struct node *n, bool shortened, bool kill)
 {
 	auto_close int fd = node_open(fs, n, O_WRONLY);
 	if (fd < 0)
 		return fd;
 	if (ftruncate(fd, 0) < 0)
 		return -errno;
-	if (broken) {
+	if (shortened) {
 		int r = attr_touch(fd);
 		if (r < 0)
 			return r;
 	}
-	return kill ? attr_kill_privileges(fd) : 0;
+	return kill ? attr_kill_privileges(fd, KILL_ALL) : 0;
 }
 
 int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)
@@ -129,7 +129,7 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool ki
 	if (r < 0 || !(flags & O_TRUNC))
 		return r;
 
-	r = truncate_opened(fs, n, broken == BROKEN, kill);
+	r = truncate_opened(fs, n, broken == BROKEN_SHORTENED, kill);
 	if (r < 0)
 		opens_end(fs, n, ret->file);
 	return r;

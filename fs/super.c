@@ -315,7 +315,12 @@ static bool uring_allowed(void)
 
 static bool use_uring(const struct mount *m)
 {
-	return m->opt->uring != CHOICE_NO && FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18) && uring_allowed();
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	return m->opt->uring != CHOICE_NO && uring_allowed();
+#else
+	(void)m;
+	return false;
+#endif
 }
 
 static int mount_arguments(const struct mount *m, struct fuse_args *args)

@@ -79,12 +79,12 @@ def check_cycles(graph, complain):
         visit(path, [])
 
 
-def check_headers_alone(root, headers, complain):
+def check_headers_alone(root, build, headers, complain):
     flags = subprocess.run(["pkg-config", "--cflags", "fuse3"], capture_output=True, text=True, check=False).stdout
     bundled = [f"-I{os.path.join(root, 'subprojects', d, 'include')}" for d in os.listdir(os.path.join(root, "subprojects"))
                if os.path.isdir(os.path.join(root, "subprojects", d, "include"))]
-    configured = [f"-I{os.path.join(b, 'subprojects', d)}" for b in [os.environ.get("BUILD_DIR", "")] if b
-                  for d in (os.listdir(os.path.join(b, "subprojects")) if os.path.isdir(os.path.join(b, "subprojects")) else [])]
+    built = os.path.join(build, "subprojects")
+    configured = [f"-I{os.path.join(built, d)}" for d in (os.listdir(built) if os.path.isdir(built) else [])]
     for header in headers:
         r = subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-fsyntax-only", "-Wall", "-x", "c",
                             "-I", root, *bundled, *configured, *flags.split(), "-include", header, "/dev/null"],
@@ -99,7 +99,7 @@ def main():
     for path in sources(root):
         check_file(root, path, graph, complaints.append)
     check_cycles(graph, complaints.append)
-    check_headers_alone(root, [p for p in graph if p.endswith(".h")], complaints.append)
+    check_headers_alone(root, os.path.abspath(sys.argv[2]), [p for p in graph if p.endswith(".h")], complaints.append)
     print("\n".join(complaints) or f"{len(graph)} files keep the rules")
     return 1 if complaints else 0
 
