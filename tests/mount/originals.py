@@ -1,17 +1,12 @@
 #!/usr/bin/env python3
-"""What Linux-VServer, cowdancer and obuilder fail by their own code: those of the ten that need a mounted guest and no power cut.
-
-    originals.py seed POOL
-    originals.py run POOL MOUNTS
-"""
+"""What Linux-VServer, cowdancer and obuilder fail by their own code: those of the ten that need a mounted guest and no power cut. Run by on_guests."""
 import errno
 import mmap
 import os
 import subprocess
 import sys
 
-import cases
-import inventory
+import guests
 import tree
 from cases import as_user, case, expect, expect_equal, expect_errno
 
@@ -32,24 +27,6 @@ def seed(pool):
         os.chmod(top + "/closed", 0o755)  # root's
         tree.put(top + "/refused/secret", tree.noise("secret", 9000), mode=0o640)
         tree.settle(top)
-
-
-class Guests:
-    def __init__(self, pool, mounts):
-        self.pool, self.mounts = pool, mounts
-        self.others = {g: inventory.inventory(pool + "/" + g, hardlinks=False) for g in "bc"}
-
-    def mounted(self, rel, guest="a"):
-        return "%s/%s/%s" % (self.mounts, guest, rel)
-
-    def native(self, rel, guest="a"):
-        return "%s/%s/%s" % (self.pool, guest, rel)
-
-    def expect_others_untouched(self, rel):
-        for g in "bc":
-            d = inventory.inventory(self.pool + "/" + g, hardlinks=False)
-            expect(d == self.others[g], "guest", g, "has changed")
-            expect(os.lstat(self.native(rel, g)).st_nlink > 1, "guest", g, "lost its link")
 
 
 @case("1. truncate(2) of a link by path")
@@ -169,7 +146,4 @@ def _(t):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "seed":
-        seed(sys.argv[2])
-    else:
-        sys.exit(cases.run(Guests(*sys.argv[2:4])))
+    sys.exit(guests.main(seed))

@@ -93,6 +93,7 @@ unset IN_SANDBOX
 ulimit -c 0
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$W/sanitizer"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$W/sanitizer:print_stacktrace=1"
+export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path=$W/sanitizer"
 
 # The mount points of this test whose type fits a pattern, the last first.
 mounts_of_test() { awk -v w="$W/" -v t="$1" 'index($2, w) == 1 && $3 ~ t {print $2}' /proc/self/mounts | tac; }
@@ -229,9 +230,27 @@ guests_umount() {
 	done
 }
 
+# on_guests PROGRAM FILESYSTEM [OPTIONS [MODE]]: runs the cases of PROGRAM, a file beside the script, in guests a, b and c of a new
+# pool: PROGRAM seed POOL; hashify; all three mounted; PROGRAM run POOL MOUNTS MODE; no object may have changed.
+on_guests() {
+	local r=0
+	title "$2${3:+ with -o $3}"
+	fs_new "$2" "${FS_SIZE:-512M}"
+	"$PYTHON" "$TEST_DIR/$1" seed "$POOL" || fail "$1 seed"
+	hashify_pool
+	store_inventory >"$W/store"
+	guests_mount "${3:-}" a b c
+	# Here, because the ERR trap must not fire before the rest has run.
+	if ! "$PYTHON" "$TEST_DIR/$1" run "$POOL" "$M" "${4:-passthrough}"; then r=1; fi
+	guests_umount a b c
+	store_inventory >"$W/store.after"
+	same "$W/store" "$W/store.after" "an object has changed"
+	return $r
+}
+
 # ---- looking ----
 
-inventory() { "$PYTHON" "$TEST_SUPPORT/inventory.py" "$@"; }
+inventory() { "$PYTHON" "$TEST_SUPPORT/inventory.py" "$@" || fail "inventory $*"; }
 
 # same BEFORE AFTER WHAT: two inventories.
 same() {
