@@ -24,12 +24,12 @@ struct displaced {
 #define DISPLACED_MAX 4096
 
 struct adopter {
-	struct adopt *shared;        // borrowed
-	struct reader *reader;       // borrowed
-	struct tally *tally;         // borrowed
-	struct replacer *replacer;   // owned; NULL in a dry run
-	struct groups groups;        // owned
-	struct displaced *displaced; // owned
+	struct adopt *shared;         // borrowed
+	struct reader *reader;        // borrowed
+	struct tally *tally;          // borrowed
+	struct replacer *replacer;    // owned; NULL in a dry run
+	struct groups groups;         // owned
+	struct displaced *displaced;  // owned
 	size_t displaced_count;
 };
 
@@ -40,11 +40,11 @@ enum outcome {
 	FULL       // identical, but the object can take no more names
 };
 
-// A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk before the data of
-// the file it names may be. So all that was written before the pass is flushed once, when it starts, and what
-// changed since by itself, before it may stand in for another file. The kernel stamps files with a clock that lags by up to a tick
-// (10 ms at most), hence the margin. A store to a mapping moves ctime when its page was clean, and the flush leaves
-// them all clean.
+// A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk
+// before the data of the file it names may be. So all that was written before the pass is flushed once, when
+// it starts, and what changed since by itself, before it may stand in for another file. The kernel stamps
+// files with a clock that lags by up to a tick (10 ms at most), hence the margin. A store to a mapping moves
+// ctime when its page was clean, and the flush leaves them all clean.
 #define DURABLE_MARGIN (100 * INT64_C(1000000))
 
 static int64_t nanoseconds(struct timespec t)
@@ -108,12 +108,15 @@ static int make_durable(const struct adopt *a, const struct reading *r)
 	return fdatasync(r->fd) < 0 ? -errno : 0;
 }
 
-int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally, unsigned worker, struct adopter **ret)
+int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally, unsigned worker,
+		struct adopter **ret)
 {
 	struct adopter *a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
-	*a = (struct adopter){.shared = shared, .reader = reader, .tally = tally, .groups.known = shared->known};
+	*a = (struct adopter){
+		.shared = shared, .reader = reader, .tally = tally, .groups.known = shared->known
+	};
 	int r = 0;
 	a->displaced = calloc(DISPLACED_MAX, sizeof(*a->displaced));
 	if (!a->displaced)
@@ -131,7 +134,7 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 
 static struct report_place place_of(const struct adopter *a, const struct tree_file *f)
 {
-	return (struct report_place){&a->shared->trees[f->guest], f->dir, f->name};
+	return (struct report_place){ &a->shared->trees[f->guest], f->dir, f->name };
 }
 
 static void skip(struct adopter *a, const struct tree_file *f, enum reason reason, int err)
@@ -182,15 +185,15 @@ int adopter_free(struct adopter *a)
 	return r;
 }
 
-// Opens the object of @t. Its identity was part of its name when it was made; if somebody has changed that since, beside
-// us, it is no longer fit to stand in for a guest's file.
+// Opens the object of @t. Its identity was part of its name when it was made; if somebody has changed that
+// since, beside us, it is no longer fit to stand in for a guest's file.
 static int open_object(struct adopter *a, const struct object_key *key, struct reading *ret)
 {
 	struct stat st;
 	auto_close int fd = object_open(a->shared->store, key, &st);
 	if (fd < 0)
 		return fd;
-	struct reading r = {.identity = key->identity, .digest = key->digest};
+	struct reading r = { .identity = key->identity, .digest = key->digest };
 	int err = claim_take(fd, &r.claim);
 	if (err < 0)
 		return err;
@@ -228,22 +231,26 @@ static int is_same(struct adopter *a, const struct reading *x, const struct read
 	return reader_equal(a->reader, x->fd, y->fd, (uint64_t)x->claim.st.st_size);
 }
 
-// Replacing a name moves the times of its directory. They are put back at once, so that a pass that is killed leaves (almost) none
-// behind; under a lock, so that two workers do not put back each other's.
-static int replace_quietly(struct adopter *a, const struct target *t, const struct reading *r, int dir, const char *path)
+// Replacing a name moves the times of its directory. They are put back at once, so that a pass that is killed
+// leaves (almost) none behind; under a lock, so that two workers do not put back each other's.
+static int replace_quietly(struct adopter *a, const struct target *t, const struct reading *r, int dir,
+			   const char *path)
 {
 	const struct tree_file *f = r->file;
-	auto_unlock pthread_mutex_t *held = mutex_hold(&a->shared->dir_locks[(f->dir + f->guest) % ADOPT_DIR_LOCKS]);
+	auto_unlock pthread_mutex_t *held = mutex_hold(
+		&a->shared->dir_locks[(f->dir + f->guest) % ADOPT_DIR_LOCKS]);
 
 	struct stat st, named;
 	if (fstat(dir, &st) < 0 || fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (named.st_ino != f->ino)  // the guest has renamed something to it: do not even exchange that for an instant
+	if (named.st_ino !=
+	    f->ino)  // the guest has renamed something to it: do not even exchange that for an instant
 		return KEPT_CHANGED;
 	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, t->reading.fd, &r->claim);
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
 	if (replaced >= 0)
-		futimens(dir, times);  // not the directory's owner: then its mtime tells that something was linked in it
+		futimens(dir, times);  // not the directory's owner: then its mtime tells that something was
+				       // linked in it
 	return replaced;
 }
 
@@ -271,7 +278,7 @@ static void count_link(struct adopter *a, const struct reading *r)
 	report_link(a->shared->report, a->tally, &place, freed);
 	if (a->shared->dry_run)
 		return;
-	a->displaced[a->displaced_count++] = (struct displaced){r->file, freed};
+	a->displaced[a->displaced_count++] = (struct displaced){ r->file, freed };
 	if (a->displaced_count < DISPLACED_MAX)
 		return;
 	int err = flush(a);
@@ -306,7 +313,8 @@ static enum outcome try_target(struct adopter *a, struct target *t, const struct
 		report_bad_object(a->shared->report, &t->key, err);
 		return NO_MATCH;
 	}
-	if (t->reading.claim.st.st_ino == r->claim.st.st_ino) {  // the guest moved a directory, and the walk met the file twice
+	if (t->reading.claim.st.st_ino ==
+	    r->claim.st.st_ino) {  // the guest moved a directory, and the walk met the file twice
 		skip(a, r->file, REASON_CHANGED, 0);
 		return DONE;
 	}
@@ -316,7 +324,8 @@ static enum outcome try_target(struct adopter *a, struct target *t, const struct
 		skip(a, r->file, REASON_READ, same);
 		return DONE;
 	}
-	// Somebody has opened the object for writing, natively: it waits for our lease, and we stop using what it will write to.
+	// Somebody has opened the object for writing, natively: it waits for our lease, and we stop using
+	// what it will write to.
 	if (same && claim_holds(&t->reading.claim, true) != 1) {
 		t->refused = true;
 		groups_close(&a->groups, t);
@@ -326,7 +335,8 @@ static enum outcome try_target(struct adopter *a, struct target *t, const struct
 	return same ? link_to(a, t, r) : NO_MATCH;
 }
 
-// Makes the file of @r an object, the next variant of its group. The target takes the reading. NULL: it was skipped.
+// Makes the file of @r an object, the next variant of its group. The target takes the reading. NULL: it was
+// skipped.
 static struct target *make_object(struct adopter *a, struct group *group, struct reading *r)
 {
 	const struct tree_file *f = r->file;
@@ -339,7 +349,8 @@ static struct target *make_object(struct adopter *a, struct group *group, struct
 	int err = 0;
 	if (!a->shared->dry_run) {
 		err = make_durable(a->shared, r);
-		while (err == 0 && (err = object_adopt(a->shared->store, r->fd, &r->claim.st, &key)) == -EEXIST) {
+		while (err == 0 &&
+		       (err = object_adopt(a->shared->store, r->fd, &r->claim.st, &key)) == -EEXIST) {
 			key.variant++;
 			err = 0;
 		}
@@ -373,12 +384,13 @@ static int open_first(struct adopter *a, const struct first *f, struct reading *
 	return 0;
 }
 
-// Is the file of *@at, met before, the same as @r? Then it becomes an object and @r a link to it. Takes *@at off the list if it
-// has become one, or cannot.
-static enum outcome try_first(struct adopter *a, struct group *group, struct first **at, const struct reading *r)
+// Is the file of *@at, met before, the same as @r? Then it becomes an object and @r a link to it. Takes *@at
+// off the list if it has become one, or cannot.
+static enum outcome try_first(struct adopter *a, struct group *group, struct first **at,
+			      const struct reading *r)
 {
 	struct first *f = *at;
-	struct reading opened = {.fd = -1};
+	struct reading opened = { .fd = -1 };
 	int same = open_first(a, f, &opened);
 	if (same == 0 && opened.claim.st.st_ino == r->claim.st.st_ino) {  // as in try_target()
 		reader_close(&opened);

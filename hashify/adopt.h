@@ -1,5 +1,5 @@
-// Makes guests' files objects and links. A class belongs to one worker, so no two make the same object; different classes never share
-// an object.
+// Makes guests' files objects and links. A class belongs to one worker, so no two make the same object;
+// different classes never share an object.
 //
 // The order that makes a pass safe at any instant, and where a crash leaves things:
 //
@@ -40,13 +40,14 @@ struct adopt {
 	pthread_mutex_t dir_locks[ADOPT_DIR_LOCKS];
 };
 
-// Sets the fields that are not borrowed and, for a real run with @sync, flushes the filesystem of @pool: whatever has not
-// changed since is on the disk afterwards.
+// Sets the fields that are not borrowed and, for a real run with @sync, flushes the filesystem of @pool:
+// whatever has not changed since is on the disk afterwards.
 int adopt_init(struct adopt *a, int pool);
 void adopt_destroy(struct adopt *a);
 
 // A worker, numbered from 0, that uses @reader and counts in @tally (both borrowed).
-int adopter_new(struct adopt *a, struct reader *reader, struct tally *tally, unsigned worker, struct adopter **ret);
+int adopter_new(struct adopt *a, struct reader *reader, struct tally *tally, unsigned worker,
+		struct adopter **ret);
 
 // Takes @r, hashed, of the class being worked on: it becomes a link, an object, or is remembered.
 void adopter_take(struct adopter *a, struct reading *r);

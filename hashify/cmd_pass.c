@@ -30,14 +30,17 @@ static void print_json(const struct options *o, const struct pass_result *r)
 		printf("\"%s\"", signal_name(r->signal));
 	else
 		printf("null");
-	printf(", \"guests\": %zu, \"directories\": %" PRIu64 ", \"seen\": %" PRIu64, r->guests, t->directories, t->seen);
-	printf(", \"already_linked\": %" PRIu64 ", \"objects_created\": %" PRIu64 ", \"linked\": %" PRIu64, t->already,
-	       t->objects, t->linked);
-	printf(", \"bytes_freed\": %" PRIu64 ", \"bytes_read\": %" PRIu64 ", \"skipped\": {", t->freed, t->read);
+	printf(", \"guests\": %zu, \"directories\": %" PRIu64 ", \"seen\": %" PRIu64, r->guests,
+	       t->directories, t->seen);
+	printf(", \"already_linked\": %" PRIu64 ", \"objects_created\": %" PRIu64 ", \"linked\": %" PRIu64,
+	       t->already, t->objects, t->linked);
+	printf(", \"bytes_freed\": %" PRIu64 ", \"bytes_read\": %" PRIu64 ", \"skipped\": {", t->freed,
+	       t->read);
 	for (int i = REASON_NONE + 1; i < REASON_COUNT; i++)
 		printf("%s\"%s\": %" PRIu64, i > REASON_NONE + 1 ? ", " : "", reason_key(i), t->skipped[i]);
 	printf("}, \"errors\": %" PRIu64, tally_errors(t));
-	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64 "}",
+	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
+	       "}",
 	       r->recovery.removed, r->recovery.put_back, r->recovery.kept);
 	printf(", \"foreign\": %" PRIu64 ", \"seconds\": %.3f}\n", r->foreign, r->seconds);
 }
@@ -56,28 +59,31 @@ static void print_skipped(const struct tally *t)
 static void print_text(const struct options *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
-	printf("%s: %zu guests, %" PRIu64 " names in %" PRIu64 " directories%s%s\n", o->pool, r->guests, t->seen,
-	       t->directories, o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
+	printf("%s: %zu guests, %" PRIu64 " names in %" PRIu64 " directories%s%s\n", o->pool, r->guests,
+	       t->seen, t->directories, o->dry_run ? "; a dry run, nothing was changed" : "",
+	       r->signal ? "; stopped early" : "");
 	printf("  %10" PRIu64 "  were links already\n", t->already);
 	printf("  %10" PRIu64 "  %s\n", t->linked, o->dry_run ? "would be linked" : "linked");
 	printf("  %10" PRIu64 "  %s\n", t->objects, o->dry_run ? "would become objects" : "became objects");
 	print_skipped(t);
-	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->dry_run ? "would be freed" : "freed", r->seconds);
+	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->dry_run ? "would be freed" : "freed",
+	       r->seconds);
 }
 
 static void print_recovery(const struct recovery *r)
 {
 	if (r->removed + r->put_back + r->kept > 0)
-		log_info("a pass that was killed had left %" PRIu64 " files: %" PRIu64 " put back into their guests, %" PRIu64
-			 " removed, %" PRIu64 " of unknown origin kept in " STORE_DIR "/tmp",
+		log_info("a pass that was killed had left %" PRIu64 " files: %" PRIu64
+			 " put back into their guests, %" PRIu64 " removed, %" PRIu64
+			 " of unknown origin kept in " STORE_DIR "/tmp",
 			 r->removed + r->put_back + r->kept, r->put_back, r->removed, r->kept);
 }
 
 static int finish(const struct options *o, const struct pass_result *r, int err)
 {
 	if (err < 0)
-		log_error("%s: the pass ended early: %s; nothing was lost; mend that and run hashify again", o->pool,
-			  strerror(-err));
+		log_error("%s: the pass ended early: %s; nothing was lost; mend that and run hashify again",
+			  o->pool, strerror(-err));
 	print_recovery(&r->recovery);
 	if (o->json)
 		print_json(o, r);
@@ -109,7 +115,7 @@ int cmd_pass(int argc, char **argv)
 	stop_init();
 	struct report report;
 	report_init(&report, o.verbose, o.dry_run);
-	const struct pass_options options = {.dry_run = o.dry_run, .sync = o.sync};
+	const struct pass_options options = { .dry_run = o.dry_run, .sync = o.sync };
 	struct pass_result result;
 	int err = pass_run(pool.dir, pool.store, &options, &report, &result);
 	status = finish(&o, &result, err);

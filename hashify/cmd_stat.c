@@ -18,12 +18,12 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 		const char *key;
 		uint64_t value;
 	} rows[] = {
-		{"guests", f->guests},           {"files", f->files},
-		{"objects", f->objects},         {"variants", f->variants},
-		{"unused", f->unused},           {"unused_bytes", f->unused_bytes},
-		{"links", f->links},             {"disk_bytes", f->disk_bytes},
-		{"disk_saved", f->disk_saved},   {"ram_bytes", f->ram_bytes},
-		{"ram_saved", f->ram_saved},     {"errors", f->errors},
+		{ "guests", f->guests },         { "files", f->files },
+		{ "objects", f->objects },       { "variants", f->variants },
+		{ "unused", f->unused },         { "unused_bytes", f->unused_bytes },
+		{ "links", f->links },           { "disk_bytes", f->disk_bytes },
+		{ "disk_saved", f->disk_saved }, { "ram_bytes", f->ram_bytes },
+		{ "ram_saved", f->ram_saved },   { "errors", f->errors },
 	};
 	printf("{\"pool\": ");
 	text_json(stdout, o->pool);
@@ -41,9 +41,10 @@ static void print_text(const struct options *o, const struct stat_figures *f)
 	if (f->unused > 0)
 		printf("; %" PRIu64 " unused, %s", f->unused, text_size(f->unused_bytes).text);
 	printf("\n  links       %" PRIu64 "\n", f->links);
-	printf("  saved disk  %s (what the links would take as files of their own)\n", text_size(f->disk_saved).text);
-	printf("  saved RAM   %s (%s of objects in the page cache, × their further guests)\n", text_size(f->ram_saved).text,
-	       text_size(f->ram_bytes).text);
+	printf("  saved disk  %s (what the links would take as files of their own)\n",
+	       text_size(f->disk_saved).text);
+	printf("  saved RAM   %s (%s of objects in the page cache, × their further guests)\n",
+	       text_size(f->ram_saved).text, text_size(f->ram_bytes).text);
 }
 
 int cmd_stat(int argc, char **argv)
@@ -57,7 +58,8 @@ int cmd_stat(int argc, char **argv)
 	if (openpool(o.pool, OPENPOOL_LOOK, &pool) < 0)
 		return EXIT_FATAL;
 	if (!pool.store) {
-		log_error("%s: has no store; expected a pool that was hashified; run hashify %s first", o.pool, o.pool);
+		log_error("%s: has no store; expected a pool that was hashified; run hashify %s first",
+			  o.pool, o.pool);
 		openpool_close(&pool);
 		return EXIT_FATAL;
 	}
@@ -67,8 +69,8 @@ int cmd_stat(int argc, char **argv)
 	struct stat_figures figures;
 	int err = stat_pool(pool.dir, pool.store, &report, &figures);
 	if (err < 0)
-		log_error("%s: cannot be counted: %s; expected a pool that can be read; see the kernel log", o.pool,
-			  strerror(-err));
+		log_error("%s: cannot be counted: %s; expected a pool that can be read; see the kernel log",
+			  o.pool, strerror(-err));
 	else if (o.json)
 		print_json(&o, &figures);
 	else

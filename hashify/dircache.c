@@ -60,7 +60,7 @@ static int add(struct dircache *c, uint64_t key, int fd)
 	struct entry *e = malloc(sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	*e = (struct entry){.key = key, .fd = fd};
+	*e = (struct entry){ .key = key, .fd = fd };
 	map_add(&c->entries, key, e);
 	list_add_tail(&c->recent, &e->recent);
 	return 0;

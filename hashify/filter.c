@@ -7,10 +7,10 @@
 #include <stdlib.h>
 
 // By comparison, not by subtraction: these are 64 bits wide.
-#define ORDER(a, b)                             \
-	do {                                    \
-		if ((a) != (b))                 \
-			return (a) < (b) ? -1 : 1; \
+#define ORDER(a, b)                                                                                          \
+	do {                                                                                                 \
+		if ((a) != (b))                                                                              \
+			return (a) < (b) ? -1 : 1;                                                           \
 	} while (0)
 
 static int compare_class(const struct tree_file *a, const struct tree_file *b)
@@ -64,9 +64,11 @@ static bool is_wanted(const struct known *known, struct tree_file **files, size_
 	return count > 1 || known_size(known, files[0]->size);
 }
 
-static void skip_alone(const struct tree *trees, const struct tree_file *f, struct report *report, struct tally *tally)
+static void skip_alone(const struct tree *trees, const struct tree_file *f, struct report *report,
+		       struct tally *tally)
 {
-	report_skip(report, tally, &(struct report_place){&trees[f->guest], f->dir, f->name}, REASON_ALONE, 0);
+	report_skip(report, tally, &(struct report_place){ &trees[f->guest], f->dir, f->name }, REASON_ALONE,
+		    0);
 }
 
 static int list_classes(const struct tree *trees, const struct known *known, struct report *report,
@@ -84,7 +86,7 @@ static int list_classes(const struct tree *trees, const struct known *known, str
 	for (size_t i = 0, end; i < file_count; i = end) {
 		end = class_end(c->files, file_count, i);
 		if (is_wanted(known, &c->files[i], end - i))
-			c->list[c->count++] = (struct class){&c->files[i], end - i};
+			c->list[c->count++] = (struct class){ &c->files[i], end - i };
 		else
 			skip_alone(trees, c->files[i], report, tally);
 	}
@@ -92,20 +94,20 @@ static int list_classes(const struct tree *trees, const struct known *known, str
 	return 0;
 }
 
-int filter_classes(const struct tree *trees, size_t tree_count, const struct known *known, struct report *report,
-		   struct tally *tally, struct classes *ret)
+int filter_classes(const struct tree *trees, size_t tree_count, const struct known *known,
+		   struct report *report, struct tally *tally, struct classes *ret)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < tree_count; i++)
 		count += trees[i].file_count;
-	struct classes c = {.files = calloc(count + 1, sizeof(struct tree_file *))};
+	struct classes c = { .files = calloc(count + 1, sizeof(struct tree_file *)) };
 	if (!c.files)
 		return -ENOMEM;
 
-	struct filling filling = {.next = c.files};
+	struct filling filling = { .next = c.files };
 	for (size_t i = 0; i < tree_count; i++)
 		tree_each_file(&trees[i], add_file, &filling);
-	qsort(c.files, count, sizeof(*c.files), compare_files);
+	qsort(c.files, count, sizeof(struct tree_file *), compare_files);
 
 	int r = list_classes(trees, known, report, tally, count, &c);
 	if (r < 0) {
@@ -120,5 +122,5 @@ void filter_free(struct classes *c)
 {
 	free(c->files);
 	free(c->list);
-	*c = (struct classes){0};
+	*c = (struct classes){ 0 };
 }

@@ -28,14 +28,17 @@ static void free_group(struct groups *g, struct group *group)
 	free(group);
 }
 
-// Variants are tried from the lowest on, each until it is full: so a name that became free in an old one is used again.
+// Variants are tried from the lowest on, each until it is full: so a name that became free in an old one is
+// used again.
 static int add_known(struct groups *g, struct group *group)
 {
-	const struct object_key key = {.digest = group->digest, .size = group->size, .identity = group->identity};
+	const struct object_key key = { .digest = group->digest,
+					.size = group->size,
+					.identity = group->identity };
 	size_t count;
 	const struct known_object *objects = known_variants(g->known, &key, &count);
 	while (count-- > 0)
-		if (!groups_add_target(g, group, &objects[count].key, &(struct reading){.fd = -1}))
+		if (!groups_add_target(g, group, &objects[count].key, &(struct reading){ .fd = -1 }))
 			return -ENOMEM;
 	return 0;
 }
@@ -50,7 +53,7 @@ struct group *groups_of(struct groups *g, const struct reading *r)
 	group = calloc(1, sizeof(*group));
 	if (!group)
 		return NULL;
-	*group = (struct group){.size = r->file->size, .digest = r->digest, .identity = r->identity};
+	*group = (struct group){ .size = r->file->size, .digest = r->digest, .identity = r->identity };
 	if (map_reserve(&g->map) < 0 || add_known(g, group) < 0) {
 		free_group(g, group);
 		return NULL;
@@ -99,7 +102,7 @@ int group_add_first(struct group *group, const struct reading *r)
 	struct first *f = malloc(sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	*f = (struct first){.next = group->firsts, .file = r->file, .ctime = r->claim.st.st_ctim};
+	*f = (struct first){ .next = group->firsts, .file = r->file, .ctime = r->claim.st.st_ctim };
 	group->firsts = f;
 	return 0;
 }
@@ -123,5 +126,5 @@ void groups_clear(struct groups *g)
 		free_group(g, group);
 	}
 	map_free(&g->map);
-	g->map = (struct map){0};
+	g->map = (struct map){ 0 };
 }

@@ -1,5 +1,6 @@
-// What one worker knows of the class it is working on: which contents it has met, the objects that hold them, and the files that
-// were met once. A group holds what agrees in digest and identity: the same content, unless somebody crafted a collision.
+// What one worker knows of the class it is working on: which contents it has met, the objects that hold them,
+// and the files that were met once. A group holds what agrees in digest and identity: the same content,
+// unless somebody crafted a collision.
 #pragma once
 
 #include <stdbool.h>
@@ -16,14 +17,16 @@
 struct target {
 	struct target *next;
 	struct object_key key;
-	const struct tree_file *stand_in;  // dry run: the file that would have become this object; NULL: there is one
-	uint64_t names;                    // dry run: how many names it would have; 0: not known yet
-	bool full;                         // it can take no more names
-	bool refused;                      // it cannot be used: it is damaged, or somebody writes it
-	struct reading reading;            // its file, under a claim; fd -1: not open
+	const struct tree_file
+		*stand_in;       // dry run: the file that would have become this object; NULL: there is one
+	uint64_t names;          // dry run: how many names it would have; 0: not known yet
+	bool full;               // it can take no more names
+	bool refused;            // it cannot be used: it is damaged, or somebody writes it
+	struct reading reading;  // its file, under a claim; fd -1: not open
 };
 
-// A file of which no equal was met yet. It becomes an object when the second one comes: what occurs once costs nothing.
+// A file of which no equal was met yet. It becomes an object when the second one comes: what occurs once
+// costs nothing.
 struct first {
 	struct first *next;
 	const struct tree_file *file;
@@ -50,14 +53,17 @@ struct groups {
 	unsigned open_next;
 };
 
-// The group of @r, which is hashed; with the objects of the store as its targets when it is new. NULL: no memory.
+// The group of @r, which is hashed; with the objects of the store as its targets when it is new. NULL: no
+// memory.
 struct group *groups_of(struct groups *g, const struct reading *r);
 
-// Adds a target to @group; @reading->fd may be -1, else the target takes it. NULL: no memory, nothing was taken.
+// Adds a target to @group; @reading->fd may be -1, else the target takes it. NULL: no memory, nothing was
+// taken.
 struct target *groups_add_target(struct groups *g, struct group *group, const struct object_key *key,
 				 const struct reading *reading);
 
-// Gives @t, which is closed, the open file @reading, and closes the target that has been open for longest, if there are many.
+// Gives @t, which is closed, the open file @reading, and closes the target that has been open for longest, if
+// there are many.
 void groups_set_open(struct groups *g, struct target *t, const struct reading *reading);
 void groups_close(struct groups *g, struct target *t);
 

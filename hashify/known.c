@@ -28,7 +28,8 @@ static int compare(const struct object_key *a, const struct object_key *b, enum 
 
 static int compare_objects(const void *a, const void *b)
 {
-	return compare(&((const struct known_object *)a)->key, &((const struct known_object *)b)->key, BY_VARIANT);
+	return compare(&((const struct known_object *)a)->key, &((const struct known_object *)b)->key,
+		       BY_VARIANT);
 }
 
 struct loading {
@@ -48,14 +49,14 @@ static int add_object(const struct object_key *key, const struct stat *st, void 
 		k->objects = objects;
 		l->capacity = capacity;
 	}
-	k->objects[k->count++] = (struct known_object){.key = *key, .ino = st->st_ino};
+	k->objects[k->count++] = (struct known_object){ .key = *key, .ino = st->st_ino };
 	return 0;
 }
 
 int known_load(struct store *s, struct known *ret)
 {
-	struct known k = {0};
-	struct loading l = {.known = &k};
+	struct known k = { 0 };
+	struct loading l = { .known = &k };
 	int r = s ? object_each(s, false, add_object, &l, &k.foreign) : 0;
 	if (k.count > 0)
 		qsort(k.objects, k.count, sizeof(*k.objects), compare_objects);
@@ -76,7 +77,7 @@ void known_free(struct known *k)
 {
 	map_free(&k->by_ino);
 	free(k->objects);
-	*k = (struct known){0};
+	*k = (struct known){ 0 };
 }
 
 const struct known_object *known_ino(const struct known *k, uint64_t ino)
@@ -106,15 +107,16 @@ static bool exists(const struct known *k, const struct object_key *key, enum dep
 
 bool known_size(const struct known *k, uint64_t size)
 {
-	return exists(k, &(struct object_key){.size = size}, BY_SIZE);
+	return exists(k, &(struct object_key){ .size = size }, BY_SIZE);
 }
 
 bool known_identity(const struct known *k, uint64_t size, uint64_t identity)
 {
-	return exists(k, &(struct object_key){.size = size, .identity = identity}, BY_IDENTITY);
+	return exists(k, &(struct object_key){ .size = size, .identity = identity }, BY_IDENTITY);
 }
 
-const struct known_object *known_variants(const struct known *k, const struct object_key *key, size_t *ret_count)
+const struct known_object *known_variants(const struct known *k, const struct object_key *key,
+					  size_t *ret_count)
 {
 	size_t first = lower_bound(k, key, BY_DIGEST);
 	size_t end = first;

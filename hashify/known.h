@@ -1,5 +1,6 @@
-// The objects there are when a pass starts: by inode, so that the walk passes over links without asking the disk, and by
-// key, so that a file of which no object can exist need not be read. Filled once, then read by any number of threads.
+// The objects there are when a pass starts: by inode, so that the walk passes over links without asking the
+// disk, and by key, so that a file of which no object can exist need not be read. Filled once, then read by
+// any number of threads.
 #pragma once
 
 #include <stdbool.h>
@@ -36,4 +37,5 @@ bool known_size(const struct known *k, uint64_t size);
 bool known_identity(const struct known *k, uint64_t size, uint64_t identity);
 
 // The objects with the size, identity and digest of @key, by ascending variant: the first and how many.
-const struct known_object *known_variants(const struct known *k, const struct object_key *key, size_t *ret_count);
+const struct known_object *known_variants(const struct known *k, const struct object_key *key,
+					  size_t *ret_count);

@@ -10,8 +10,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"run", cmd_pass},
-	{"stat", cmd_stat},
+	{ "run", cmd_pass },
+	{ "stat", cmd_stat },
 };
 
 int main(int argc, char **argv)

@@ -21,20 +21,24 @@ static void say_pool(const char *path, int err)
 {
 	switch (-err) {
 	case ENOENT:
-		log_error("%s: does not exist; expected the directory that holds the guests; check the path", path);
+		log_error("%s: does not exist; expected the directory that holds the guests; check the path",
+			  path);
 		break;
 	case ENOTDIR:
-		log_error("%s: is not a directory; expected the directory that holds the guests; name that directory",
+		log_error("%s: is not a directory; expected the directory that holds the guests; name that "
+			  "directory",
 			  path);
 		break;
 	case EACCES:
 	case EPERM:
-		log_error("%s: no permission to open it; expected a pool of your own; run hashify as its owner or as "
+		log_error("%s: no permission to open it; expected a pool of your own; run hashify as its "
+			  "owner or as "
 			  "root",
 			  path);
 		break;
 	default:
-		log_error("%s: cannot be opened: %s; expected the directory that holds the guests; see the kernel log",
+		log_error("%s: cannot be opened: %s; expected the directory that holds the guests; see the "
+			  "kernel log",
 			  path, strerror(-err));
 	}
 }
@@ -44,34 +48,40 @@ static void say_store(const char *path, int err)
 {
 	switch (-err) {
 	case EBADMSG:
-		log_error("%s/" STORE_DIR ": is no store to be trusted; expected a directory of mode 0700 with the "
+		log_error("%s/" STORE_DIR
+			  ": is no store to be trusted; expected a directory of mode 0700 with the "
 			  "format file written when it was made; restore these from a backup",
 			  path);
 		break;
 	case EPROTONOSUPPORT:
-		log_error("%s/" STORE_DIR ": is a store of a version, digest or policy unknown to this hashify; expected "
+		log_error("%s/" STORE_DIR
+			  ": is a store of a version, digest or policy unknown to this hashify; expected "
 			  "version %d; use the newer hashify that made it",
 			  path, STORE_VERSION);
 		break;
 	case EROFS:
-		log_error("%s: is on a read-only filesystem; expected one that can be written; remount it read-write "
+		log_error("%s: is on a read-only filesystem; expected one that can be written; remount it "
+			  "read-write "
 			  "(mount -o remount,rw), or look with --dry-run",
 			  path);
 		break;
 	case EOPNOTSUPP:
-		log_error("%s: its filesystem has no hard links, no extended attributes, or cannot exchange two names "
+		log_error("%s: its filesystem has no hard links, no extended attributes, or cannot exchange "
+			  "two names "
 			  "(RENAME_EXCHANGE); expected one like ext4, XFS or btrfs; move the pool to such a "
 			  "filesystem",
 			  path);
 		break;
 	case EACCES:
 	case EPERM:
-		log_error("%s/" STORE_DIR ": no permission to use the store; expected one of your own; run hashify as "
+		log_error("%s/" STORE_DIR
+			  ": no permission to use the store; expected one of your own; run hashify as "
 			  "its owner or as root",
 			  path);
 		break;
 	default:
-		log_error("%s/" STORE_DIR ": cannot be used: %s; expected a store that can be read and written; see the "
+		log_error("%s/" STORE_DIR
+			  ": cannot be used: %s; expected a store that can be read and written; see the "
 			  "kernel log",
 			  path, strerror(-err));
 	}
@@ -86,18 +96,19 @@ static int say_mount(const struct registration *r, void *arg)
 {
 	struct saying *saying = arg;
 	saying->mounts++;
-	log_error("%s is in use: %s is mounted at %s (hashfs, pid %d); unmount it and run hashify again", saying->path,
-		  r->source, r->mountpoint, (int)r->pid);
+	log_error("%s is in use: %s is mounted at %s (hashfs, pid %d); unmount it and run hashify again",
+		  saying->path, r->source, r->mountpoint, (int)r->pid);
 	return 0;
 }
 
 static void say_locked(struct store *s, const char *path, enum openpool_mode mode)
 {
-	struct saying saying = {.path = path};
+	struct saying saying = { .path = path };
 	if (mode == OPENPOOL_CHANGE)
 		registry_each(s, say_mount, &saying);
 	if (saying.mounts == 0)
-		log_error("%s is in use: another hashify runs on it, or a hashfs is starting; wait until that has ended "
+		log_error("%s is in use: another hashify runs on it, or a hashfs is starting; wait until "
+			  "that has ended "
 			  "and run hashify again",
 			  path);
 }
@@ -108,12 +119,14 @@ static bool is_same_file(int a, int b)
 	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-// A directory without a store may be a guest, or the view a mount gives of one: a store made there would be of no use.
+// A directory without a store may be a guest, or the view a mount gives of one: a store made there would be
+// of no use.
 static int check_place(const char *path, int pool)
 {
 	struct statfs fs;
 	if (fstatfs(pool, &fs) == 0 && fs.f_type == FUSE_MAGIC) {
-		log_error("%s: is on a FUSE filesystem, a mount of hashfs perhaps; expected the pool itself; name the "
+		log_error("%s: is on a FUSE filesystem, a mount of hashfs perhaps; expected the pool itself; "
+			  "name the "
 			  "directory that is mounted there",
 			  path);
 		return -1;
@@ -175,7 +188,7 @@ int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
 	struct store *s = NULL;
 	if (open_store(path, pool, mode, &s) < 0)
 		return -1;
-	*ret = (struct openpool){.dir = take_fd(&pool), .store = s};
+	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
 	return 0;
 }
 
@@ -183,5 +196,5 @@ void openpool_close(struct openpool *p)
 {
 	store_close(p->store);
 	fd_close(p->dir);
-	*p = (struct openpool){.dir = -1};
+	*p = (struct openpool){ .dir = -1 };
 }

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#ifndef HASHIFY_VERSION
-#define HASHIFY_VERSION "0.1"
+#ifndef HASHFS_VERSION
+#define HASHFS_VERSION "0.1"
 #endif
 
 static const char help_run[] =
@@ -17,22 +17,27 @@ static const char help_run[] =
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"
-	"extended attributes are. Guests are the directories in POOL, but for .hash, .hash.* and lost+found.\n"
+	"extended attributes are. Guests are the directories in POOL, but for .hash, .hash.* and "
+	"lost+found.\n"
 	"Guests must then be used through hashfs(8), which gives a file its own copy when it is modified.\n"
 	"\n"
 	"  -n, --dry-run     change nothing, and report exactly what a real run would\n"
 	"  -v, --verbose     name each file and what becomes of it, or why it is left alone, on stderr\n"
 	"      --json        print the summary as JSON\n"
-	"      --sync=batch  flush the pool once when the pass starts, and each file changed since before it is\n"
+	"      --sync=batch  flush the pool once when the pass starts, and each file changed since before it "
+	"is\n"
 	"                    shared: a power cut at any instant costs nothing (the default)\n"
-	"      --sync=none   flush nothing: a power cut may cost content of files written shortly before the pass\n"
+	"      --sync=none   flush nothing: a power cut may cost content of files written shortly before the "
+	"pass\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
 	"hashify stat --help explains its figures. A pool called stat or run is given as ./stat.\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2 nothing\n"
-	"was done, or the pass had to end early; 130 or 143 stopped by SIGINT or SIGTERM, between two files:\n"
+	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2 "
+	"nothing\n"
+	"was done, or the pass had to end early; 130 or 143 stopped by SIGINT or SIGTERM, between two "
+	"files:\n"
 	"run it again to go on.\n";
 
 static const char help_stat[] =
@@ -52,7 +57,8 @@ static const char help_stat[] =
 	"            guest uses saves nothing; what such objects take is shown as unused.\n"
 	"saved RAM   for each object, its bytes in the page cache now × (the guests that have a link to it\n"
 	"            - 1): the page cache that would be needed in addition if every one of these guests had\n"
-	"            its own copy and used the same pages of it. It is no measurement of what the guests do:\n"
+	"            its own copy and used the same pages of it. It is no measurement of what the guests "
+	"do:\n"
 	"            a guest that holds a link but has not read it lately counts as well, and memory that\n"
 	"            processes have of their own does not.\n"
 	"\n"
@@ -67,10 +73,13 @@ static int usage(const char *what, const char *arg)
 enum { OPT_JSON = 256, OPT_SYNC, OPT_VERSION };
 
 static const struct option long_options[] = {
-	{"dry-run", no_argument, NULL, 'n'},      {"verbose", no_argument, NULL, 'v'},
-	{"json", no_argument, NULL, OPT_JSON},    {"sync", required_argument, NULL, OPT_SYNC},
-	{"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, OPT_VERSION},
-	{0},
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "sync", required_argument, NULL, OPT_SYNC },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ 0 },
 };
 
 static int set_sync(struct options *o, const char *arg)
@@ -99,7 +108,7 @@ static int set(enum command command, int option, const char *arg, struct options
 		fputs(command == COMMAND_STAT ? help_stat : help_run, stdout);
 		return EXIT_OK;
 	case OPT_VERSION:
-		puts("hashify " HASHIFY_VERSION);
+		puts("hashify " HASHFS_VERSION);
 		return EXIT_OK;
 	default:
 		return EXIT_FATAL;
@@ -113,7 +122,7 @@ static bool is_of_stat(int option)
 
 int options_parse(enum command command, int argc, char **argv, struct options *ret)
 {
-	struct options o = {.sync = true};
+	struct options o = { .sync = true };
 	char short_options[] = ":nvh";
 
 	opterr = 0;

@@ -13,6 +13,6 @@ struct options {
 
 enum command { COMMAND_RUN, COMMAND_STAT };
 
-// Parses the arguments of @command, @argv[0] being its name. Returns -1 when it is to be run, else the exit status the program ends
-// with: help or the version was shown, or what is wrong was said.
+// Parses the arguments of @command, @argv[0] being its name. Returns -1 when it is to be run, else the exit
+// status the program ends with: help or the version was shown, or what is wrong was said.
 int options_parse(enum command command, int argc, char **argv, struct options *ret);

@@ -84,7 +84,7 @@ static int run_threads(struct pass *p, unsigned count, const char *name, void *(
 static void *walk_thread(void *arg)
 {
 	struct pass *p = arg;
-	struct tally tally = {0};
+	struct tally tally = { 0 };
 	int r = 0;
 	for (ssize_t i; r == 0 && (i = pass_next(p, p->tree_count)) >= 0;)
 		r = walk_guest(&p->walk, p->pool, &p->trees[i], &tally);
@@ -97,12 +97,15 @@ static int walk_all(struct pass *p)
 	int r = walk_guests(p->pool, &p->trees, &p->tree_count);
 	if (r < 0)
 		return r;
-	return run_threads(p, p->tree_count < p->threads ? (unsigned)p->tree_count : p->threads, "walk", walk_thread);
+	return run_threads(p, p->tree_count < p->threads ? (unsigned)p->tree_count : p->threads, "walk",
+			   walk_thread);
 }
 
-static void skip_file(struct pass *p, struct tally *tally, const struct tree_file *f, enum reason reason, int err)
+static void skip_file(struct pass *p, struct tally *tally, const struct tree_file *f, enum reason reason,
+		      int err)
 {
-	report_skip(p->report, tally, &(struct report_place){&p->trees[f->guest], f->dir, f->name}, reason, err);
+	report_skip(p->report, tally, &(struct report_place){ &p->trees[f->guest], f->dir, f->name }, reason,
+		    err);
 }
 
 static void read_file(struct pass *p, struct reader *reader, struct adopter *adopter, struct tally *tally,
@@ -164,7 +167,7 @@ static int read_classes(struct pass *p, struct tally *tally)
 static void *read_thread(void *arg)
 {
 	struct pass *p = arg;
-	struct tally tally = {0};
+	struct tally tally = { 0 };
 	int r = read_classes(p, &tally);
 	pass_join(p, &tally, r);
 	return NULL;
@@ -238,11 +241,12 @@ static double seconds_since(const struct timespec *start)
 	return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
-int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report, struct pass_result *ret)
+int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report,
+	     struct pass_result *ret)
 {
 	struct timespec start;
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	*ret = (struct pass_result){0};
+	*ret = (struct pass_result){ 0 };
 
 	struct stat st;
 	if (fstat(pool, &st) < 0)
@@ -256,8 +260,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 		.seed = s ? s->seed : 0,
 		.threads = thread_count(o->threads),
 		.report = report,
-		.adopt = {.store = s, .report = report, .dry_run = o->dry_run, .sync = o->sync},
-		.walk = {.report = report, .dev = s ? s->dev : st.st_dev},
+		.adopt = { .store = s, .report = report, .dry_run = o->dry_run, .sync = o->sync },
+		.walk = { .report = report, .dev = s ? s->dev : st.st_dev },
 	};
 	p.adopt.known = p.walk.known = &p.known;
 	p.open_dirs = open_dirs(p.threads);

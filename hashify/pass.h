@@ -13,7 +13,8 @@ struct report;
 
 struct pass_options {
 	bool dry_run;
-	bool sync;         // false: a power cut soon after the pass may cost content of files written shortly before it
+	bool sync;  // false: a power cut soon after the pass may cost content of files written shortly before
+		    // it
 	unsigned threads;  // 0: as many as pay
 };
 
@@ -21,11 +22,13 @@ struct pass_result {
 	struct tally tally;
 	struct recovery recovery;  // what a pass that was killed had left
 	size_t guests;
-	uint64_t foreign;   // names in objects/ that are no object's
-	int signal;         // that stopped it; 0: it went through
+	uint64_t foreign;  // names in objects/ that are no object's
+	int signal;        // that stopped it; 0: it went through
 	double seconds;
 };
 
-// Runs a pass over @pool, a directory fd. @s is locked, exclusively unless this is a dry run; a dry run writes nothing, and may have
-// no store (NULL). Errors of single files are counted, the others end the pass and are returned; @ret is filled anyway.
-int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report, struct pass_result *ret);
+// Runs a pass over @pool, a directory fd. @s is locked, exclusively unless this is a dry run; a dry run
+// writes nothing, and may have no store (NULL). Errors of single files are counted, the others end the pass
+// and are returned; @ret is filled anyway.
+int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report,
+	     struct pass_result *ret);

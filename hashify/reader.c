@@ -14,9 +14,9 @@
 
 struct reader {
 	uint64_t seed;
-	struct dircache *dirs;  // owned
+	struct dircache *dirs;         // owned
 	struct digest_stream *stream;  // owned
-	char *buffers[2];  // owned, CONTENT_BUFFER_SIZE bytes each
+	char *buffers[2];              // owned, CONTENT_BUFFER_SIZE bytes each
 };
 
 int reader_new(const struct tree *trees, int pool, uint64_t seed, size_t dirs, struct reader **ret)
@@ -53,7 +53,8 @@ int reader_dir(struct reader *r, const struct tree_file *f)
 	return dircache_open(r->dirs, f);
 }
 
-// O_NONBLOCK: a FIFO that has taken the file's name must not block us. O_NOATIME is for the owner and root alone.
+// O_NONBLOCK: a FIFO that has taken the file's name must not block us. O_NOATIME is for the owner and root
+// alone.
 static int open_file(int dir, const char *name)
 {
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
@@ -63,9 +64,9 @@ static int open_file(int dir, const char *name)
 
 static bool is_as_seen(const struct stat *st, const struct tree_file *f)
 {
-	return st->st_ino == f->ino && st->st_nlink == 1 && (uint64_t)st->st_size == f->size && st->st_mode == f->mode &&
-	       st->st_uid == f->uid && st->st_gid == f->gid && st->st_mtim.tv_sec == f->mtime &&
-	       st->st_mtim.tv_nsec == (long)f->mtime_nsec;
+	return st->st_ino == f->ino && st->st_nlink == 1 && (uint64_t)st->st_size == f->size &&
+	       st->st_mode == f->mode && st->st_uid == f->uid && st->st_gid == f->gid &&
+	       st->st_mtim.tv_sec == f->mtime && st->st_mtim.tv_nsec == (long)f->mtime_nsec;
 }
 
 // Is what @fd has open the file that the walk saw? Asked before the lease: a device or FIFO takes none.
@@ -103,7 +104,7 @@ int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret
 	if (fd < 0)
 		return fd;
 
-	struct reading reading = {.file = f};
+	struct reading reading = { .file = f };
 	int err = claim(fd, f, &reading.claim);
 	if (err < 0)
 		return err;

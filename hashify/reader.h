@@ -21,13 +21,13 @@ struct reading {
 	struct digest digest;     // of the content; after reader_hash()
 };
 
-// A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed and keeping up to @dirs directories open.
-// -ENOMEM.
+// A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed and keeping up to
+// @dirs directories open. -ENOMEM.
 int reader_new(const struct tree *trees, int pool, uint64_t seed, size_t dirs, struct reader **ret);
 void reader_free(struct reader *r);
 
-// Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw; -EAGAIN: somebody writes it or may;
-// -EXDEV: something is mounted on its name; -EOPNOTSUPP: no leases here.
+// Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw; -EAGAIN: somebody writes
+// it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP: no leases here.
 int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret);
 void reader_close(struct reading *reading);
 

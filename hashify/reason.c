@@ -7,22 +7,22 @@
 static const struct {
 	const char *key, *text;
 } reasons[REASON_COUNT] = {
-	[REASON_NONE] = {"none", "not skipped"},
-	[REASON_ALONE] = {"alone", "no other file is identical"},
-	[REASON_EMPTY] = {"empty", "empty file"},
-	[REASON_SYMLINK] = {"symlink", "symbolic link"},
-	[REASON_SPECIAL] = {"special", "device, FIFO or socket"},
-	[REASON_HARD_LINKED] = {"hard_linked", "hard-linked by the guest itself"},
-	[REASON_FLAGS] = {"flags", "immutable, append-only, verity or encrypted"},
-	[REASON_MOUNT] = {"mount", "another filesystem or a mount point"},
-	[REASON_SUBVOLUME] = {"subvolume", "another subvolume or project"},
-	[REASON_IN_USE] = {"in_use", "open for writing or mapped writable"},
-	[REASON_CHANGED] = {"changed", "changed during the pass"},
-	[REASON_STOPPED] = {"stopped", "not reached before the pass was stopped"},
-	[REASON_PERMISSION] = {"permission", "no permission"},
-	[REASON_LEASE] = {"lease", "cannot be guarded against writers: no leases on this filesystem"},
-	[REASON_READ] = {"read", "cannot be read"},
-	[REASON_LINK] = {"link", "cannot be linked"},
+	[REASON_NONE] = { "none", "not skipped" },
+	[REASON_ALONE] = { "alone", "no other file is identical" },
+	[REASON_EMPTY] = { "empty", "empty file" },
+	[REASON_SYMLINK] = { "symlink", "symbolic link" },
+	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
+	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked by the guest itself" },
+	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted" },
+	[REASON_MOUNT] = { "mount", "another filesystem or a mount point" },
+	[REASON_SUBVOLUME] = { "subvolume", "another subvolume or project" },
+	[REASON_IN_USE] = { "in_use", "open for writing or mapped writable" },
+	[REASON_CHANGED] = { "changed", "changed during the pass" },
+	[REASON_STOPPED] = { "stopped", "not reached before the pass was stopped" },
+	[REASON_PERMISSION] = { "permission", "no permission" },
+	[REASON_LEASE] = { "lease", "cannot be guarded against writers: no leases on this filesystem" },
+	[REASON_READ] = { "read", "cannot be read" },
+	[REASON_LINK] = { "link", "cannot be linked" },
 };
 
 const char *reason_key(enum reason r)

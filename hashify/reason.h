@@ -1,5 +1,5 @@
-// The named reasons for leaving a file alone, and the counters of a pass. Each worker counts for itself; the sums
-// are made when it has ended.
+// The named reasons for leaving a file alone, and the counters of a pass. Each worker counts for itself; the
+// sums are made when it has ended.
 #pragma once
 
 #include <stdbool.h>
@@ -35,12 +35,13 @@ const char *reason_key(enum reason r);
 const char *reason_text(enum reason r);
 bool reason_is_error(enum reason r);
 
-// What the negative errno @err of opening, claiming or reading a guest's file means, and that of making it an object or a link.
+// What the negative errno @err of opening, claiming or reading a guest's file means, and that of making it an
+// object or a link.
 enum reason reason_of_reading(int err);
 enum reason reason_of_linking(int err);
 
-// Every name seen that is no directory is in one of: already, objects, linked, skipped. A directory that is not entered is
-// seen and skipped like a file.
+// Every name seen that is no directory is in one of: already, objects, linked, skipped. A directory that is
+// not entered is seen and skipped like a file.
 struct tally {
 	uint64_t directories;
 	uint64_t seen;

@@ -11,7 +11,7 @@
 
 void report_init(struct report *r, bool verbose, bool dry_run)
 {
-	*r = (struct report){.verbose = verbose, .dry_run = dry_run};
+	*r = (struct report){ .verbose = verbose, .dry_run = dry_run };
 	mutex_init(&r->lock);
 }
 
@@ -20,7 +20,8 @@ void report_destroy(struct report *r)
 	mutex_destroy(&r->lock);
 }
 
-// Was an error of this kind not said before? When too many kinds of errno have come, the others are only counted.
+// Was an error of this kind not said before? When too many kinds of errno have come, the others are only
+// counted.
 static bool is_new(struct report *r, enum reason reason, int err)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&r->lock);
@@ -60,7 +61,8 @@ static void say(const struct report_place *place, const char *what)
 		log_info("%s: %s", path, what);
 }
 
-void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason, int err)
+void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason,
+		 int err)
 {
 	t->skipped[reason]++;
 	if (reason_is_error(reason))
@@ -87,7 +89,8 @@ void report_link(struct report *r, struct tally *t, const struct report_place *p
 void report_store(struct report *r, int err)
 {
 	(void)r;
-	log_error("in " STORE_DIR "/tmp: a displaced file cannot be put back or dropped: %s; the next pass tries again",
+	log_error("in " STORE_DIR
+		  "/tmp: a displaced file cannot be put back or dropped: %s; the next pass tries again",
 		  strerror(-err));
 }
 
@@ -95,7 +98,7 @@ void report_bad_object(struct report *r, const struct object_key *key, int err)
 {
 	char path[OBJECT_PATH_SIZE];
 	object_path_print(key, path);
-	const char *what = err == -EBADMSG			? "is not what its name says"
+	const char *what = err == -EBADMSG                     ? "is not what its name says"
 			   : err == -ETXTBSY || err == -EAGAIN ? "is being written to, beside hashfs"
 							       : strerror(-err);
 	(void)r;

@@ -25,7 +25,8 @@ void report_init(struct report *r, bool verbose, bool dry_run);
 void report_destroy(struct report *r);
 
 // Counts a skipped file; @err is the negative errno of an error, else 0.
-void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason, int err);
+void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason,
+		 int err);
 
 // Count a file that became an object, or a link that made @freed bytes free.
 void report_object(struct report *r, struct tally *t, const struct report_place *place);

@@ -45,7 +45,7 @@ static int walk_all(int pool, const struct walk *walk, struct stat_figures *f)
 	if (r < 0)
 		return r;
 
-	struct tally tally = {0};
+	struct tally tally = { 0 };
 	for (size_t i = 0; i < count; i++) {
 		if (r == 0 && !stop_asked())
 			r = walk_guest(walk, pool, &trees[i], &tally);
@@ -65,7 +65,8 @@ static int64_t cached_bytes(int fd, uint64_t size)
 	return pages < 0 ? pages : pages * sysconf(_SC_PAGESIZE);
 }
 
-static int add_object(struct store *s, const struct known_object *object, const struct usage *u, struct stat_figures *f)
+static int add_object(struct store *s, const struct known_object *object, const struct usage *u,
+		      struct stat_figures *f)
 {
 	struct stat st;
 	auto_close int fd = object_open(s, &object->key, &st);
@@ -88,7 +89,8 @@ static int add_object(struct store *s, const struct known_object *object, const 
 	return 0;
 }
 
-static void add_objects(struct store *s, const struct counting *c, struct report *report, struct stat_figures *f)
+static void add_objects(struct store *s, const struct counting *c, struct report *report,
+			struct stat_figures *f)
 {
 	for (size_t i = 0; i < c->known->count; i++) {
 		const struct known_object *object = &c->known->objects[i];
@@ -109,9 +111,9 @@ int stat_pool(int pool, struct store *s, struct report *report, struct stat_figu
 	if (r < 0)
 		return r;
 
-	struct stat_figures f = {0};
+	struct stat_figures f = { 0 };
 	auto_free struct usage *usage = calloc(known.count + 1, sizeof(*usage));
-	struct counting counting = {.known = &known, .usage = usage};
+	struct counting counting = { .known = &known, .usage = usage };
 	const struct walk walk = {
 		.known = &known,
 		.report = report,

@@ -17,8 +17,9 @@ struct stat_figures {
 	uint64_t disk_bytes;    // that objects with links take
 	uint64_t disk_saved;    // bytes: for each object, what it takes × (links - 1)
 	uint64_t ram_bytes;     // of objects in the page cache
-	uint64_t ram_saved;     // bytes: for each object, what of it is in the page cache × (guests with a link - 1)
-	uint64_t errors;        // directories and objects that could not be read
+	uint64_t ram_saved;  // bytes: for each object, what of it is in the page cache × (guests with a link
+			     // - 1)
+	uint64_t errors;     // directories and objects that could not be read
 };
 
 // Looks at all guests of @pool and all objects of @s. -ENOMEM, or the error of reading the store.

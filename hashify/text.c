@@ -10,7 +10,7 @@
 // The length of the UTF-8 character at @s, its code in @ret; 0: there is none.
 static size_t decode(const unsigned char *s, uint32_t *ret)
 {
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
 	if (len == 0 || s[0] > 0xf4)
 		return 0;
@@ -30,9 +30,10 @@ static size_t decode(const unsigned char *s, uint32_t *ret)
 // Control characters, and those that change the direction or hide what follows.
 static bool is_printable(uint32_t code)
 {
-	return code >= 0x20 && !(code >= 0x7f && code <= 0xa0) && code != 0xad && !(code >= 0x200b && code <= 0x200f) &&
-	       !(code >= 0x2028 && code <= 0x202f) && !(code >= 0x2060 && code <= 0x206f) && code != 0xfeff &&
-	       !(code >= 0xfff0 && code <= 0xfffb) && !(code >= 0xe000 && code <= 0xf8ff) && code < 0xe0000;
+	return code >= 0x20 && !(code >= 0x7f && code <= 0xa0) && code != 0xad &&
+	       !(code >= 0x200b && code <= 0x200f) && !(code >= 0x2028 && code <= 0x202f) &&
+	       !(code >= 0x2060 && code <= 0x206f) && code != 0xfeff && !(code >= 0xfff0 && code <= 0xfffb) &&
+	       !(code >= 0xe000 && code <= 0xf8ff) && code < 0xe0000;
 }
 
 static char *print_byte(char *p, unsigned char c)
@@ -45,9 +46,9 @@ static char *print_byte(char *p, unsigned char c)
 	return p;
 }
 
-static void cut_middle(char *text)
+static void cut_middle(char *text, size_t len)
 {
-	size_t len = strlen(text), half = SHOWN_MAX / 2;
+	const size_t half = SHOWN_MAX / 2;
 	if (len <= SHOWN_MAX)
 		return;
 	char *left = text + half, *right = text + len - half;
@@ -55,8 +56,9 @@ static void cut_middle(char *text)
 		left--;
 	while ((*right & 0xc0) == 0x80)
 		right++;
-	memcpy(left, "...", 3);
-	memmove(left + 3, right, strlen(right) + 1);
+	for (int i = 0; i < 3; i++)
+		*left++ = '.';
+	memmove(left, right, (size_t)(text + len - right) + 1);
 }
 
 char *text_printable(const char *name)
@@ -75,7 +77,7 @@ char *text_printable(const char *name)
 		p = print_byte(p, *s++);
 	}
 	*p = '\0';
-	cut_middle(text);
+	cut_middle(text, (size_t)(p - text));
 	return text;
 }
 
@@ -100,7 +102,7 @@ void text_json(FILE *f, const char *name)
 
 struct text_size text_size(uint64_t bytes)
 {
-	static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	struct text_size ret;
 	size_t unit = 0;
 	double value = (double)bytes;

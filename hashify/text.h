@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-// @name with everything that is no printable UTF-8 as \xHH, so that it can neither steer a terminal nor forge a line; what is
-// very long loses its middle. The caller frees it. NULL: no memory.
+// @name with everything that is no printable UTF-8 as \xHH, so that it can neither steer a terminal nor forge
+// a line; what is very long loses its middle. The caller frees it. NULL: no memory.
 char *text_printable(const char *name);
 
 // Writes @name as a JSON string; bytes that are no UTF-8 become U+FFFD.

@@ -60,7 +60,7 @@ int tree_init(struct tree *ret, const char *guest, uint32_t index)
 	char *copy = strdup(guest);
 	if (!copy)
 		return -ENOMEM;
-	*ret = (struct tree){.guest = copy, .index = index};
+	*ret = (struct tree){ .guest = copy, .index = index };
 	return 0;
 }
 
@@ -70,7 +70,7 @@ void tree_free(struct tree *t)
 	chunk_free(t->files);
 	free(t->dirs);
 	free(t->guest);
-	*t = (struct tree){0};
+	*t = (struct tree){ 0 };
 }
 
 int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
@@ -94,7 +94,9 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 	const char *copy = add_name(t, name);
 	if (!copy)
 		return -ENOMEM;
-	t->dirs[t->dir_count] = (struct tree_dir){.parent = parent, .path_len = (uint32_t)len, .name = copy};
+	t->dirs[t->dir_count] = (struct tree_dir){ .parent = parent,
+						   .path_len = (uint32_t)len,
+						   .name = copy };
 	return (int64_t)t->dir_count++;
 }
 

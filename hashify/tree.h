@@ -1,6 +1,6 @@
-// What the walk remembers of one guest: its directories, and its files that are not links yet. A path is kept as (directory,
-// name), because whole paths would cost more than all else; files and names never move once they are added.
-// One thread fills a tree; when that is done, any number may read it.
+// What the walk remembers of one guest: its directories, and its files that are not links yet. A path is kept
+// as (directory, name), because whole paths would cost more than all else; files and names never move once
+// they are added. One thread fills a tree; when that is done, any number may read it.
 #pragma once
 
 #include <stddef.h>
@@ -8,8 +8,8 @@
 #include <sys/types.h>
 
 struct tree_dir {
-	uint32_t parent;   // index; the guest's root, 0, is its own
-	uint32_t path_len; // bytes of its path below the guest, without a NUL
+	uint32_t parent;    // index; the guest's root, 0, is its own
+	uint32_t path_len;  // bytes of its path below the guest, without a NUL
 	const char *name;
 };
 
@@ -49,10 +49,10 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
 // Calls @each for all files.
 void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg);
 
-// The path of @name in directory @dir, from the pool on ("web1/usr/bin/git"; NULL @name: of the directory itself). The caller
-// frees it. NULL: no memory.
+// The path of @name in directory @dir, from the pool on ("web1/usr/bin/git"; NULL @name: of the directory
+// itself). The caller frees it. NULL: no memory.
 char *tree_path(const struct tree *t, uint32_t dir, const char *name);
 
-// Opens directory @dir for reading, beneath @pool and through no link or mount, however long its path is. The caller
-// owns the fd.
+// Opens directory @dir for reading, beneath @pool and through no link or mount, however long its path is. The
+// caller owns the fd.
 int tree_open_dir(const struct tree *t, int pool, uint32_t dir);

@@ -17,13 +17,14 @@
 
 #define BUFFER_SIZE ((size_t)64 * 1024)
 
-// How many directories on the way down are kept open. Those above are opened again from below when the walk comes back.
+// How many directories on the way down are kept open. Those above are opened again from below when the walk
+// comes back.
 #define OPEN_LEVELS 64
 
 // A directory between the guest's root and the one being read.
 struct level {
 	uint32_t dir;
-	int fd;          // owned; -1: too far up
+	int fd;  // owned; -1: too far up
 	dev_t dev;
 	ino_t ino;
 	size_t pending;  // its subdirectories that are still to be entered lie above this index
@@ -43,7 +44,7 @@ struct walker {
 
 static void skip_file(struct walker *w, uint32_t dir, const char *name, enum reason reason, int err)
 {
-	report_skip(w->walk->report, w->tally, &(struct report_place){w->tree, dir, name}, reason, err);
+	report_skip(w->walk->report, w->tally, &(struct report_place){ w->tree, dir, name }, reason, err);
 }
 
 // A directory that is not entered counts as one name that is skipped.
@@ -79,7 +80,8 @@ static void count_link(struct walker *w, const struct known_object *object)
 
 #define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
 
-// Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE: it is not.
+// Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE:
+// it is not.
 static enum reason judge(const struct walker *w, dev_t dir_dev, const struct statx *st)
 {
 	if (S_ISLNK(st->stx_mode))
@@ -234,9 +236,9 @@ static int is_level(const struct level *l, int fd)
 	return st.st_dev == l->dev && st.st_ino == l->ino ? 0 : -ESTALE;
 }
 
-// Opens the directory of @l again: from its child @below by "..", which costs the same at any depth, or, where that has been
-// moved meanwhile, from the guest's root. Either way it must be the directory that was read: ".." of a
-// directory that a guest moved may lead anywhere.
+// Opens the directory of @l again: from its child @below by "..", which costs the same at any depth, or,
+// where that has been moved meanwhile, from the guest's root. Either way it must be the directory that was
+// read: ".." of a directory that a guest moved may lead anywhere.
 static int reopen(struct walker *w, const struct level *l, int below)
 {
 	auto_close int fd = openat(below, "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -250,7 +252,8 @@ static int reopen(struct walker *w, const struct level *l, int below)
 	return r < 0 ? r : take_fd(&again);
 }
 
-// Goes up. Far up, directories are opened again level by level for as long as anything is still to be entered.
+// Goes up. Far up, directories are opened again level by level for as long as anything is still to be
+// entered.
 static void leave(struct walker *w)
 {
 	struct level *l = &w->levels[--w->depth];
@@ -306,7 +309,7 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 	auto_free char *buffer = malloc(BUFFER_SIZE);
 	if (!buffer)
 		return -ENOMEM;
-	struct walker w = {.walk = walk, .pool = pool, .tree = tree, .tally = tally, .buffer = buffer};
+	struct walker w = { .walk = walk, .pool = pool, .tree = tree, .tally = tally, .buffer = buffer };
 
 	int r = walk_from(&w);
 	for (size_t i = 0; i < w.depth; i++)
@@ -319,7 +322,7 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 
 static int is_guest(const struct dirent *d)
 {
-	static const char *const no_guests[] = {".", "..", STORE_DIR, "lost+found"};
+	static const char *const no_guests[] = { ".", "..", STORE_DIR, "lost+found" };
 	for (size_t i = 0; i < sizeof(no_guests) / sizeof(no_guests[0]); i++)
 		if (strcmp(d->d_name, no_guests[i]) == 0)
 			return 0;

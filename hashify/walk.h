@@ -1,5 +1,6 @@
-// Walks one guest: what is a link already is only counted, what could become one is added to its tree, the rest is skipped
-// with its reason. Nothing but directories is ever opened. The guest may be hostile and may be changing meanwhile.
+// Walks one guest: what is a link already is only counted, what could become one is added to its tree, the
+// rest is skipped with its reason. Nothing but directories is ever opened. The guest may be hostile and may
+// be changing meanwhile.
 #pragma once
 
 #include <stdbool.h>
@@ -22,9 +23,10 @@ struct walk {
 	void *arg;
 };
 
-// Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is skipped. -ENOMEM.
+// Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is
+// skipped. -ENOMEM.
 int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);
 
-// Lists the guests of @pool: every directory in it but the store and what the store is being built as (".hash", ".hash.…"), by name.
-// Fills @ret with trees that the caller frees, and the array.
+// Lists the guests of @pool: every directory in it but the store and what the store is being built as
+// (".hash", ".hash.…"), by name. Fills @ret with trees that the caller frees, and the array.
 int walk_guests(int pool, struct tree **ret, size_t *ret_count);

@@ -1,4 +1,5 @@
-// For valgrind before 3.25, which knows no openat2(2): preloaded, it makes openat(2) of it. Good enough for trees of a test's own.
+// For valgrind before 3.25, which knows no openat2(2): preloaded, it makes openat(2) of it. Good enough for
+// trees of a test's own.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
