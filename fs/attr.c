@@ -30,13 +30,29 @@ static int kill_set_ids(int fd)
 	return mode == st.st_mode ? 0 : sys_fchmod(fd, mode & 07777);
 }
 
-int attr_kill_privileges(int fd, enum kill what)
+// 1 if there was one, 0 if not.
+static int kill_capability(int fd)
 {
-	int r = what == KILL_ALL ? kill_set_ids(fd) : 0;
-	if (r < 0)
-		return r;
-	r = xattr_remove(fd, "security.capability");
-	return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r;
+	int r = xattr_remove(fd, "security.capability");
+	if (r == -ENODATA || r == -EOPNOTSUPP)
+		return 0;
+	return r < 0 ? r : 1;
+}
+
+int attr_kill_privileges(int fd)
+{
+	int r = kill_capability(fd);
+	return r < 0 ? r : kill_set_ids(fd);
+}
+
+// A change of nothing comes with a write, or with chown(-1, -1). Root's writes keep set-uid; the kernel
+// speaks of them only where there is a capability to drop.
+static int change_nothing(int fd, bool root)
+{
+	int r = kill_capability(fd);
+	if (r < 0 || (r > 0 && root))
+		return r < 0 ? r : 0;
+	return kill_set_ids(fd);
 }
 
 static int set_times(int fd, const struct timespec times[2])
@@ -94,7 +110,6 @@ static int set_both_times(int fd, const struct stat *st, int to_set)
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
 static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool root)
 {
-	enum kill kill = root && !(to_set & FUSE_SET_ATTR_KILL_SUID) ? KILL_CAPABILITIES : KILL_ALL;
 	int r = 0;
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	if (fd < 0)
@@ -106,8 +121,10 @@ static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int t
 		r = sys_fchmod(fd, st->st_mode & 07777);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
 		r = set_size(fs, n, st->st_size);
-	if (r == 0 && (!(to_set & SET_ANY) || (to_set & FUSE_SET_ATTR_KILL_SUID)))
-		r = attr_kill_privileges(fd, kill);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_KILL_SUID))
+		r = attr_kill_privileges(fd);
+	else if (r == 0 && !(to_set & SET_ANY))
+		r = change_nothing(fd, root);
 	if (r == 0 && (to_set & SET_TIMES))
 		r = set_both_times(fd, st, to_set);
 	return r;

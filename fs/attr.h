@@ -16,9 +16,8 @@ struct node;
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set,
 	     const struct fuse_ctx *caller, struct stat *ret);
 
-// Drops what a write drops: file capabilities, and if the writer is an ordinary user set-uid and set-gid.
-enum kill { KILL_CAPABILITIES, KILL_ALL };
-int attr_kill_privileges(int fd, enum kill what);
+// Drops set-uid, set-gid and file capabilities as a write by an ordinary user does.
+int attr_kill_privileges(int fd);
 
 // The content has changed now.
 int attr_touch(int fd);

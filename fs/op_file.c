@@ -114,7 +114,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	}
 	// With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves this to us.
 	if (fs_of(req)->passthrough && fuse_req_ctx(req)->uid != 0)
-		attr_kill_privileges(w.fd, KILL_ALL);
+		attr_kill_privileges(w.fd);
 	fuse_reply_write(req, (size_t)put);
 }
 
@@ -132,7 +132,7 @@ static int allocate(int fd, int mode, off_t offset, off_t length, bool kill)
 {
 	if (fallocate(fd, mode, offset, length) < 0)
 		return -errno;
-	return kill ? attr_kill_privileges(fd, KILL_ALL) : 0;
+	return kill ? attr_kill_privileges(fd) : 0;
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -178,7 +178,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct f
 		return;
 	}
 	if (fuse_req_ctx(req)->uid != 0)
-		attr_kill_privileges(to.fd, KILL_ALL);
+		attr_kill_privileges(to.fd);
 	fuse_reply_write(req, (size_t)copied);
 }
 

@@ -113,7 +113,7 @@ static int truncate_opened(struct hashfs *fs, struct node *n, bool shortened, bo
 		if (r < 0)
 			return r;
 	}
-	return kill ? attr_kill_privileges(fd, KILL_ALL) : 0;
+	return kill ? attr_kill_privileges(fd) : 0;
 }
 
 int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)

@@ -151,34 +151,45 @@ static int register_mount(struct mount *m)
 	return m->registered < 0 ? m->registered : 0;
 }
 
-// The source is opened through the pool's clone: "" is the pool itself.
-static int open_source(const struct mount *m)
+// The source's path below the pool; "" is the pool itself.
+static const char *path_in_pool(const struct mount *m)
 {
 	const char *below = m->opt->source + strlen(m->pool_path);
+
 	while (*below == '/')
 		below++;
+	return below;
+}
 
+static bool is_in_store(const char *below)
+{
+	size_t length = strlen(STORE_DIR);
+	return strncmp(below, STORE_DIR, length) == 0 && (below[length] == '/' || below[length] == '\0');
+}
+
+static int open_source(const struct mount *m)
+{
+	const char *below = path_in_pool(m);
+
+	if (is_in_store(below)) {
+		log_error("%s: in the store itself; mount a guest or the pool", m->opt->source);
+		return -EINVAL;
+	}
 	int fd = *below ? beneath_open(m->fs.pool, below, O_PATH | O_DIRECTORY, 0)
-			: openat(m->fs.pool, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+			: fcntl(m->fs.pool, F_DUPFD_CLOEXEC, 0);
 	if (fd == -EXDEV)
 		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further",
 			  m->opt->source, m->pool_path);
 	else if (fd < 0)
 		log_error("%s: cannot open: %s", m->opt->source, strerror(*below ? -fd : errno));
-	return fd;
+	return fd < 0 ? -ENOENT : fd;
 }
 
 static int open_root(struct mount *m)
 {
-	struct stat st;
 	auto_close int fd = open_source(m);
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -ENOENT;
-	if (st.st_ino == m->fs.store->ino && st.st_dev == m->fs.store->dev) {
-		log_error("%s: that is the store itself; mount a guest or the pool", m->opt->source);
-		return -EINVAL;
-	}
+	if (fd < 0)
+		return fd;
 	m->fs.handles = m->fs.privileged && handle_probe(&m->fs, fd);
 	return node_root(&m->fs, &fd, &m->fs.root);
 }
