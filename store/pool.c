@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,11 +11,11 @@
 #include "store/base/cleanup.h"
 #include "store/store.h"
 
-// 1 if the directory holds a store, 0 if not.
-static int has_store(int dir)
+// A store that we may not look into is one all the same: opening it will say so.
+static bool has_store(int dir)
 {
 	struct stat st;
-	return fstatat(dir, STORE_DIR "/format", &st, AT_SYMLINK_NOFOLLOW) == 0;
+	return fstatat(dir, STORE_DIR "/format", &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
 }
 
 int pool_find(const char *path, char **ret_path)
