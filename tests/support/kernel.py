@@ -51,6 +51,11 @@ def flags_set(fd, flags):
     fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("l", flags))
 
 
+def stop_at_exec():
+    """For a child: it stops when it has become another program, until it is killed."""
+    _check(_libc.ptrace(0, 0, None, None))
+
+
 def shutdown_fs(path):
     """Cuts the power of the filesystem at @path: nothing that is not on the disk yet gets there."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -71,6 +76,14 @@ def cached_pages(fd):
     return ret[0]
 
 
+def page_frames(pid, start, end):
+    """The page frame numbers of a range of addresses; 0 where no page is mapped."""
+    with open("/proc/%s/pagemap" % pid, "rb", buffering=0) as f:
+        f.seek(start // PAGE * 8)
+        words = struct.unpack("=%dQ" % ((end - start) // PAGE), f.read((end - start) // PAGE * 8))
+    return [w & ((1 << 55) - 1) if w >> 63 else 0 for w in words]
+
+
 class Mapping:
     """A mapping whose address is known, unlike that of mmap.mmap."""
 
@@ -84,14 +97,11 @@ class Mapping:
         return ctypes.string_at(self.addr + offset, length)
 
     def frames(self):
-        """The page frame number of every page, each touched before. 0 where none is mapped."""
+        """The page frame number of every page, each touched before."""
         pages = (self.length + PAGE - 1) // PAGE
         for i in range(pages):
             self.read(i * PAGE, 1)
-        with open("/proc/self/pagemap", "rb", buffering=0) as f:
-            f.seek(self.addr // PAGE * 8)
-            words = struct.unpack("=%dQ" % pages, f.read(pages * 8))
-        return [w & ((1 << 55) - 1) if w >> 63 else 0 for w in words]
+        return page_frames("self", self.addr, self.addr + pages * PAGE)
 
     def close(self):
         if self.addr:

@@ -201,7 +201,10 @@ wait_gone() {
 guest_mount() {
 	local opts=${3:-}${TEST_MOUNT_OPTS:+,$TEST_MOUNT_OPTS}
 	mkdir -p "$2"
-	"$HASHFS" ${opts:+-o "${opts#,}"} "$1" "$2" || fail "hashfs $1 $2 ${opts:+(-o ${opts#,})}"
+	if ! "$HASHFS" ${opts:+-o "${opts#,}"} "$1" "$2" >"$W/hashfs.log" 2>&1; then
+		cat "$W/hashfs.log" >&2
+		fail "hashfs ${opts:+-o "${opts#,}"} $1 $2"
+	fi
 	mountpoint -q "$2" || fail "hashfs $1 $2 came back before the mount was there"
 }
 

@@ -1,0 +1,267 @@
+#!/usr/bin/env bash
+# How mounts begin and end: what cannot be mounted is refused with a sentence; what is mounted works when hashfs comes back; and however
+# the daemon ends, the guests and the pool are whole.
+DEFAULT_TIMEOUT=200
+. "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
+need fusermount3 findmnt flock mount.fuse3
+
+M=$W/m
+as_user=(setpriv --reuid 1500 --regid 1500 --clear-groups --)
+mkdir "$W/bin"
+install -m 755 "$HASHFS" "$W/bin/hashfs"  # where every user may run it, and by its name
+
+new_pool() {
+	fs_new "${1:-ext4}"
+	for g in a b "c d, e\\f"; do
+		mkdir -p "$POOL/$g/dir"
+		for i in 1 2 3 4 5 6 7 8; do
+			printf '%09000d' "$i" >"$POOL/$g/dir/f$i"
+			touch -d @1000000000 "$POOL/$g/dir/f$i"
+		done
+	done
+	mkdir -p "$M" "$FS/plain/dir"
+	hashify_pool
+	expect_links "$POOL/a/dir/f1"
+}
+
+works() { [ "$(head -c 9 "$1/dir/f1")" = 000000000 ] || fail "$1 does not work"; }
+ended() { wait_gone "$1" 10 || fail "the daemon ($1) goes on after $2"; }
+gone() { ! mountpoint -q "$1" || fail "$1 is still mounted after $2"; }
+ok() { say "ok    $*"; }
+
+title "what cannot be mounted"
+new_pool
+refuses 'usage|source|mountpoint' "$HASHFS"
+refuses 'mountpoint|mount point|usage' "$HASHFS" "$POOL/a"
+refuses 'unrecognized|invalid|unknown' "$HASHFS" --nonsense "$POOL/a" "$M"
+refuses 'unknown option.*nonsense' "$HASHFS" -o nonsense "$POOL/a" "$M"
+refuses 'passthrough' "$HASHFS" -o passthrough=maybe "$POOL/a" "$M"
+refuses 'cache' "$HASHFS" -o cache=soon "$POOL/a" "$M"
+refuses 'no such|not exist' "$HASHFS" "$POOL/nobody" "$M"
+refuses 'not a directory' "$HASHFS" "$POOL/a/dir/f1" "$M"
+refuses 'store|hashify' "$HASHFS" "$FS/plain/dir" "$M"
+refuses 'store' "$HASHFS" "$POOL/.hash" "$M"
+refuses 'store' "$HASHFS" "$POOL/.hash/objects" "$M"
+refuses 'no such|not exist' "$HASHFS" "$POOL/a" "$M/missing"
+refuses 'not a directory' "$HASHFS" "$POOL/a" "$POOL/b/dir/f1"
+refuses 'permission|root' "${as_user[@]}" "$W/bin/hashfs" "$POOL/a" "$M"
+refuses '/dev/fuse' unshare --mount sh -c 'mount -t tmpfs tmpfs /dev && exec "$@"' sh "$HASHFS" "$POOL/a" "$M"
+
+mkdir "$W/beside"
+mount --bind "$W/beside" "$POOL/b/dir"
+refuses 'filesystem' "$HASHFS" "$POOL/b/dir" "$M"
+umount "$POOL/b/dir"
+
+sed -i 's/hashfs-store [0-9]*/hashfs-store 999/' "$POOL/.hash/format"
+refuses 'version' "$HASHFS" "$POOL/a" "$M"
+sed -i 's/hashfs-store 999/hashfs-store 1/' "$POOL/.hash/format"
+cp -p "$POOL/.hash/format" "$W/format"
+echo nonsense >"$POOL/.hash/format"
+refuses 'format' "$HASHFS" "$POOL/a" "$M"
+cp -p "$W/format" "$POOL/.hash/format"
+
+mount -o remount,ro "$FS"
+refuses 'read-only' "$HASHFS" "$POOL/a" "$M"
+mount -o remount,rw "$FS"
+gone "$M" "refusals"
+guest_mount "$POOL/a" "$M"  # none of all this has done any harm
+works "$M"
+guest_umount "$M"
+
+title "help and version"
+"$HASHFS" --help | grep -qi 'usage' || fail "--help"
+"$HASHFS" --version | grep -q '[0-9]' || fail "--version"
+ok "help and version"
+
+title "one mount for a tree, and no hashify meanwhile"
+guest_mount "$POOL/a" "$M"
+mkdir -p "$W/m2"
+refuses "$M" "$HASHFS" "$POOL/a" "$W/m2"
+refuses "$M" "$HASHFS" "$POOL/a/dir" "$W/m2"
+refuses "$M" "$HASHFS" "$POOL" "$W/m2"
+refuses 'busy|mounted' "$HASHFS" "$POOL/b" "$M"
+guest_mount "$POOL/b" "$W/m2"
+works "$W/m2"
+refuses "$M|$W/m2" "$HASHIFY" "$POOL"
+"$HASHIFY" stat "$POOL" >"$W/said" || { cat "$W/said" >&2; fail "hashify stat while mounted"; }
+guest_umount "$W/m2"
+refuses "$M" "$HASHIFY" "$POOL"
+guest_umount "$M"
+hashify_pool
+ok "the end of the last mount lets hashify in"
+
+( flock -x 7; exec sleep 1000 ) 7<>"$POOL/.hash/lock" &
+holder=$!
+until ! flock -n -x "$POOL/.hash/lock" true; do :; done
+refuses 'hashify' "$HASHFS" "$POOL/a" "$M"
+kill $holder
+wait $holder || true
+guest_mount "$POOL/a" "$M"
+ok "the end of hashify lets mounts in"
+guest_umount "$M"
+
+title "every way to name things"
+(cd "$POOL" && guest_mount a ../../m && works "$M") || fail "relative paths"
+guest_umount "$M"
+ln -s "$POOL/a" "$W/symlink"
+"$HASHFS" "$W/symlink/" "$M/" && works "$M" || fail "a symbolic link and a slash"
+guest_umount "$M"
+guest_mount "$POOL/c d, e\\f" "$W/m x, y\\z"
+works "$W/m x, y\\z"
+refuses 'm x, y' "$HASHFS" "$POOL/c d, e\\f" "$M"
+umount "$W/m x, y\\z"
+guest_mount "$POOL/a" "$POOL/a"
+works "$POOL/a"
+echo changed >>"$POOL/a/dir/f2"
+guest_umount "$POOL/a"
+grep -q changed "$POOL/a/dir/f2" || fail "what was written through a mount on its own source is not there"
+! grep -q changed "$POOL/b/dir/f2" || fail "guest b has changed"
+ok "relative, symbolic link, odd characters, on its own source"
+
+title "mount(8) and fstab"
+ln -sf "$HASHFS" "$W/bin/hashfs"
+mount --bind "$W/bin" /usr/local/sbin  # as installed; in this namespace alone
+mount -t fuse.hashfs "$POOL/a" "$M" -o ro,passthrough=auto
+works "$M"
+[ "$(findmnt -nro FSTYPE "$M")" = fuse.hashfs ] || fail "type $(findmnt -nro FSTYPE "$M")"
+[ "$(findmnt -nro SOURCE "$M")" = "$POOL/a" ] || fail "source $(findmnt -nro SOURCE "$M")"
+refuses 'read-only' sh -c "echo x >>$M/dir/f1"
+is_link "$POOL/a/dir/f1" || fail "a refused write has broken the link"
+guest_umount "$M"
+echo "$POOL/a $M fuse.hashfs defaults,nofail,x-systemd.automount,_netdev 0 0" >"$W/fstab"
+mount -T "$W/fstab" "$M"
+works "$M"
+case ,$(findmnt -nro OPTIONS "$M"), in
+*,nosuid,* | *,nodev,*) fail "set-uid programs and devices do not work: $(findmnt -nro OPTIONS "$M")" ;;
+*,allow_other,*) ;;
+*) fail "not for all users: $(findmnt -nro OPTIONS "$M")" ;;
+esac
+"${as_user[@]}" cat "$M/dir/f1" >/dev/null || fail "a user cannot read through root's mount"
+umount "$M"
+guest_mount "$POOL/a" "$M" nosuid,nodev,noexec
+findmnt -nro OPTIONS "$M" | grep -q nosuid.*nodev.*noexec || fail "$(findmnt -nro OPTIONS "$M")"
+guest_umount "$M"
+ok "mount -t fuse.hashfs, fstab, options"
+
+title "df"
+guest_mount "$POOL/a" "$M"
+[ "$(stat -f -c '%b %S %c' "$M")" = "$(stat -f -c '%b %S %c' "$POOL")" ] || fail "df: $(stat -f "$M")"
+rm -f "$M/ballast"
+before=$(df --output=avail -B1 "$M" | tail -n 1)
+head -c 30M /dev/zero >"$M/ballast"
+sync -f "$POOL"
+during=$(df --output=avail -B1 "$M" | tail -n 1)
+rm "$M/ballast"
+sync -f "$POOL"
+after=$(df --output=avail -B1 "$M" | tail -n 1)
+[ $((before - during)) -ge 30000000 ] || fail "30 MB more: df says $before before, $during after"
+[ $((before - after)) -le 2000000 ] || fail "deleted: df says $before before, $after after"
+guest_umount "$M"
+ok "df is right, also right after a delete"
+
+title "the ends"
+for how in umount fusermount3 TERM INT HUP; do
+	out=$("$HASHFS" "$POOL/a" "$M")  # would not come back if the daemon kept our pipe
+	works "$M"
+	pid=$(daemon_of "$M")
+	case $how in
+	umount) umount "$M" ;;
+	fusermount3) fusermount3 -u "$M" ;;
+	*) kill -"$how" "$pid" ;;
+	esac
+	ended "$pid" "$how"
+	gone "$M" "$how"
+	[ -z "$(ls -A "$POOL/.hash/mounts")" ] || fail "after $how its registration is still there"
+	hashify_pool
+	ok "$how"
+done
+
+"$HASHFS" -f "$POOL/a" "$M" &
+pid=$!
+until mountpoint -q "$M"; do kill -0 $pid; done
+works "$M"
+umount "$M"
+wait $pid || fail "hashfs -f ends with status $?"
+ok "-f: stays in the foreground, ends with 0"
+
+guest_mount "$POOL/a" "$M"
+exec 5<"$M/dir/f3"
+refuses 'busy' umount "$M"
+works "$M"
+pid=$(daemon_of "$M")
+umount -l "$M"
+[ "$(head -c 9 <&5)" = 000000000 ] || fail "an open file cannot be read after umount -l"
+kill -0 "$pid" || fail "the daemon is gone while a file is open"
+exec 5<&-
+ended "$pid" "the last close after umount -l"
+ok "umount -l lets open files be read to the end"
+
+title "kill -9"
+new_pool
+inventory --no-marks --no-hardlinks "$POOL/b" >"$W/b"
+guest_mount "$POOL/a" "$M"
+"$PYTHON" - "$M" "$W/written" <<-'END' &
+	import os, sys
+	for i in range(1_000_000):
+	    try:
+	        p = "%s/new%d" % (sys.argv[1], i % 50)
+	        os.link("%s/dir/f%d" % (sys.argv[1], i % 7 + 1), p)
+	        with open(p, "ab") as f:
+	            f.write(b"x")
+	        os.unlink(p)
+	        if i == 20:
+	            open(sys.argv[2], "w").close()
+	    except OSError:
+	        break
+END
+writer=$!
+until [ -e "$W/written" ]; do kill -0 $writer; done
+exec 5<"$M/dir/f8"
+pid=$(daemon_of "$M")
+kill -9 "$pid"
+ended "$pid" "kill -9"
+wait $writer
+refuses 'not connected' ls "$M"
+refuses 'umount|unmount|died' "$HASHFS" "$POOL/b" "$M"
+[ "$(head -c 9 <&5)" = 000000000 ] || fail "what was open in passthrough cannot be read any more"
+exec 5<&-
+umount -l "$M"
+for i in 1 2 3 4 5 6 7 8; do
+	[ "$(head -c 9000 "$POOL/a/dir/f$i" | tail -c 1)" = "$i" ] || fail "a/dir/f$i has no longer its content"
+done
+inventory --no-marks --no-hardlinks "$POOL/b" >"$W/b.after"
+same "$W/b" "$W/b.after" "guest b has changed"
+guest_mount "$POOL/a" "$M"
+works "$M"
+guest_umount "$M"
+hashify_pool
+[ -z "$(ls -A "$POOL/.hash/tmp")" ] || fail "left in tmp: $(ls -A "$POOL/.hash/tmp")"
+ok "the tree is whole, mounts again, and hashify cleans up"
+
+title "a full filesystem"
+fs_new ext4 64M
+head -c 20M /dev/urandom >"$W/big"
+for g in a b; do
+	mkdir -p "$POOL/$g"
+	cp "$W/big" "$POOL/$g/big"
+	chmod 640 "$POOL/$g/big"
+	touch -d @1000000000 "$POOL/$g/big"
+done
+hashify_pool
+expect_links "$POOL/a/big"
+ino=$(stat -c %i "$POOL/a/big")
+guest_mount "$POOL/a" "$M"
+head -c 60M /dev/zero >"$M/ballast" 2>/dev/null || true
+refuses 'no space' chmod 600 "$M/big"
+refuses 'no space' sh -c "echo x >>$M/big"
+refuses 'no space' setfattr -n user.k -v v "$M/big"
+refuses 'no space' truncate -s 19M "$M/big"
+cmp "$M/big" "$W/big" || fail "the file has changed"
+[ "$(stat -c '%a %h %Y' "$M/big")" = "640 1 1000000000" ] || fail "its attributes have changed: $(stat "$M/big")"
+[ "$(stat -c %i "$POOL/a/big")" = "$ino" ] || fail "the link was replaced"
+[ -z "$(ls -A "$POOL/.hash/tmp")" ] || fail "left in tmp: $(ls -A "$POOL/.hash/tmp")"
+"$PYTHON" -c 'import os, sys; os.truncate(sys.argv[1], 0)' "$M/big" || fail "truncate to nothing needs no space"
+[ "$(stat -c %s "$M/big" "$POOL/b/big" | tr '\n' ' ')" = "0 20971520 " ] || fail "sizes: $(stat -c %s "$M/big" "$POOL/b/big")"
+rm "$M/ballast"
+guest_umount "$M"
+ok "a break without space fails with ENOSPC and changes nothing"
