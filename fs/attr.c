@@ -30,12 +30,14 @@ static int kill_set_ids(int fd)
 	return mode == st.st_mode ? 0 : sys_fchmod(fd, mode & 07777);
 }
 
-// 1 if there was one, 0 if not.
+// 1 if there was one, 0 if not. Asks first: to remove what is not there needs a right we may not have.
 static int kill_capability(int fd)
 {
-	int r = xattr_remove(fd, "security.capability");
-	if (r == -ENODATA || r == -EOPNOTSUPP)
+	static const char name[] = "security.capability";
+
+	if (xattr_get(fd, name, NULL, 0) < 0)
 		return 0;
+	int r = xattr_remove(fd, name);
 	return r < 0 ? r : 1;
 }
 

@@ -185,11 +185,26 @@ static int open_source(const struct mount *m)
 	return fd < 0 ? -ENOENT : fd;
 }
 
+// Our clone of the pool's mount does not have what is mounted in the pool.
+static bool is_same_directory(const char *path, int fd)
+{
+	struct stat a, b;
+
+	return stat(path, &a) == 0 && fstat(fd, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
 static int open_root(struct mount *m)
 {
 	auto_close int fd = open_source(m);
 	if (fd < 0)
 		return fd;
+	if (!is_same_directory(m->opt->source, fd)) {
+		log_error("%s: another filesystem is mounted there or above, in its pool %s; a pool's links "
+			  "reach "
+			  "no further",
+			  m->opt->source, m->pool_path);
+		return -EXDEV;
+	}
 	m->fs.handles = m->fs.privileged && handle_probe(&m->fs, fd);
 	return node_root(&m->fs, &fd, &m->fs.root);
 }
