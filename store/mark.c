@@ -2,37 +2,55 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/xattr.h"
 
-#define MARK_SIZE (2 + 21 + OBJECT_NAME_SIZE)
+// "1 ", twenty digits, a space, the digest.
+#define MARK_SIZE (2 + 20 + 1 + 32)
 
 static const char *xattr_name(enum mark_space space)
 {
 	return space == MARK_TRUSTED ? XATTR_MARK_TRUSTED : XATTR_MARK_USER;
 }
 
+// Reads 16 hexadecimal digits.
+static bool parse_word(const char *text, uint64_t *ret)
+{
+	*ret = 0;
+	for (int i = 0; i < 16; i++) {
+		char c = text[i];
+		if (c >= '0' && c <= '9')
+			*ret = *ret << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			*ret = *ret << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return false;
+	}
+	return true;
+}
+
 // What a guest may have written, where marks are in user.
-static int parse(const char *text, struct object_key *ret, uint64_t *ret_ino)
+static bool parse(const char *text, struct digest *ret, uint64_t *ret_ino)
 {
 	char *end;
 
 	if (strncmp(text, "1 ", 2) != 0 || text[2] < '0' || text[2] > '9')
-		return -ENODATA;
+		return false;
 	errno = 0;
 	*ret_ino = strtoull(text + 2, &end, 10);
-	if (errno != 0 || *end != ' ' || object_name_parse(end + 1, ret) < 0)
-		return -ENODATA;
-	return 0;
+	if (errno != 0 || *end != ' ' || strlen(end + 1) != 32)
+		return false;
+	return parse_word(end + 1, &ret->high) && parse_word(end + 17, &ret->low);
 }
 
-int mark_read(enum mark_space space, int fd, const struct stat *st, struct object_key *ret)
+int mark_read(enum mark_space space, int fd, const struct stat *st, struct digest *ret)
 {
 	char text[MARK_SIZE + 1];
-	struct object_key key;
+	struct digest digest;
 	uint64_t ino;
 
 	int64_t size = xattr_get(fd, xattr_name(space), text, MARK_SIZE);
@@ -41,30 +59,30 @@ int mark_read(enum mark_space space, int fd, const struct stat *st, struct objec
 	if (size < 0)
 		return (int)size;
 	text[size] = '\0';
-	if (parse(text, &key, &ino) < 0 || ino != st->st_ino)
+	if (!parse(text, &digest, &ino) || ino != st->st_ino)
 		return -ENODATA;
-	*ret = key;
+	*ret = digest;
 	return 0;
 }
 
 int mark_is_link(enum mark_space space, int fd, const struct stat *st)
 {
-	struct object_key key;
+	struct digest digest;
 
 	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
 		return 0;
-	int r = mark_read(space, fd, st, &key);
+	int r = mark_read(space, fd, st, &digest);
 	if (r == -ENODATA)
 		return 0;
 	return r < 0 ? r : 1;
 }
 
-int mark_write(enum mark_space space, int fd, const struct stat *st, const struct object_key *key)
+int mark_write(enum mark_space space, int fd, const struct stat *st, struct digest digest)
 {
-	char text[MARK_SIZE + 1], name[OBJECT_NAME_SIZE];
+	char text[MARK_SIZE + 1];
 
-	object_name_print(key, name);
-	int size = snprintf(text, sizeof(text), "1 %" PRIu64 " %s", (uint64_t)st->st_ino, name);
+	int size = snprintf(text, sizeof(text), "1 %" PRIu64 " %016" PRIx64 "%016" PRIx64,
+			    (uint64_t)st->st_ino, digest.high, digest.low);
 	return xattr_set(fd, xattr_name(space), text, (size_t)size, 0);
 }
 

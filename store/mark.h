@@ -1,14 +1,16 @@
-// The mark: an xattr on an object's inode that names the object *and the inode itself*, so that a copy made
+// The mark: an xattr on an object's inode that names its content *and the inode itself*, so that a copy made
 // by `cp -a`, or a restored backup, is never taken for an object. A regular file is a link if and only if its
 // inode has more than one name and carries a true mark.
 //
-// Text: "1 INODE NAME", the version, the inode number in decimal, the object's name as in name.h.
+// Text: "1 INODE DIGEST", the version, the inode number in decimal, the digest in 32 hexadecimal digits. On
+// ext4 with its usual inodes of 256 bytes that is short enough to be kept in the inode: a longer one would
+// cost a block of 4 KiB for each object.
 #pragma once
 
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#include "store/name.h"
+#include "store/digest.h"
 
 // A store keeps its marks in trusted. where root made it (guests cannot write that, nor read it), else in
 // user.
@@ -19,9 +21,9 @@ enum mark_space { MARK_TRUSTED, MARK_USER };
 int mark_is_link(enum mark_space space, int fd, const struct stat *st);
 
 // Reads a true mark into @ret. -ENODATA: there is none, or it names another inode.
-int mark_read(enum mark_space space, int fd, const struct stat *st, struct object_key *ret);
+int mark_read(enum mark_space space, int fd, const struct stat *st, struct digest *ret);
 
-int mark_write(enum mark_space space, int fd, const struct stat *st, const struct object_key *key);
+int mark_write(enum mark_space space, int fd, const struct stat *st, struct digest digest);
 
 // Removes the mark, true or not; a file without one is fine.
 int mark_remove(enum mark_space space, int fd);

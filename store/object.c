@@ -13,22 +13,16 @@
 
 #define SHARD_DIGITS 3
 
-static bool same_key(const struct object_key *a, const struct object_key *b)
-{
-	return digest_equal(a->digest, b->digest) && a->size == b->size && a->identity == b->identity &&
-	       a->variant == b->variant;
-}
-
 static int check(const struct store *s, int fd, const struct object_key *key, struct stat *ret)
 {
-	struct object_key marked;
+	struct digest marked;
 
 	if (fstat(fd, ret) < 0)
 		return -errno;
 	if (!S_ISREG(ret->st_mode) || (uint64_t)ret->st_size != key->size)
 		return -EBADMSG;
 	int r = mark_read(s->marks, fd, ret, &marked);
-	if (r == -ENODATA || (r == 0 && !same_key(&marked, key)))
+	if (r == -ENODATA || (r == 0 && !digest_equal(marked, key->digest)))
 		return -EBADMSG;
 	return r;
 }
@@ -80,7 +74,7 @@ int object_adopt(struct store *s, int fd, const struct stat *st, const struct ob
 {
 	char path[OBJECT_PATH_SIZE];
 
-	int r = mark_write(s->marks, fd, st, key);
+	int r = mark_write(s->marks, fd, st, key->digest);
 	if (r < 0)
 		return r;
 	object_path_print(key, path);

@@ -8,7 +8,8 @@
 //	1 record (tmp name, guest path) in the worker's journal   nothing to do
 //	2 link the object into tmp/                                a link that recovery removes
 //	3 exchange with the guest's name                           the displaced file: recovery drops it if it
-//is what the 	                                                           object is, else puts it back 	4 check, drop the displaced file                           nothing
+// is what the 	                                                           object is, else puts it back
+// 4 check, drop the displaced file                           nothing
 #pragma once
 
 #include <stdint.h>
