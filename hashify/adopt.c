@@ -81,15 +81,13 @@ int adopt_init(struct adopt *a, int pool)
 	a->durable_till = clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN;
 	if (a->sync && !a->dry_run && syncfs(pool) < 0)
 		return -errno;
-	for (size_t i = 0; i < ADOPT_DIR_LOCKS; i++)
-		mutex_init(&a->dir_locks[i]);
+	dirtimes_init(&a->dirtimes);
 	return 0;
 }
 
 void adopt_destroy(struct adopt *a)
 {
-	for (size_t i = 0; i < ADOPT_DIR_LOCKS; i++)
-		mutex_destroy(&a->dir_locks[i]);
+	dirtimes_destroy(&a->dirtimes);
 }
 
 static bool is_durable(const struct adopt *a, const struct stat *st)
@@ -222,35 +220,31 @@ static int open_target(struct adopter *a, struct target *t)
 }
 
 // Same content, and all else that names of one inode share? 1 or 0, or the error of reading them.
-static int is_same(struct adopter *a, const struct reading *x, const struct reading *y)
+static int is_same(struct adopter *a, struct reading *x, struct reading *y)
 {
 	if (!identity_equal(&x->claim.st, &x->xattrs, &y->claim.st, &y->xattrs))
 		return 0;
 	if (x->claim.st.st_size != y->claim.st.st_size)
 		return 0;
-	return reader_equal(a->reader, x->fd, y->fd, (uint64_t)x->claim.st.st_size);
+	return reader_equal(a->reader, x, y);
 }
 
-// Replacing a name moves the times of its directory. They are put back at once, so that a pass that is killed
-// leaves (almost) none behind; under a lock, so that two workers do not put back each other's.
-static int replace_quietly(struct adopter *a, const struct target *t, const struct reading *r, int dir,
-			   const char *path)
+static int replace_in(struct adopter *a, const struct target *t, const struct reading *r, int dir,
+		      const char *path)
 {
 	const struct tree_file *f = r->file;
-	auto_unlock pthread_mutex_t *held = mutex_hold(
-		&a->shared->dir_locks[(f->dir + f->guest) % ADOPT_DIR_LOCKS]);
-
-	struct stat st, named;
-	if (fstat(dir, &st) < 0 || fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
+	struct stat named;
+	if (fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (named.st_ino !=
-	    f->ino)  // the guest has renamed something to it: do not even exchange that for an instant
+	    f->ino)  // the guest has renamed something to it: do not exchange that even for an instant
 		return KEPT_CHANGED;
+
+	int entered = dirtimes_enter(&a->shared->dirtimes, f, dir);
+	if (entered < 0)
+		return entered;
 	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, t->reading.fd, &r->claim);
-	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
-	if (replaced >= 0)
-		futimens(dir, times);  // not the directory's owner: then its mtime tells that something was
-				       // linked in it
+	dirtimes_leave(&a->shared->dirtimes, entered, dir);
 	return replaced;
 }
 
@@ -268,7 +262,7 @@ static int replace(struct adopter *a, struct target *t, const struct reading *r)
 	int dir = reader_dir(a->reader, r->file);
 	if (dir < 0)
 		return dir;
-	return replace_quietly(a, t, r, dir, path);
+	return replace_in(a, t, r, dir, path);
 }
 
 static void count_link(struct adopter *a, const struct reading *r)
@@ -303,7 +297,7 @@ static enum outcome link_to(struct adopter *a, struct target *t, const struct re
 	return DONE;
 }
 
-static enum outcome try_target(struct adopter *a, struct target *t, const struct reading *r)
+static enum outcome try_target(struct adopter *a, struct target *t, struct reading *r)
 {
 	if (t->full || t->refused)
 		return NO_MATCH;
@@ -386,8 +380,7 @@ static int open_first(struct adopter *a, const struct first *f, struct reading *
 
 // Is the file of *@at, met before, the same as @r? Then it becomes an object and @r a link to it. Takes *@at
 // off the list if it has become one, or cannot.
-static enum outcome try_first(struct adopter *a, struct group *group, struct first **at,
-			      const struct reading *r)
+static enum outcome try_first(struct adopter *a, struct group *group, struct first **at, struct reading *r)
 {
 	struct first *f = *at;
 	struct reading opened = { .fd = -1 };
@@ -419,7 +412,7 @@ static enum outcome try_first(struct adopter *a, struct group *group, struct fir
 }
 
 // Tries all that @group has. @r stays the caller's.
-static enum outcome try_all(struct adopter *a, struct group *group, const struct reading *r)
+static enum outcome try_all(struct adopter *a, struct group *group, struct reading *r)
 {
 	bool full = false;
 	for (struct target *t = group->targets; t; t = t->next) {

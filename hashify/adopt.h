@@ -10,11 +10,11 @@
 //	replace the second by a link to it                 replace.h
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
+#include "hashify/dirtimes.h"
 #include "hashify/group.h"
 #include "hashify/reader.h"
 #include "hashify/reason.h"
@@ -22,8 +22,6 @@
 struct store;
 struct report;
 struct adopter;
-
-#define ADOPT_DIR_LOCKS 64
 
 // What all workers of a pass share.
 struct adopt {
@@ -36,8 +34,7 @@ struct adopt {
 	uint64_t link_limit;   // dry run: names an inode of this filesystem can have
 	int64_t durable_till;  // ns: what has not changed since is on the disk
 	int64_t clock_offset;  // ns between the wall clock and the time since boot
-	// Each guards the times of the directories that fall to it, while a name in them is replaced.
-	pthread_mutex_t dir_locks[ADOPT_DIR_LOCKS];
+	struct dirtimes dirtimes;
 };
 
 // Sets the fields that are not borrowed and, for a real run with @sync, flushes the filesystem of @pool:

@@ -9,8 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+// Bytes of a file that is kept in memory while it is compared. Small enough to come from malloc's own heap.
+#define SMALL ((uint64_t)64 * 1024)
 
 struct reader {
 	uint64_t seed;
@@ -69,24 +73,16 @@ static bool is_as_seen(const struct stat *st, const struct tree_file *f)
 	       st->st_mtim.tv_sec == f->mtime && st->st_mtim.tv_nsec == (long)f->mtime_nsec;
 }
 
-// Is what @fd has open the file that the walk saw? Asked before the lease: a device or FIFO takes none.
-static int check(int fd, const struct tree_file *f)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	return is_as_seen(&st, f) ? 0 : -ESTALE;
-}
-
 static int claim(int fd, const struct tree_file *f, struct claim *ret)
 {
-	int r = check(fd, f);
+	struct claim c;
+	int r = claim_take(fd, &c);
+	if (r == -EINVAL) {  // no leases here; or something that takes none has the file's name now
+		struct stat st;
+		return fstat(fd, &st) == 0 && !is_as_seen(&st, f) ? -ESTALE : -EOPNOTSUPP;
+	}
 	if (r < 0)
 		return r;
-	struct claim c;
-	r = claim_take(fd, &c);
-	if (r < 0)
-		return r == -EINVAL ? -EOPNOTSUPP : r;
 	if (!is_as_seen(&c.st, f)) {
 		claim_drop(&c);
 		return -ESTALE;
@@ -123,29 +119,75 @@ void reader_close(struct reading *reading)
 {
 	claim_drop(&reading->claim);
 	xattr_free(&reading->xattrs);
+	free(reading->content);
+	reading->content = NULL;
 	fd_close(reading->fd);
 	reading->fd = -1;
 }
 
-int reader_hash(struct reader *r, struct reading *reading)
+static uint64_t size_of(const struct reading *reading)
 {
-	uint64_t size = reading->file->size;
-	digest_stream_reset(r->stream);
-	for (uint64_t at = 0; at < size;) {
-		size_t want = size - at < CONTENT_BUFFER_SIZE ? (size_t)(size - at) : CONTENT_BUFFER_SIZE;
-		ssize_t got = fd_pread_all(reading->fd, r->buffers[0], want, at);
-		if (got < 0)
-			return (int)got;
-		if ((size_t)got < want)
-			return -ESTALE;
-		digest_stream_update(r->stream, r->buffers[0], want);
-		at += want;
+	return (uint64_t)reading->claim.st.st_size;
+}
+
+// Reads exactly @size bytes.
+static int read_piece(int fd, void *buffer, size_t size, uint64_t at)
+{
+	ssize_t got = fd_pread_all(fd, buffer, size, at);
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == size ? 0 : -ESTALE;
+}
+
+// Reads all of a small file.
+static int load(struct reading *reading)
+{
+	if (reading->content)
+		return 0;
+	char *content = malloc(size_of(reading) + 1);
+	if (!content)
+		return -ENOMEM;
+	int r = read_piece(reading->fd, content, size_of(reading), 0);
+	if (r < 0) {
+		free(content);
+		return r;
 	}
-	reading->digest = digest_stream_final(r->stream);
+	reading->content = content;
 	return 0;
 }
 
-int reader_equal(struct reader *r, int a, int b, uint64_t size)
+static int hash_large(struct reader *r, const struct reading *reading, struct digest *ret)
 {
-	return content_equal(a, b, size, r->buffers[0], r->buffers[1]);
+	digest_stream_reset(r->stream);
+	for (uint64_t at = 0, size = size_of(reading); at < size;) {
+		size_t piece = size - at < CONTENT_BUFFER_SIZE ? (size_t)(size - at) : CONTENT_BUFFER_SIZE;
+		int err = read_piece(reading->fd, r->buffers[0], piece, at);
+		if (err < 0)
+			return err;
+		digest_stream_update(r->stream, r->buffers[0], piece);
+		at += piece;
+	}
+	*ret = digest_stream_final(r->stream);
+	return 0;
+}
+
+int reader_hash(struct reader *r, struct reading *reading)
+{
+	if (size_of(reading) > SMALL)
+		return hash_large(r, reading, &reading->digest);
+	int err = load(reading);
+	if (err < 0)
+		return err;
+	reading->digest = digest_of(r->seed, reading->content, size_of(reading));
+	return 0;
+}
+
+int reader_equal(struct reader *r, struct reading *a, struct reading *b)
+{
+	if (size_of(a) > SMALL)
+		return content_equal(a->fd, b->fd, size_of(a), r->buffers[0], r->buffers[1]);
+	int err = load(a);
+	if (err == 0)
+		err = load(b);
+	return err < 0 ? err : memcmp(a->content, b->content, size_of(a)) == 0;
 }

@@ -19,6 +19,7 @@ struct reading {
 	struct xattr_set xattrs;  // owned
 	uint64_t identity;        // digest of identity.h
 	struct digest digest;     // of the content; after reader_hash()
+	char *content;            // owned: all of it, if it is small and was read; NULL: it was not
 };
 
 // A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed and keeping up to
@@ -34,8 +35,9 @@ void reader_close(struct reading *reading);
 // Reads all of it and sets its digest. -ESTALE: it has not the size it had.
 int reader_hash(struct reader *r, struct reading *reading);
 
-// content_equal() with the reader's buffers.
-int reader_equal(struct reader *r, int a, int b, uint64_t size);
+// Have @a and @b, which are of one size, the same bytes? 1 or 0, or the error of reading them. What of them
+// is small is kept, so that each is read once for all comparisons under its claim.
+int reader_equal(struct reader *r, struct reading *a, struct reading *b);
 
 // The directory of @f; the fd stays the reader's, and open until two others have been used.
 int reader_dir(struct reader *r, const struct tree_file *f);
