@@ -18,26 +18,48 @@ static bool has_store(int dir)
 	return fstatat(dir, STORE_DIR "/format", &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
 }
 
+// Opens @path, or -1.
+static int open_if_pool(const char *path)
+{
+	auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir >= 0 && has_store(dir) ? take_fd(&dir) : -1;
+}
+
+// The next directory on the way from the root to @path, which has it up to *@length. False: that was the
+// last.
+static bool next_directory(const char *path, size_t *length)
+{
+	size_t next = *length + 1;
+
+	if (path[*length] == '\0' || path[next] == '\0')
+		return false;
+	next += strcspn(path + next, "/");
+	*length = next;
+	return true;
+}
+
 int pool_find(const char *path, char **ret_path)
 {
-	auto_free char *at = realpath(path, NULL);
+	auto_free char *whole = realpath(path, NULL);
+	auto_free char *at = whole ? strdup(whole) : NULL;
 	if (!at)
 		return -errno;
 
-	for (;;) {
-		auto_close int dir = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (dir < 0)
-			return -errno;
-		if (has_store(dir)) {
-			if (ret_path) {
-				*ret_path = at;
-				at = NULL;
-			}
-			return take_fd(&dir);
-		}
-		if (strcmp(at, "/") == 0)
-			return -ENODATA;
-		char *slash = strrchr(at, '/');
-		slash[slash == at] = '\0';
+	size_t length = 0;
+	auto_close int dir = open_if_pool("/");
+	if (dir >= 0)
+		length = 1;
+	while (dir < 0 && next_directory(whole, &length)) {
+		memcpy(at, whole, length);
+		at[length] = '\0';
+		dir = open_if_pool(at);
 	}
+	if (dir < 0)
+		return -ENODATA;
+	if (ret_path) {
+		at[length] = '\0';
+		*ret_path = at;
+		at = NULL;
+	}
+	return take_fd(&dir);
 }

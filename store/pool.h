@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-// Opens the nearest directory, from @path upwards, that holds a store, as an O_DIRECTORY|O_RDONLY fd; never
-// crosses to another filesystem on the way up except from a btrfs subvolume to its parent. @ret_path, if not
-// NULL, gets its absolute path (malloc). -ENOENT: @path does not exist; -ENOTDIR; -ENODATA: no store in any
-// directory above it.
+// Opens the outermost directory on the way from the root to @path that holds a store, as an
+// O_DIRECTORY|O_RDONLY fd. The outermost, because a guest may make a `.hash` of its own, and what that says
+// must not count. @ret_path, if not NULL, gets its absolute path (malloc). -ENOENT: @path does not exist;
+// -ENODATA: no store in any directory above it.
 int pool_find(const char *path, char **ret_path);

@@ -81,15 +81,25 @@ static int write_format(int dir)
 
 static const char *const directories[] = { "objects", "tmp", "mounts" };
 
+// A pool's default ACL would be inherited by everything that is made here, private copies included.
+static int drop_default_acl(int dir)
+{
+	int r = xattr_remove(dir, "system.posix_acl_default");
+	return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r;
+}
+
 static int fill(int dir)
 {
+	int r = drop_default_acl(dir);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
 		if (mkdirat(dir, directories[i], 0700) < 0)
 			return -errno;
 	auto_close int lock = openat(dir, "lock", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (lock < 0)
 		return -errno;
-	int r = write_format(dir);
+	r = write_format(dir);
 	if (r < 0)
 		return r;
 	return fsync(dir) < 0 ? -errno : 0;
