@@ -183,8 +183,7 @@ int adopter_free(struct adopter *a)
 	return r;
 }
 
-// Opens the object of @t. Its identity was part of its name when it was made; if somebody has changed that
-// since, beside us, it is no longer fit to stand in for a guest's file.
+// Its name tells the identity it had when it was made. is_same() looks at the one it has.
 static int open_object(struct adopter *a, const struct object_key *key, struct reading *ret)
 {
 	struct stat st;
@@ -236,8 +235,8 @@ static int replace_in(struct adopter *a, const struct target *t, const struct re
 	struct stat named;
 	if (fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (named.st_ino !=
-	    f->ino)  // the guest has renamed something to it: do not exchange that even for an instant
+	// The guest has renamed something else to it: do not exchange that even for an instant.
+	if (named.st_ino != f->ino)
 		return KEPT_CHANGED;
 
 	int entered = dirtimes_enter(&a->shared->dirtimes, f, dir);
@@ -297,36 +296,37 @@ static enum outcome link_to(struct adopter *a, struct target *t, const struct re
 	return DONE;
 }
 
+static enum outcome refuse(struct adopter *a, struct target *t, int err)
+{
+	t->refused = true;
+	groups_close(&a->groups, t);
+	report_bad_object(a->shared->report, &t->key, err);
+	return NO_MATCH;
+}
+
 static enum outcome try_target(struct adopter *a, struct target *t, struct reading *r)
 {
 	if (t->full || t->refused)
 		return NO_MATCH;
 	int err = open_target(a, t);
-	if (err < 0) {
-		t->refused = true;
-		report_bad_object(a->shared->report, &t->key, err);
-		return NO_MATCH;
-	}
-	if (t->reading.claim.st.st_ino ==
-	    r->claim.st.st_ino) {  // the guest moved a directory, and the walk met the file twice
+	if (err < 0)
+		return refuse(a, t, err);
+	// The guest has moved a directory, and the walk has met the file twice.
+	if (t->reading.claim.st.st_ino == r->claim.st.st_ino) {
 		skip(a, r->file, REASON_CHANGED, 0);
 		return DONE;
 	}
 
 	int same = is_same(a, r, &t->reading);
-	if (same < 0) {
-		skip(a, r->file, REASON_READ, same);
-		return DONE;
-	}
-	// Somebody has opened the object for writing, natively: it waits for our lease, and we stop using
-	// what it will write to.
-	if (same && claim_holds(&t->reading.claim, true) != 1) {
-		t->refused = true;
-		groups_close(&a->groups, t);
-		report_bad_object(a->shared->report, &t->key, -ETXTBSY);
+	if (same < 0)  // @r has been read before
+		return refuse(a, t, same);
+	if (same == 0)
 		return NO_MATCH;
-	}
-	return same ? link_to(a, t, r) : NO_MATCH;
+	// Somebody opens the object for writing, natively: he waits for our lease, and we stop using what he
+	// will write to.
+	if (claim_holds(&t->reading.claim, true) != 1)
+		return refuse(a, t, -ETXTBSY);
+	return link_to(a, t, r);
 }
 
 // Makes the file of @r an object, the next variant of its group. The target takes the reading. NULL: it was

@@ -7,6 +7,7 @@
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/text.h"
+#include "store/base/cleanup.h"
 #include "store/base/log.h"
 #include "store/claim.h"
 
@@ -59,8 +60,9 @@ static void print_skipped(const struct tally *t)
 static void print_text(const struct options *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
-	printf("%s: %zu guests, %" PRIu64 " names in %" PRIu64 " directories%s%s\n", o->pool, r->guests,
-	       t->seen, t->directories, o->dry_run ? "; a dry run, nothing was changed" : "",
+	auto_free char *pool = text_printable(o->pool);
+	printf("%s: %zu guests, %" PRIu64 " names in %" PRIu64 " directories%s%s\n", pool ? pool : "",
+	       r->guests, t->seen, t->directories, o->dry_run ? "; a dry run, nothing was changed" : "",
 	       r->signal ? "; stopped early" : "");
 	printf("  %10" PRIu64 "  were links already\n", t->already);
 	printf("  %10" PRIu64 "  %s\n", t->linked, o->dry_run ? "would be linked" : "linked");

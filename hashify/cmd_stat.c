@@ -6,6 +6,7 @@
 #include "hashify/report.h"
 #include "hashify/stat.h"
 #include "hashify/text.h"
+#include "store/base/cleanup.h"
 #include "store/base/log.h"
 
 #include <inttypes.h>
@@ -34,7 +35,8 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 
 static void print_text(const struct options *o, const struct stat_figures *f)
 {
-	printf("%s: %" PRIu64 " guests, %" PRIu64 " names\n", o->pool, f->guests, f->files);
+	auto_free char *pool = text_printable(o->pool);
+	printf("%s: %" PRIu64 " guests, %" PRIu64 " names\n", pool ? pool : "", f->guests, f->files);
 	printf("  objects     %" PRIu64 ", %s", f->objects, text_size(f->disk_bytes + f->unused_bytes).text);
 	if (f->variants > 0)
 		printf("; %" PRIu64 " variants", f->variants);

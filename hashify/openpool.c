@@ -16,75 +16,46 @@
 
 #define FUSE_MAGIC 0x65735546
 
-// Says what the negative errno @err of opening POOL itself means.
-static void say_pool(const char *path, int err)
-{
-	switch (-err) {
-	case ENOENT:
-		log_error("%s: does not exist; expected the directory that holds the guests; check the path",
-			  path);
-		break;
-	case ENOTDIR:
-		log_error("%s: is not a directory; expected the directory that holds the guests; name that "
-			  "directory",
-			  path);
-		break;
-	case EACCES:
-	case EPERM:
-		log_error("%s: no permission to open it; expected a pool of your own; run hashify as its "
-			  "owner or as "
-			  "root",
-			  path);
-		break;
-	default:
-		log_error("%s: cannot be opened: %s; expected the directory that holds the guests; see the "
-			  "kernel log",
-			  path, strerror(-err));
-	}
-}
+struct sentence {
+	int err;  // 0: any other, which is named in between
+	const char *what;
+	const char *todo;
+};
 
-// The same for opening, making or locking its store.
-static void say_store(const char *path, int err)
+// What goes wrong with the pool itself.
+static const struct sentence pool_sentences[] = {
+	{ ENOENT, "does not exist", "expected the directory that holds the guests; check the path" },
+	{ ENOTDIR, "is not a directory", "expected the directory that holds the guests; name that one" },
+	{ EACCES, "no permission to open it",
+	  "expected a pool of your own; run hashify as its owner or as root" },
+	{ 0, "cannot be opened", "expected the directory that holds the guests; see the kernel log" },
+};
+
+// And with its store, in opening, making and locking it.
+static const struct sentence store_sentences[] = {
+	{ EBADMSG, "its store (" STORE_DIR ") is not one to be trusted",
+	  "expected a directory of mode 0700 with an unchanged format file; restore these from a backup" },
+	{ EPROTONOSUPPORT, "its store (" STORE_DIR ") is of a version, digest or policy that is unknown here",
+	  "expected version 1 with xxh3-128; use the newer hashify that made it" },
+	{ EROFS, "is on a read-only filesystem",
+	  "expected one that can be written; remount it (mount -o remount,rw), or look with --dry-run" },
+	{ EOPNOTSUPP, "its filesystem lacks hard links, extended attributes or RENAME_EXCHANGE",
+	  "expected one like ext4, XFS or btrfs; move the pool to such a filesystem" },
+	{ EACCES, "no permission to use its store (" STORE_DIR ")",
+	  "expected one of your own; run hashify as its owner or as root" },
+	{ 0, "its store (" STORE_DIR ") cannot be used",
+	  "expected one that can be read and written; see the kernel log" },
+};
+
+static void say(const char *path, const struct sentence *s, int err)
 {
-	switch (-err) {
-	case EBADMSG:
-		log_error("%s/" STORE_DIR
-			  ": is no store to be trusted; expected a directory of mode 0700 with the "
-			  "format file written when it was made; restore these from a backup",
-			  path);
-		break;
-	case EPROTONOSUPPORT:
-		log_error("%s/" STORE_DIR
-			  ": is a store of a version, digest or policy unknown to this hashify; expected "
-			  "version %d; use the newer hashify that made it",
-			  path, STORE_VERSION);
-		break;
-	case EROFS:
-		log_error("%s: is on a read-only filesystem; expected one that can be written; remount it "
-			  "read-write "
-			  "(mount -o remount,rw), or look with --dry-run",
-			  path);
-		break;
-	case EOPNOTSUPP:
-		log_error("%s: its filesystem has no hard links, no extended attributes, or cannot exchange "
-			  "two names "
-			  "(RENAME_EXCHANGE); expected one like ext4, XFS or btrfs; move the pool to such a "
-			  "filesystem",
-			  path);
-		break;
-	case EACCES:
-	case EPERM:
-		log_error("%s/" STORE_DIR
-			  ": no permission to use the store; expected one of your own; run hashify as "
-			  "its owner or as root",
-			  path);
-		break;
-	default:
-		log_error("%s/" STORE_DIR
-			  ": cannot be used: %s; expected a store that can be read and written; see the "
-			  "kernel log",
-			  path, strerror(-err));
-	}
+	err = err == -EPERM ? EACCES : -err;
+	while (s->err != 0 && s->err != err)
+		s++;
+	if (s->err != 0)
+		log_error("%s: %s; %s", path, s->what, s->todo);
+	else
+		log_error("%s: %s: %s; %s", path, s->what, strerror(err), s->todo);
 }
 
 struct saying {
@@ -107,9 +78,8 @@ static void say_locked(struct store *s, const char *path, enum openpool_mode mod
 	if (mode == OPENPOOL_CHANGE)
 		registry_each(s, say_mount, &saying);
 	if (saying.mounts == 0)
-		log_error("%s is in use: another hashify runs on it, or a hashfs is starting; wait until "
-			  "that has ended "
-			  "and run hashify again",
+		log_error("%s is in use: another hashify runs on it, or a hashfs is starting; "
+			  "wait for its end and run hashify again",
 			  path);
 }
 
@@ -126,8 +96,7 @@ static int check_place(const char *path, int pool)
 	struct statfs fs;
 	if (fstatfs(pool, &fs) == 0 && fs.f_type == FUSE_MAGIC) {
 		log_error("%s: is on a FUSE filesystem, a mount of hashfs perhaps; expected the pool itself; "
-			  "name the "
-			  "directory that is mounted there",
+			  "name the directory that is mounted there",
 			  path);
 		return -1;
 	}
@@ -173,7 +142,7 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 	if (r == -EWOULDBLOCK)
 		say_locked(s, path, mode);
 	else
-		say_store(path, r);
+		say(path, store_sentences, r);
 	store_close(s);
 	return -1;
 }
@@ -182,7 +151,7 @@ int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
 {
 	auto_close int pool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool < 0) {
-		say_pool(path, -errno);
+		say(path, pool_sentences, -errno);
 		return -1;
 	}
 	struct store *s = NULL;

@@ -94,7 +94,7 @@ def _(_):
             r = command(pool.path)
             expect_equal(r.returncode, 2)
         open(pool.at(".hash/format"), "w").write("nonsense")
-        refused_everywhere(pool.path, "/.hash", "expected", "backup")
+        refused_everywhere(pool.path, ".hash", "expected", "backup")
 
 
 @case("no permission")
