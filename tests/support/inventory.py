@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Everything about a tree that a guest may notice, one line per name, for diff(1).
 
-    inventory.py [--no-hardlinks] [--no-marks] TREE > file
+    inventory.py [--no-hardlinks] [--no-marks] [--no-content] TREE > file
 
 Type, mode, owner, size, device, mtime (ns), symlink target, all xattrs (ACLs and capabilities are xattrs), SHA-256
 of the content, and which names are hard links of each other. Not atime, which reading changes, nor ctime.
 
 --no-hardlinks  leave the grouping of hard links out (a pool's own links show as such natively)
 --no-marks      leave out the mark of an object (for a native look at what must not matter to a guest)
+--no-content    do not read files
 """
 import argparse
 import hashlib
@@ -64,13 +65,13 @@ def walk(top):
             todo += [n if rel == "." else rel + "/" + n for n in names]
 
 
-def inventory(top, marks=True, hardlinks=True):
+def inventory(top, marks=True, hardlinks=True, content=True):
     """{name: line}"""
     ret = {}
     first = {}
     for rel in walk(top):
         path = os.path.join(top, rel)
-        d = describe(path, marks)
+        d = describe(path, marks, content)
         x = ",".join("%s=%s" % (k, v.hex()) for k, v in d.pop("xattrs").items())
         words = ["%s:%s" % (k, v) for k, v in d.items() if k not in ("type", "mode")]
         if x:
@@ -87,9 +88,10 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--no-marks", action="store_true")
     p.add_argument("--no-hardlinks", action="store_true")
+    p.add_argument("--no-content", action="store_true")
     p.add_argument("tree")
     a = p.parse_args()
-    for name, line in inventory(a.tree, not a.no_marks, not a.no_hardlinks).items():
+    for name, line in inventory(a.tree, not a.no_marks, not a.no_hardlinks, not a.no_content).items():
         print(os.fsencode(name).decode("utf-8", "backslashreplace").replace("\n", "\\n"), line)
 
 
