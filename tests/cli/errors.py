@@ -8,7 +8,7 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import command, new_pool, summary
+from cli import HASHIFY, command, new_pool, summary
 
 TOP = sys.argv[1]
 NOBODY = 65534
@@ -152,6 +152,27 @@ def _(_):
             mount.write("4711\n/vservers/web1\n/srv/web1\n")
             mount.flush()
             refused(pool.path, says=("in use", "/vservers/web1 is mounted at /srv/web1", "pid 4711", "unmount"))
+
+
+@case("a live mount is named, and only looking goes on beside it")
+def _(_):
+    hashfs = os.environ["HASHFS"]
+    if hashfs == HASHIFY or not os.path.exists("/dev/fuse"):
+        return
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        summary(pool.path)
+        mnt = TOP + "/mnt"
+        os.mkdir(mnt)
+        subprocess.run([hashfs, pool.at("a"), mnt], check=True)
+        try:
+            refused(pool.path, says=("in use", pool.at("a") + " is mounted at " + mnt, "unmount"))
+            refused(mnt, says=("FUSE", "expected"))
+            expect_equal(summary("-n", pool.path)["already_linked"], 3)
+            expect_equal(summary("stat", pool.path)["links"], 3)
+        finally:
+            subprocess.run(["umount", mnt], check=True)
+            os.rmdir(mnt)
 
 
 @case("wrong usage")
