@@ -206,7 +206,7 @@ static int open_object(struct adopter *a, const struct object_key *key, struct r
 
 static int open_target(struct adopter *a, struct target *t)
 {
-	if (t->reading.fd >= 0)
+	if (t->slot >= 0)
 		return 0;
 	struct reading r;
 	int err = t->stand_in ? reader_open(a->reader, t->stand_in, &r) : open_object(a, &t->key, &r);
@@ -232,6 +232,7 @@ static int replace_in(struct adopter *a, const struct target *t, const struct re
 		      const char *path)
 {
 	const struct tree_file *f = r->file;
+	int object = groups_reading(&a->groups, t)->fd;
 	struct stat named;
 	if (fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
@@ -242,7 +243,7 @@ static int replace_in(struct adopter *a, const struct target *t, const struct re
 	int entered = dirtimes_enter(&a->shared->dirtimes, f, dir);
 	if (entered < 0)
 		return entered;
-	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, t->reading.fd, &r->claim);
+	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, object, &r->claim);
 	dirtimes_leave(&a->shared->dirtimes, entered, dir);
 	return replaced;
 }
@@ -311,20 +312,21 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 	int err = open_target(a, t);
 	if (err < 0)
 		return refuse(a, t, err);
+	struct reading *object = groups_reading(&a->groups, t);
 	// The guest has moved a directory, and the walk has met the file twice.
-	if (t->reading.claim.st.st_ino == r->claim.st.st_ino) {
+	if (object->claim.st.st_ino == r->claim.st.st_ino) {
 		skip(a, r->file, REASON_CHANGED, 0);
 		return DONE;
 	}
 
-	int same = is_same(a, r, &t->reading);
+	int same = is_same(a, r, object);
 	if (same < 0)  // @r has been read before
 		return refuse(a, t, same);
 	if (same == 0)
 		return NO_MATCH;
 	// Somebody opens the object for writing, natively: he waits for our lease, and we stop using what he
 	// will write to.
-	if (claim_holds(&t->reading.claim, true) != 1)
+	if (claim_holds(&object->claim, true) != 1)
 		return refuse(a, t, -ETXTBSY);
 	return link_to(a, t, r);
 }

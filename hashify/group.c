@@ -2,6 +2,7 @@
 
 #include "store/base/cleanup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -71,7 +72,7 @@ struct target *groups_add_target(struct groups *g, struct group *group, const st
 	if (!t)
 		return NULL;
 	t->key = *key;
-	t->reading.fd = -1;
+	t->slot = -1;
 	t->next = group->targets;
 	group->targets = t;
 	if (reading->fd >= 0)
@@ -81,20 +82,27 @@ struct target *groups_add_target(struct groups *g, struct group *group, const st
 
 void groups_set_open(struct groups *g, struct target *t, const struct reading *reading)
 {
-	struct target **slot = &g->open[g->open_next++ % GROUPS_OPEN_TARGETS];
-	if (*slot)
-		groups_close(g, *slot);
-	*slot = t;
-	t->reading = *reading;
+	unsigned slot = g->open_next++ % GROUPS_OPEN_TARGETS;
+	struct open_target *open = &g->open[slot];
+	if (open->target)
+		groups_close(g, open->target);
+	*open = (struct open_target){ .target = t, .reading = *reading };
+	t->slot = (int)slot;
+}
+
+struct reading *groups_reading(struct groups *g, const struct target *t)
+{
+	assert(t->slot >= 0 && g->open[t->slot].target == t);
+	return &g->open[t->slot].reading;
 }
 
 void groups_close(struct groups *g, struct target *t)
 {
-	for (unsigned i = 0; i < GROUPS_OPEN_TARGETS; i++)
-		if (g->open[i] == t)
-			g->open[i] = NULL;
-	if (t->reading.fd >= 0)
-		reader_close(&t->reading);
+	if (t->slot < 0)
+		return;
+	reader_close(groups_reading(g, t));
+	g->open[t->slot].target = NULL;
+	t->slot = -1;
 }
 
 int group_add_first(struct group *group, const struct reading *r)

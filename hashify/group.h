@@ -17,12 +17,12 @@
 struct target {
 	struct target *next;
 	struct object_key key;
-	const struct tree_file
-		*stand_in;       // dry run: the file that would have become this object; NULL: there is one
-	uint64_t names;          // dry run: how many names it would have; 0: not known yet
-	bool full;               // it can take no more names
-	bool refused;            // it cannot be used: it is damaged, or somebody writes it
-	struct reading reading;  // its file, under a claim; fd -1: not open
+	// Dry run: the file that would have become this object; NULL: there is one.
+	const struct tree_file *stand_in;
+	uint64_t names;  // dry run: how many names it would have; 0: not known yet
+	bool full;       // it can take no more names
+	bool refused;    // it cannot be used: it is damaged, or somebody writes it
+	int slot;        // where it is open; -1: it is not
 };
 
 // A file of which no equal was met yet. It becomes an object when the second one comes: what occurs once
@@ -42,14 +42,20 @@ struct group {
 	struct first *firsts;    // owned
 };
 
-// Open targets: more than these are closed again, so that a class of many contents does not use up the fds.
+// Open targets: more than these are closed again, so that a class of many contents uses up neither fds nor
+// memory.
 #define GROUPS_OPEN_TARGETS 16
+
+struct open_target {
+	struct target *target;   // NULL: the slot is free
+	struct reading reading;  // its file, under a claim
+};
 
 struct groups {
 	const struct known *known;  // borrowed
 	struct map map;
 	struct group *all;
-	struct target *open[GROUPS_OPEN_TARGETS];
+	struct open_target open[GROUPS_OPEN_TARGETS];
 	unsigned open_next;
 };
 
@@ -63,8 +69,13 @@ struct target *groups_add_target(struct groups *g, struct group *group, const st
 				 const struct reading *reading);
 
 // Gives @t, which is closed, the open file @reading, and closes the target that has been open for longest, if
-// there are many.
+// there are many. @reading must not be of a target.
 void groups_set_open(struct groups *g, struct target *t, const struct reading *reading);
+
+// What @t has open; it is open.
+struct reading *groups_reading(struct groups *g, const struct target *t);
+
+// Closes @t; if it is closed, that is fine.
 void groups_close(struct groups *g, struct target *t);
 
 int group_add_first(struct group *group, const struct reading *r);

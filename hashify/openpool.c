@@ -43,6 +43,8 @@ static const struct sentence store_sentences[] = {
 	  "expected one like ext4, XFS or btrfs; move the pool to such a filesystem" },
 	{ EACCES, "no permission to use its store (" STORE_DIR ")",
 	  "expected one of your own; run hashify as its owner or as root" },
+	{ ESTALE, "its store (" STORE_DIR ") was copied with it and its marks are not true",
+	  "expected the store of this pool; run hashify without --dry-run, which renews them" },
 	{ 0, "its store (" STORE_DIR ") cannot be used",
 	  "expected one that can be read and written; see the kernel log" },
 };
@@ -115,12 +117,23 @@ static bool is_readonly(int fd)
 	return fstatvfs(fd, &st) == 0 && (st.f_flag & ST_RDONLY);
 }
 
+// -ESTALE: looking changes nothing, and can't see what is shared.
+static int renew(struct store *s, const char *path, enum openpool_mode mode)
+{
+	if (mode == OPENPOOL_LOOK)
+		return -ESTALE;
+	log_warning("%s: its store (" STORE_DIR ") was copied with it; marking its objects anew", path);
+	return store_renew(s);
+}
+
 static int open_store(const char *path, int pool, enum openpool_mode mode, struct store **ret)
 {
 	struct store *s = NULL;
 	int r = store_open(pool, &s);
-	if (r == -ENOENT && check_place(path, pool) < 0)
+	if ((r == 0 || r == -ENOENT) && check_place(path, pool) < 0) {
+		store_close(s);
 		return -1;
+	}
 	if (r == -ENOENT && mode == OPENPOOL_LOOK) {
 		*ret = NULL;
 		return 0;
@@ -134,6 +147,8 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 		r = -EROFS;
 	if (r == 0) {
 		r = store_lock(s, mode == OPENPOOL_CHANGE ? STORE_EXCLUSIVE : STORE_SHARED);
+		if (r == 0 && s->copied)
+			r = renew(s, path, mode);
 		if (r == 0) {
 			*ret = s;
 			return 0;
