@@ -123,6 +123,13 @@ static int open_store(struct mount *m)
 	int r = store_open(m->fs.pool, &m->fs.store);
 	if (r < 0)
 		return no_store(m->pool_path, r);
+	if (m->fs.store->copied) {
+		log_error("%s/%s: this store was copied with its pool, so its marks are not true; run "
+			  "`hashify %s`, which "
+			  "renews them",
+			  m->pool_path, STORE_DIR, m->pool_path);
+		return -EBADMSG;
+	}
 	if (m->fs.store->marks == MARK_TRUSTED && !m->fs.privileged) {
 		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
 			  "hashfs as root",

@@ -67,14 +67,12 @@ int mark_read(enum mark_space space, int fd, const struct stat *st, struct diges
 
 int mark_is_link(enum mark_space space, int fd, const struct stat *st)
 {
-	struct digest digest;
-
 	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
 		return 0;
-	int r = mark_read(space, fd, st, &digest);
-	if (r == -ENODATA)
+	int64_t size = xattr_get(fd, xattr_name(space), NULL, 0);
+	if (size == -ENODATA || size == -EOPNOTSUPP)
 		return 0;
-	return r < 0 ? r : 1;
+	return size < 0 ? (int)size : 1;
 }
 
 int mark_write(enum mark_space space, int fd, const struct stat *st, struct digest digest)

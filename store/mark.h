@@ -1,6 +1,9 @@
 // The mark: an xattr on an object's inode that names its content *and the inode itself*, so that a copy made
-// by `cp -a`, or a restored backup, is never taken for an object. A regular file is a link if and only if its
-// inode has more than one name and carries a true mark.
+// by `cp -a`, or a restored backup, is never taken for an object.
+//
+// A regular file is a link if its inode has more than one name and carries a mark. Whether the mark is true
+// does not matter for that: a pool that was copied with its hard links has marks of other inodes, and there,
+// too, a write in place would change several guests.
 //
 // Text: "1 INODE DIGEST", the version, the inode number in decimal, the digest in 32 hexadecimal digits. On
 // ext4 with its usual inodes of 256 bytes that is short enough to be kept in the inode: a longer one would

@@ -20,16 +20,17 @@ static const char format_text[] = "hashfs-store %d\n"
 				  "digest xxh3-128\n"
 				  "seed %016" PRIx64 "\n"
 				  "identity mode,uid,gid,mtime,xattr\n"
-				  "marks %s\n";
+				  "marks %s\n"
+				  "inode %" PRIu64 "\n";
 
 static const char *marks_word(enum mark_space marks)
 {
 	return marks == MARK_TRUSTED ? "trusted" : "user";
 }
 
-static int format_print(uint64_t seed, enum mark_space marks, char ret[FORMAT_MAX])
+static int format_print(uint64_t seed, enum mark_space marks, uint64_t inode, char ret[FORMAT_MAX])
 {
-	return snprintf(ret, FORMAT_MAX, format_text, STORE_VERSION, seed, marks_word(marks));
+	return snprintf(ret, FORMAT_MAX, format_text, STORE_VERSION, seed, marks_word(marks), inode);
 }
 
 // Creating
@@ -56,27 +57,50 @@ static int probe_links(int dir)
 	return r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
-static int write_format(int dir)
+static int write_text(int fd, uint64_t seed, enum mark_space marks, uint64_t inode)
 {
 	char text[FORMAT_MAX];
+	int size = format_print(seed, marks, inode, text);
+
+	int r = fd_pwrite_all(fd, text, (size_t)size, 0);
+	if (r < 0)
+		return r;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+static int write_format(int dir)
+{
 	enum mark_space marks;
+	struct stat st;
 	uint64_t seed;
 
 	auto_close int fd = openat(dir, "format", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
+	if (fd < 0 || fstat(dir, &st) < 0)
 		return -errno;
 	int r = probe_marks(fd, &marks);
 	if (r < 0)
 		return r;
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
-	int size = format_print(seed, marks, text);
-	r = fd_pwrite_all(fd, text, (size_t)size, 0);
+	r = write_text(fd, seed, marks, st.st_ino);
+	return r < 0 ? r : probe_links(dir);
+}
+
+int store_rewrite_format(struct store *s)
+{
+	static const char attempt[] = "format.new";
+
+	auto_close int fd = openat(s->dir, attempt, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+				   0600);
+	if (fd < 0)
+		return -errno;
+	int r = write_text(fd, s->seed, s->marks, s->ino);
 	if (r < 0)
 		return r;
-	if (fsync(fd) < 0)
+	if (renameat(s->dir, attempt, s->dir, "format") < 0)
 		return -errno;
-	return probe_links(dir);
+	s->copied = false;
+	return fsync(s->dir) < 0 ? -errno : 0;
 }
 
 static const char *const directories[] = { "objects", "tmp", "mounts" };
@@ -143,7 +167,8 @@ int store_create(int pool)
 static int parse_format(const char *text, struct store *s)
 {
 	char again[FORMAT_MAX], marks[8];
-	int version, end = 0;
+	uint64_t inode;
+	int version;
 
 	if (sscanf(text, "hashfs-store %d\n", &version) != 1)
 		return -EBADMSG;
@@ -151,11 +176,12 @@ static int parse_format(const char *text, struct store *s)
 		return -EPROTONOSUPPORT;
 	if (sscanf(text,
 		   "hashfs-store %*d digest xxh3-128 seed %16" SCNx64
-		   " identity mode,uid,gid,mtime,xattr marks %7s %n",
-		   &s->seed, marks, &end) != 2)
+		   " identity mode,uid,gid,mtime,xattr marks %7s inode %" SCNu64,
+		   &s->seed, marks, &inode) != 3)
 		return -EPROTONOSUPPORT;
 	s->marks = strcmp(marks, "user") == 0 ? MARK_USER : MARK_TRUSTED;
-	format_print(s->seed, s->marks, again);
+	s->copied = inode != s->ino;
+	format_print(s->seed, s->marks, inode, again);
 	return strcmp(text, again) == 0 ? 0 : -EBADMSG;
 }
 

@@ -21,6 +21,10 @@ struct store {
 	ino_t ino;    // of POOL/.hash, to hide it
 	uint64_t seed;
 	enum mark_space marks;
+	// The store was copied with its pool (`cp -a`, a restored backup): guests' names are still linked to
+	// each other, but the marks name other inodes, or are gone. store_renew() puts that right; until then
+	// no mount may serve the pool.
+	bool copied;
 };
 
 // Makes POOL/.hash, complete or not at all: built as `.hash.new-…` and renamed. Marks go to trusted. when the
@@ -31,6 +35,13 @@ int store_create(int pool);
 // Opens the store of @pool, a directory fd that stays the caller's. -ENOENT: the pool has none;
 // -EBADMSG: its format file is broken; -EPROTONOSUPPORT: of a version, digest or policy that we do not know.
 int store_open(int pool, struct store **ret);
+
+// Marks all objects of a copied store anew. Called with the lock held exclusively. A crash leaves it a copied
+// one.
+int store_renew(struct store *s);
+
+// Writes the format file of a store that is `copied` no more. For store_renew() alone.
+int store_rewrite_format(struct store *s);
 
 // Frees @s and all it owns; NULL is fine. No thread may still be using it.
 void store_close(struct store *s);
