@@ -219,14 +219,24 @@ static void fill_entry(struct hashfs *fs, struct node *n, const struct stat *st,
 	};
 }
 
+// Is @n split? Then it will not be found any more, and its file may lose its name unnoticed: it is kept open.
+static bool retire_if_split(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+
+	if (!node_is_split(n))
+		return false;
+	int fd = handle_open(fs, &n->at, O_PATH);
+	if (fd >= 0)
+		handle_pin(&n->at, fd);
+	n->shadowed = true;
+	return true;
+}
+
 // The kernel looked a private file up: @n, or where @n is split, a new node that its opens do not bind.
 static struct node *unsplit(struct hashfs *fs, struct node *n, struct found *f)
 {
-	mutex_lock(&n->lock);
-	bool split = node_is_split(n);
-	n->shadowed = n->shadowed || split;
-	mutex_unlock(&n->lock);
-	if (!split)
+	if (!retire_if_split(fs, n))
 		return n;
 
 	table_detach(fs, n);
