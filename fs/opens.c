@@ -26,9 +26,12 @@ bool opens_tell_stale(struct node *n, pid_t tid)
 	if (!n->stale)
 		return true;
 
-	for (unsigned i = 0; i < STALE_TIDS; i++)
-		if (n->stale->tid[i] == tid)
+	for (unsigned i = 0; i < STALE_TIDS; i++) {
+		if (n->stale->tid[i] == tid) {
+			n->stale->tid[i] = 0;  // each ESTALE is good for one retry
 			return false;
+		}
+	}
 	n->stale->tid[n->stale->next++ % STALE_TIDS] = tid;
 	return true;
 }
