@@ -20,14 +20,19 @@ done
 hashify_pool
 expect_links "$POOL/a/f"
 cp -a "$POOL/a/f" "$POOL/a/copy"
-ln "$POOL/a/copy" "$POOL/a/copy2"
+cp -a "$POOL/a/f" "$POOL/a/native"
+ln "$POOL/a/native" "$POOL/b/native"
 getfattr -m - "$POOL/a/copy" 2>/dev/null | grep -q hashfs || fail "cp -a has not copied the mark: this proves nothing"
 guest_mount "$POOL/a" "$W/m/a"
+ino=$(stat -c %i "$POOL/a/copy")
+ln "$W/m/a/copy" "$W/m/a/copy2"
+[ "$(stat -c %i "$POOL/a/copy")" = "$ino" ] || fail "the copy was taken for a link"
 [ "$(stat -c %h "$W/m/a/copy")" = 2 ] || fail "the copy has $(stat -c %h "$W/m/a/copy") names, not 2"
-[ "$W/m/a/copy" -ef "$W/m/a/copy2" ] || fail "the two names are not one file"
 echo more >>"$W/m/a/copy"
 cmp "$W/m/a/copy" "$W/m/a/copy2" || fail "written through one name, not seen through the other"
+echo more >>"$W/m/a/native"
 guest_umount "$W/m/a"
 [ "$POOL/a/copy" -ef "$POOL/a/copy2" ] || fail "the two names are not one file on the disk"
-say "ok    a copy that carries an object's mark is a private file"
+cmp -s "$POOL/b/native" "$POOL/b/f" || fail "CHANGED ANOTHER GUEST through a marked file that guests share without a store"
+say "ok    a copy that carries an object's mark is private, and kept apart where guests share it"
 exit $bad
