@@ -91,21 +91,36 @@ static struct node *unlink_link(struct hashfs *fs, struct node *n)
 	return lose_name(n);
 }
 
+// What somebody has open must stay reachable. Else the file goes now, for the next df to tell; who holds it
+// by an O_PATH descriptor or as its directory may still ask for its status.
+static void keep_nameless(struct node *n, const struct stat *st, int *fd)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+
+	if (n->opens > 0) {
+		handle_pin(&n->at, take_fd(fd));
+		return;
+	}
+	n->last = malloc(sizeof(*n->last));
+	if (!n->last)
+		return;
+	*n->last = *st;
+	n->last->st_nlink = 0;
+}
+
 static void unlink_inode(struct hashfs *fs, const struct stat *st, int *fd)
 {
 	struct handle at = { .ino = st->st_ino, .dev = st->st_dev, .fd = -1 };
-	struct node *n = table_find_inode(fs,
-					  &at);  // the inode is open as *@fd: no other can have its number
+	// The inode is open as *@fd: no other can have its number.
+	struct node *n = table_find_inode(fs, &at);
 
 	number_drop_inode(fs, st->st_dev, st->st_ino);
 	if (!n)
 		return;
 	n->unlinked = true;
-	mutex_lock(&n->lock);
-	handle_pin(&n->at, take_fd(fd));
-	at = n->at;
-	mutex_unlock(&n->lock);
-	backing_deleted(fs, &at);
+	table_detach(fs, n);  // a new file may get this inode's number
+	keep_nameless(n, st, fd);
+	backing_deleted(fs, &n->at);
 }
 
 void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, const struct stat *st, int *fd)

@@ -40,6 +40,7 @@ static void destroy(struct hashfs *fs, struct node *n)
 	mutex_destroy(&n->lock);
 	handle_close(&n->at);
 	free(n->stale);
+	free(n->last);
 	free(n->name);
 	free(n);
 }
@@ -403,6 +404,10 @@ static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 	struct stat read_side;
 
 	int r = stat_handle(fs, &n->at, ret);
+	if (r == -ESTALE && n->last) {
+		*ret = *n->last;
+		return 0;
+	}
 	if (!node_is_split(n))
 		return r;
 
