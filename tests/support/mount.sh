@@ -109,10 +109,14 @@ sanitizers_silent() {
 	return $r
 }
 
+# What to run at the end, whatever it is.
+at_exit=()
+
 sandbox_leave() {
-	local r=$? m
+	local r=$? m c
 	trap - EXIT ERR
 	set +e
+	for c in "${at_exit[@]}"; do eval "$c"; done
 	for m in $(mounts_of_test '.'); do
 		umount "$m" 2>/dev/null || umount -l "$m"
 	done
