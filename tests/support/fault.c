@@ -87,14 +87,6 @@ int fsetxattr(int fd, const char *name, const void *value, size_t size, int flag
 											flags);
 }
 
-int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
-{
-	if (fails("fsetxattr"))
-		return -1;
-	return REAL(int (*)(int, const char *, const void *, size_t, int), "fsetxattr")(fd, name, value, size,
-											flags);
-}
-
 ssize_t copy_file_range(int in, off_t *in_at, int out, off_t *out_at, size_t size, unsigned flags)
 {
 	if (fails("copy_file_range"))
