@@ -9,7 +9,7 @@
 
 // Flags a user gave the file, not those that say how the filesystem stores it. Immutable and append-only
 // files never become objects.
-#define USER_FLAGS (FS_NODUMP_FL | FS_NOATIME_FL | FS_SYNC_FL)
+#define USER_FLAGS ((uint32_t)(FS_XFLAG_NODUMP | FS_XFLAG_NOATIME | FS_XFLAG_SYNC))
 
 static int copy_owner(const struct stat *from, const struct stat *to, int dst)
 {
@@ -29,15 +29,23 @@ static int copy_xattrs(int src, int dst)
 	return r;
 }
 
+// The flags, and the project: a directory that hands its project down (`chattr +P`) takes no file of another
+// one, rename(2) says EXDEV.
 static int copy_flags(int src, int dst)
 {
-	unsigned from, to;
+	struct fsxattr from, to;
 
 	// A filesystem without flags has none to lose.
-	if (sys_flags_get(src, &from) < 0 || sys_flags_get(dst, &to) < 0)
+	if (sys_fsxattr_get(src, &from) < 0 || sys_fsxattr_get(dst, &to) < 0)
 		return 0;
-	unsigned want = (to & ~(unsigned)USER_FLAGS) | (from & USER_FLAGS);
-	return want == to ? 0 : sys_flags_set(dst, want);
+	uint32_t want = (to.fsx_xflags & ~USER_FLAGS) | (from.fsx_xflags & USER_FLAGS);
+	if (want == to.fsx_xflags && from.fsx_projid == to.fsx_projid)
+		return 0;
+	to.fsx_xflags = want;
+	to.fsx_projid = from.fsx_projid;
+	int r = sys_fsxattr_set(dst, &to);
+	// In a user namespace projects cannot be set. Where that matters the rename fails.
+	return r == -EINVAL || r == -EPERM ? 0 : r;
 }
 
 int meta_copy(int src, const struct stat *st, int dst)

@@ -4,8 +4,7 @@
 
 #include <sys/stat.h>
 
-// Copies owner, mode, xattrs (not ours), the inode flags a user set (`chattr`: nodump, noatime, …) and times
-// of
-// @src, whose status is @st, to @dst, a writable fd. Where an unprivileged process may not give the owner
-// away, -EPERM: a copy that belongs to somebody else is no copy.
+// Copies owner, mode, xattrs (not ours), project, the flags a user set (`chattr`: nodump, noatime, sync) and
+// times of @src, whose status is @st, to @dst, a new file's writable fd. Where an unprivileged process may
+// not give the owner away, -EPERM: a copy that belongs to somebody else is no copy.
 int meta_copy(int src, const struct stat *st, int dst);

@@ -102,6 +102,16 @@ int sys_flags_set(int fd, unsigned flags)
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? -errno : 0;
 }
 
+int sys_fsxattr_get(int fd, struct fsxattr *ret)
+{
+	return ioctl(fd, FS_IOC_FSGETXATTR, ret) < 0 ? -errno : 0;
+}
+
+int sys_fsxattr_set(int fd, const struct fsxattr *attr)
+{
+	return ioctl(fd, FS_IOC_FSSETXATTR, attr) < 0 ? -errno : 0;
+}
+
 int sys_attributes(int fd, uint64_t *ret)
 {
 	struct statx st;

@@ -32,6 +32,11 @@ int sys_clone(int dst, int src);
 int sys_flags_get(int fd, unsigned *ret);
 int sys_flags_set(int fd, unsigned flags);
 
+// FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR: the same flags under other names, and the project of its quota.
+struct fsxattr;
+int sys_fsxattr_get(int fd, struct fsxattr *ret);
+int sys_fsxattr_set(int fd, const struct fsxattr *attr);
+
 // Attributes of statx(2), STATX_ATTR_*, of @fd: 0 where the kernel knows none.
 int sys_attributes(int fd, uint64_t *ret);
 
