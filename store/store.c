@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -57,6 +58,15 @@ static int probe_links(int dir)
 	return r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
+// Private copies begin without a name.
+static int probe_nameless(int dir)
+{
+	auto_close int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return 0;
+	return errno == EISDIR ? -EOPNOTSUPP : -errno;
+}
+
 static int write_text(int fd, uint64_t seed, enum mark_space marks, uint64_t inode)
 {
 	char text[FORMAT_MAX];
@@ -83,6 +93,8 @@ static int write_format(int dir)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
 	r = write_text(fd, seed, marks, st.st_ino);
+	if (r == 0)
+		r = probe_nameless(dir);
 	return r < 0 ? r : probe_links(dir);
 }
 
@@ -129,7 +141,9 @@ static int fill(int dir)
 	return fsync(dir) < 0 ? -errno : 0;
 }
 
-// What an attempt has left, ours or that of a crash.
+#define ATTEMPT STORE_DIR ".new"
+
+// Removes what an attempt has left.
 static void remove_attempt(int pool, const char *name)
 {
 	auto_close int dir = openat(pool, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -143,22 +157,52 @@ static void remove_attempt(int pool, const char *name)
 	unlinkat(pool, name, AT_REMOVEDIR);
 }
 
-int store_create(int pool)
+// What crashes have left. An attempt of somebody else may be among it: it has failed already, as there is a
+// store now.
+static void remove_attempts(int pool)
 {
-	static const char attempt[] = STORE_DIR ".new";
+	auto_close int fd = openat(pool, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
 
-	remove_attempt(pool, attempt);
+	if (!d)
+		return;
+	take_fd(&fd);
+	while ((e = readdir(d)))
+		if (strncmp(e->d_name, ATTEMPT, sizeof(ATTEMPT) - 1) == 0)
+			remove_attempt(pool, e->d_name);
+	closedir(d);
+}
+
+static int make(int pool, const char *attempt)
+{
 	if (mkdirat(pool, attempt, 0700) < 0)
 		return -errno;
 	auto_close int dir = openat(pool, attempt, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int r = dir < 0 ? -errno : fill(dir);
-	if (r == 0 && renameat2(pool, attempt, pool, STORE_DIR, RENAME_NOREPLACE) < 0)
-		r = -errno;
-	if (r == 0 && fsync(pool) < 0)
+	if (dir < 0)
 		return -errno;
+	int r = fill(dir);
 	if (r < 0)
-		remove_attempt(pool, attempt);
-	return r;
+		return r;
+	return renameat2(pool, attempt, pool, STORE_DIR, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+int store_create(int pool)
+{
+	char attempt[sizeof(ATTEMPT) + 17];
+	uint64_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return -EIO;
+	snprintf(attempt, sizeof(attempt), ATTEMPT "-%016" PRIx64, number);
+	int r = make(pool, attempt);
+	if (r == 0) {
+		remove_attempts(pool);
+		return fsync(pool) < 0 ? -errno : 0;
+	}
+	remove_attempt(pool, attempt);
+	// Whoever was faster may have removed our attempt while we were at it.
+	return faccessat(pool, STORE_DIR, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : r;
 }
 
 // Opening
@@ -216,6 +260,8 @@ static int open_parts(struct store *s, int pool)
 		return -errno;
 	if (st.st_mode & 0077)  // a store others may write to proves nothing
 		return -EBADMSG;
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return -EPERM;
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
 	int r = read_format(s);

@@ -28,12 +28,13 @@ struct store {
 };
 
 // Makes POOL/.hash, complete or not at all: built as `.hash.new-…` and renamed. Marks go to trusted. when the
-// process may write that, else to user. -EEXIST: there is a store already; -EROFS; -EOPNOTSUPP: no xattrs or
-// hard links here.
+// process may write that, else to user. -EEXIST: there is a store already; -EROFS; -EOPNOTSUPP: no xattrs,
+// hard links, nameless files or RENAME_EXCHANGE here.
 int store_create(int pool);
 
-// Opens the store of @pool, a directory fd that stays the caller's. -ENOENT: the pool has none;
-// -EBADMSG: its format file is broken; -EPROTONOSUPPORT: of a version, digest or policy that we do not know.
+// Opens the store of @pool, a directory fd that stays the caller's. -ENOENT: the pool has none; -EBADMSG: its
+// format file is broken, or others may write to it; -EPROTONOSUPPORT: of a version, digest or policy that we
+// do not know; -EPERM: it belongs neither to root nor to us.
 int store_open(int pool, struct store **ret);
 
 // Marks all objects of a copied store anew. Called with the lock held exclusively. A crash leaves it a copied
