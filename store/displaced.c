@@ -69,17 +69,54 @@ int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char 
 	return r < 0 ? r : PLACE_TAKEN;
 }
 
-static int open_directory(int pool, const char *path, const char **ret_name)
+// The longest beginning of @path that is whole names and that the kernel takes.
+static size_t piece_of(const char *path)
+{
+	size_t length = strlen(path);
+
+	if (length < PATH_MAX)
+		return length;
+	for (length = PATH_MAX - 1; length > 0 && path[length] != '/'; length--)
+		;
+	return length;
+}
+
+// Opens the directory @path, which has no slash at its end and may be longer than PATH_MAX.
+static int open_long(int pool, const char *path)
+{
+	auto_close int at = -1;
+
+	while (*path) {
+		char piece[PATH_MAX];
+		size_t length = piece_of(path);
+
+		if (length == 0)
+			return -ENAMETOOLONG;
+		*(char *)mempcpy(piece, path, length) = '\0';
+		int next = beneath_open(at < 0 ? pool : at, piece, O_RDONLY | O_DIRECTORY, 0);
+		if (next < 0)
+			return next;
+		cleanup_close(&at);
+		at = next;
+		path += length + strspn(path + length, "/");
+	}
+	return at < 0 ? -EINVAL : take_fd(&at);
+}
+
+static int open_directory_of(int pool, const char *path, const char **ret_name)
 {
 	const char *slash = strrchr(path, '/');
-	char dir[PATH_MAX];
-
-	*ret_name = slash ? slash + 1 : path;
-	if (!slash || slash == path || (size_t)(slash - path) >= sizeof(dir))
+	if (!slash)
 		return -EINVAL;
-	memcpy(dir, path, (size_t)(slash - path));
-	dir[slash - path] = '\0';
-	return beneath_open(pool, dir, O_RDONLY | O_DIRECTORY, 0);
+
+	auto_free char *dir = strndup(path, (size_t)(slash - path));
+	*ret_name = slash + 1;
+	return dir ? open_long(pool, dir) : -ENOMEM;
+}
+
+static bool is_moved(int r)
+{
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EXDEV;
 }
 
 int displaced_put_back(struct store *s, const char *tmp, const char *path, uint64_t object)
@@ -90,9 +127,9 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 	auto_close int pool = openat(s->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool < 0)
 		return -errno;
-	auto_close int dir = open_directory(pool, path, &name);
+	auto_close int dir = open_directory_of(pool, path, &name);
 	if (dir < 0)
-		return dir == -EINVAL ? dir : PLACE_TAKEN;
+		return is_moved(dir) ? PLACE_TAKEN : dir;
 	if (fstat(dir, &st) < 0)
 		return -errno;
 
@@ -105,8 +142,14 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 
 int displaced_keep(struct store *s, const char *tmp)
 {
-	char kept[TMP_NAME_SIZE + sizeof("kept-")];
+	char kept[sizeof("kept--4294967295") + TMP_NAME_SIZE];
 
-	snprintf(kept, sizeof(kept), "kept-%s", tmp);
-	return renameat2(s->tmp, tmp, s->tmp, kept, RENAME_NOREPLACE) < 0 ? -errno : 0;
+	// A pass before may have kept another file of that name.
+	for (unsigned number = 0;; number++) {
+		snprintf(kept, sizeof(kept), "kept-%s-%u", tmp, number);
+		if (renameat2(s->tmp, tmp, s->tmp, kept, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
 }

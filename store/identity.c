@@ -37,3 +37,17 @@ bool identity_equal(const struct stat *a, const struct xattr_set *ax, const stru
 	struct fixed fa = fixed_of(a), fb = fixed_of(b);
 	return memcmp(&fa, &fb, sizeof(fa)) == 0 && xattr_equal(ax, bx);
 }
+
+int identity_same(int a, const struct stat *a_st, int b, const struct stat *b_st)
+{
+	struct xattr_set ax = { 0 }, bx = { 0 };
+
+	int r = xattr_read(a, &ax);
+	if (r == 0)
+		r = xattr_read(b, &bx);
+	if (r == 0)
+		r = identity_equal(a_st, &ax, b_st, &bx);
+	xattr_free(&ax);
+	xattr_free(&bx);
+	return r;
+}

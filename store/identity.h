@@ -13,3 +13,6 @@ uint64_t identity_digest(uint64_t seed, const struct stat *st, const struct xatt
 
 bool identity_equal(const struct stat *a, const struct xattr_set *ax, const struct stat *b,
 		    const struct xattr_set *bx);
+
+// The same for two open files, whose xattrs are read now. 1 or 0, or a negative errno.
+int identity_same(int a, const struct stat *a_st, int b, const struct stat *b_st);

@@ -73,7 +73,13 @@ static int publish(struct store *s, int fd, const char *path)
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key)
 {
 	char path[OBJECT_PATH_SIZE];
+	struct stat now;
 
+	if (fstat(fd, &now) < 0)
+		return -errno;
+	// What has a second name may be an object already, and a failure here would take its mark away.
+	if (now.st_nlink != 1)
+		return -ESTALE;
 	int r = mark_write(s->marks, fd, st, key->digest);
 	if (r < 0)
 		return r;
@@ -96,12 +102,18 @@ struct visit {
 	uint64_t *foreign;
 };
 
-static int visit_entry(int shard, const struct dirent *e, const struct visit *v)
+// Elsewhere nobody would find it by its name.
+static bool is_in_its_shard(const char *name, const char *shard)
+{
+	return strlen(shard) == SHARD_DIGITS && strncmp(name, shard, SHARD_DIGITS) == 0;
+}
+
+static int visit_entry(int shard, const char *shard_name, const struct dirent *e, const struct visit *v)
 {
 	struct object_key key;
 	struct stat st = { .st_ino = e->d_ino };
 
-	if (object_name_parse(e->d_name, &key) < 0) {
+	if (object_name_parse(e->d_name, &key) < 0 || !is_in_its_shard(e->d_name, shard_name)) {
 		++*v->foreign;
 		return 0;
 	}
@@ -132,7 +144,7 @@ static int visit_shard(struct store *s, const char *name, const struct visit *v)
 	}
 	while (r == 0 && (errno = 0, e = readdir(d)))
 		if (e->d_name[0] != '.')
-			r = visit_entry(dirfd(d), e, v);
+			r = visit_entry(dirfd(d), name, e, v);
 	if (r == 0 && errno != 0)
 		r = -errno;
 	closedir(d);

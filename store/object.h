@@ -16,7 +16,8 @@ int object_open(struct store *s, const struct object_key *key, struct stat *ret)
 
 // Makes the file @fd (opened O_RDONLY, status @st, one name) the object @key, in place: marks its inode, then
 // links it into objects/. A crash in between leaves a private file with a mark that says nothing (it has one
-// name). -EEXIST: @key exists (take the next variant); -EXDEV: another filesystem, subvolume or project.
+// name). -EEXIST: @key exists (take the next variant); -EXDEV: another filesystem, subvolume or project;
+// -ESTALE: it has another name by now.
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key);
 
 // Links the object @fd to @name in tmp/. -EMLINK: the inode can take no more names: take the next variant.

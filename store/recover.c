@@ -15,21 +15,6 @@
 #include "store/object.h"
 #include "store/replace.h"
 #include "store/store.h"
-#include "store/xattr.h"
-
-static int same_identity(int a, const struct stat *a_st, int b, const struct stat *b_st)
-{
-	struct xattr_set ax = { 0 }, bx = { 0 };
-
-	int r = xattr_read(a, &ax);
-	if (r == 0)
-		r = xattr_read(b, &bx);
-	if (r == 0)
-		r = identity_equal(a_st, &ax, b_st, &bx);
-	xattr_free(&ax);
-	xattr_free(&bx);
-	return r;
-}
 
 static int same_bytes(int a, int b, uint64_t size)
 {
@@ -38,12 +23,12 @@ static int same_bytes(int a, int b, uint64_t size)
 	return buffers ? content_equal(a, b, size, buffers, buffers + CONTENT_BUFFER_SIZE) : -ENOMEM;
 }
 
-// 1 if the displaced file @fd is what the object is in every respect, and nobody has it open for writing.
+// Is the displaced file @fd what the object is in every respect, and has nobody it open for writing?
 static int is_same_as(int fd, const struct claim *claim, int object, const struct stat *object_st)
 {
 	if (claim->st.st_size != object_st->st_size)
 		return 0;
-	int r = same_identity(fd, &claim->st, object, object_st);
+	int r = identity_same(fd, &claim->st, object, object_st);
 	if (r > 0)
 		r = same_bytes(fd, object, (uint64_t)object_st->st_size);
 	if (r > 0)
@@ -51,22 +36,12 @@ static int is_same_as(int fd, const struct claim *claim, int object, const struc
 	return r;
 }
 
-static int can_drop(int fd, int object, const struct stat *object_st)
-{
-	struct claim claim;
-
-	int r = claim_take(fd, &claim);
-	if (r < 0)
-		return r == -EAGAIN ? 0 : r;
-	r = is_same_as(fd, &claim, object, object_st);
-	claim_drop(&claim);
-	return r;
-}
-
 static int keep(struct store *s, const char *name, struct recovery *ret)
 {
-	ret->kept++;
-	return displaced_keep(s, name);
+	int r = displaced_keep(s, name);
+	if (r == 0)
+		ret->kept++;
+	return r;
 }
 
 static int put_back(struct store *s, const char *name, uint64_t object, struct recovery *ret)
@@ -74,47 +49,63 @@ static int put_back(struct store *s, const char *name, uint64_t object, struct r
 	auto_free char *path = NULL;
 
 	int r = journal_find(s, name, &path);
-	if (r == -ENOENT)
+	if (r == 0)
+		r = displaced_put_back(s, name, path, object);
+	if (r == -ENOENT || r == PLACE_TAKEN)
 		return keep(s, name, ret);
-	if (r < 0)
-		return r;
-	r = displaced_put_back(s, name, path, object);
-	if (r == PLACE_TAKEN)
-		return keep(s, name, ret);
-	if (r < 0)
-		return r;
-	ret->put_back++;
-	return 0;
+	if (r == PUT_BACK)
+		ret->put_back++;
+	return r;
 }
 
 static int drop(struct store *s, const char *name, struct recovery *ret)
 {
-	ret->removed++;
-	return tmp_remove(s, name);
+	int r = tmp_remove(s, name);
+	if (r == 0)
+		ret->removed++;
+	return r;
 }
 
-// Three things have such a name: a link that was not exchanged yet (the object itself), a displaced file that
-// is what its object is, and one that a guest wrote to after it was displaced.
+// 1 if it was dropped, 0 or an error if it must not be.
+static int drop_if_same(struct store *s, const char *name, int object, const struct stat *object_st,
+			struct recovery *ret)
+{
+	struct claim claim;
+	auto_close int fd = openat(s->tmp, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int r = claim_take(fd, &claim);
+	if (r < 0)
+		return r;
+	r = is_same_as(fd, &claim, object, object_st);
+	if (r > 0 && drop(s, name, ret) < 0)
+		r = 0;
+	claim_drop(&claim);
+	return r;
+}
+
+// Four things have such a name: a link that was not exchanged yet (the object itself), a displaced file that
+// is what its object is, one that a guest wrote to after it was displaced, and whatever a guest had put in
+// the file's place. The guest gets back all but the first two, and what cannot be read.
 static int recover_displaced(struct store *s, const char *name, const struct object_key *key,
 			     struct recovery *ret)
 {
 	struct stat object_st, st;
 
-	auto_close int fd = openat(s->tmp, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fstatat(s->tmp, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	auto_close int object = object_open(s, key, &object_st);
-	if (object == -ENOENT || object == -EBADMSG)
-		return keep(s, name, ret);
-	if (object < 0)
+	if (object == -ENOMEM || object == -EMFILE || object == -ENFILE)
 		return object;
+	if (object < 0)
+		return keep(s, name, ret);
 	if (st.st_ino == object_st.st_ino)
 		return drop(s, name, ret);
 
-	int same = can_drop(fd, object, &object_st);
-	if (same < 0)
-		return same;
-	return same ? drop(s, name, ret) : put_back(s, name, object_st.st_ino, ret);
+	if (S_ISREG(st.st_mode) && drop_if_same(s, name, object, &object_st, ret) > 0)
+		return 0;
+	return put_back(s, name, object_st.st_ino, ret);
 }
 
 static int recover_one(struct store *s, const char *name, struct recovery *ret)
@@ -128,20 +119,34 @@ static int recover_one(struct store *s, const char *name, struct recovery *ret)
 	return 0;  // a journal, what was kept, or what is not ours
 }
 
+// Goes on after an error, whose file stays where it is, and the journals with it.
+static int recover_all(struct store *s, DIR *d, struct recovery *ret)
+{
+	const struct dirent *e;
+	int first_error = 0;
+
+	while ((errno = 0, e = readdir(d))) {
+		int r = e->d_name[0] == '.' ? 0 : recover_one(s, e->d_name, ret);
+		if (first_error == 0)
+			first_error = r;
+	}
+	return first_error < 0 ? first_error : -errno;
+}
+
 int replace_recover(struct store *s, struct recovery *ret)
 {
+	struct recovery done = { 0 };
 	auto_close int fd = openat(s->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	int r = 0;
 
 	if (!d)
 		return -errno;
 	take_fd(&fd);
-	*ret = (struct recovery){ 0 };
-	while (r == 0 && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			r = recover_one(s, e->d_name, ret);
+	int r = recover_all(s, d, &done);
 	closedir(d);
-	return r < 0 ? r : journal_remove_all(s);
+	if (r == 0)
+		r = journal_remove_all(s);
+	if (r == 0)
+		*ret = done;
+	return r;
 }

@@ -11,6 +11,7 @@
 
 #include "store/base/cleanup.h"
 #include "store/displaced.h"
+#include "store/identity.h"
 #include "store/journal.h"
 #include "store/object.h"
 #include "store/store.h"
@@ -24,7 +25,7 @@ struct waiting {
 	uint64_t serial;  // in its tmp name
 	struct object_key key;
 	uint64_t object;  // inode
-	struct stat st;   // the displaced file's, after the exchange
+	struct stat st;  // the displaced file's, after the exchange; all zero: it is the guest's, put it back
 	struct timespec since;
 };
 
@@ -35,6 +36,7 @@ struct replacer {
 	uint64_t serial;       // of the next name in tmp/: none is used twice
 	uint64_t first, next;  // the waiting ones: ring[first % JOURNAL_SLOTS] up to, without, next
 	uint64_t put_back;
+	int first_error;  // of settling, since the last flush
 	struct waiting ring[JOURNAL_SLOTS];
 };
 
@@ -81,8 +83,14 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-// 1 if nobody has written to the displaced file and nobody can any more, 0 if somebody has or may.
-static int is_untouched(struct store *s, const char *tmp, const struct stat *before)
+static bool is_untouched(const struct stat *st, const struct stat *before)
+{
+	return st->st_ino == before->st_ino && st->st_size == before->st_size &&
+	       same_time(st->st_mtim, before->st_mtim) && same_time(st->st_ctim, before->st_ctim);
+}
+
+// Drops the displaced file if nobody has written to it and nobody can any more: 1. 0: somebody has, or may.
+static int drop_untouched(struct store *s, const char *tmp, const struct stat *before)
 {
 	struct claim claim;
 	auto_close int fd = openat(s->tmp, tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -94,9 +102,11 @@ static int is_untouched(struct store *s, const char *tmp, const struct stat *bef
 		return 0;
 	if (r < 0)
 		return r;
+	r = is_untouched(&claim.st, before);
+	if (r > 0 && tmp_remove(s, tmp) < 0)
+		r = 0;
 	claim_drop(&claim);
-	return claim.st.st_ino == before->st_ino && claim.st.st_size == before->st_size &&
-	       same_time(claim.st.st_mtim, before->st_mtim) && same_time(claim.st.st_ctim, before->st_ctim);
+	return r;
 }
 
 static int settle(struct replacer *r, const struct waiting *w)
@@ -105,9 +115,8 @@ static int settle(struct replacer *r, const struct waiting *w)
 	char tmp[TMP_NAME_SIZE];
 
 	displaced_name_print(&w->key, r->worker, w->serial, tmp);
-	int same = is_untouched(s, tmp, &w->st);
-	if (same > 0)
-		return tmp_remove(s, tmp);
+	if (drop_untouched(s, tmp, &w->st) > 0)
+		return 0;
 
 	int e = displaced_put_back(s, tmp, w->path, w->object);
 	if (e == PUT_BACK)
@@ -119,28 +128,28 @@ static int settle(struct replacer *r, const struct waiting *w)
 	return e < 0 ? e : 0;
 }
 
-static int settle_first(struct replacer *r)
+// What cannot be settled stays in tmp/ for recovery.
+static void settle_first(struct replacer *r)
 {
 	struct waiting *w = &r->ring[r->first++ % JOURNAL_SLOTS];
 
 	wait_until_old(&w->since);
 	int e = settle(r, w);
+	if (r->first_error == 0)
+		r->first_error = e;
 	free(w->path);
-	return e;
 }
 
 int replacer_flush(struct replacer *r, uint64_t *ret_put_back)
 {
-	int first_error = 0;
+	while (r->first < r->next)
+		settle_first(r);
 
-	while (r->first < r->next) {
-		int e = settle_first(r);
-		if (first_error == 0)
-			first_error = e;
-	}
+	int e = r->first_error;
 	*ret_put_back = r->put_back;
 	r->put_back = 0;
-	return first_error;
+	r->first_error = 0;
+	return e;
 }
 
 int replacer_free(struct replacer *r)
@@ -160,86 +169,110 @@ int replacer_free(struct replacer *r)
 // Replacing
 
 // Those at hand that are old enough cost nothing to settle; a full ring has to be waited for.
-static int make_room(struct replacer *r)
+static void make_room(struct replacer *r)
 {
-	int e = 0;
+	while (r->first < r->next && age(&r->ring[r->first % JOURNAL_SLOTS].since) >= GRACE_NSEC)
+		settle_first(r);
+	if (r->next - r->first == JOURNAL_SLOTS)
+		settle_first(r);
+}
 
-	while (e == 0 && r->first < r->next && age(&r->ring[r->first % JOURNAL_SLOTS].since) >= GRACE_NSEC)
-		e = settle_first(r);
-	if (e == 0 && r->next - r->first == JOURNAL_SLOTS)
-		e = settle_first(r);
+// The object that takes a name, and the file that has it.
+struct swap {
+	char tmp[TMP_NAME_SIZE];
+	int dir;
+	const char *name;
+	int object;
+	struct stat object_st;
+	const struct claim *claim;
+};
+
+// Our exchange moves the ctime, so that a setxattr(2) since the comparison shows in the xattrs alone. One
+// that comes later moves the ctime that is in @ret.
+static int check_displaced(struct store *s, const struct swap *w, struct stat *ret)
+{
+	const struct stat *expected = &w->claim->st;
+
+	if (fstatat(s->tmp, w->tmp, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (ret->st_ino != expected->st_ino || ret->st_dev != expected->st_dev)
+		return 0;
+	int same = identity_same(w->claim->fd, expected, w->object, &w->object_st);
+	return same > 0 ? claim_holds(w->claim, true) : same;
+}
+
+static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, struct swap *w)
+{
+	int e;
+
+	// What could not be settled keeps its name until recovery.
+	do {
+		displaced_name_print(key, r->worker, r->serial++, w->tmp);
+		e = journal_write(r->journal, r->next, w->tmp, path);
+		if (e == 0)
+			e = object_link(r->store, w->object, w->tmp);
+	} while (e == -EEXIST);
 	return e;
 }
 
-static int check_displaced(struct store *s, const char *tmp, const struct claim *claim, struct stat *ret)
+static int put_back(struct store *s, const struct swap *w)
 {
-	if (fstatat(s->tmp, tmp, ret, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (ret->st_ino != claim->st.st_ino || ret->st_dev != claim->st.st_dev)
-		return 0;
-	return claim_holds(claim, true);
+	int e = displaced_put_back_at(s, w->tmp, w->dir, w->name, w->object_st.st_ino);
+	return e == PLACE_TAKEN ? displaced_keep(s, w->tmp) : e;
 }
 
-// The link is in tmp/ under @tmp. Exchanges it with the victim.
-static int exchange_checked(struct replacer *r, const char *tmp, int dir, const char *name, uint64_t object,
-			    const struct claim *claim, struct stat *ret)
+// The link is in tmp/. Exchanges it with the victim. Whatever this returns, *@ret_left says whether a
+// displaced file is in tmp/, and @ret is its status, or all zero if the guest must get it back.
+static int exchange_checked(struct store *s, const struct swap *w, bool *ret_left, struct stat *ret)
 {
-	struct store *s = r->store;
-
-	if (renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0) {
+	*ret_left = false;
+	if (renameat2(s->tmp, w->tmp, w->dir, w->name, RENAME_EXCHANGE) < 0) {
 		int e = -errno;
-		tmp_remove(s, tmp);
+		tmp_remove(s, w->tmp);
 		return e == -ENOENT ? KEPT_CHANGED : e;
 	}
-	int same = check_displaced(s, tmp, claim, ret);
-	if (same > 0)
+	int same = check_displaced(s, w, ret);
+	if (same > 0) {
+		*ret_left = true;
 		return REPLACED;
+	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	int e = displaced_put_back_at(s, tmp, dir, name, object);
-	if (e == PLACE_TAKEN)
-		e = displaced_keep(s, tmp);
-	if (e < 0)
+	int e = put_back(s, w);
+	if (e < 0) {
+		*ret_left = true;
+		*ret = (struct stat){ 0 };
 		return e;
+	}
 	return same < 0 ? same : KEPT_CHANGED;
-}
-
-static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, int object,
-		       char ret_tmp[TMP_NAME_SIZE])
-{
-	displaced_name_print(key, r->worker, r->serial++, ret_tmp);
-	int e = journal_write(r->journal, r->next, ret_tmp, path);
-	return e < 0 ? e : object_link(r->store, object, ret_tmp);
 }
 
 int replacer_run(struct replacer *r, int dir, const char *name, const char *path,
 		 const struct object_key *key, int object, const struct claim *claim)
 {
-	char tmp[TMP_NAME_SIZE];
-	struct stat object_st;
+	struct swap swap = { .dir = dir, .name = name, .object = object, .claim = claim };
 
-	if (fstat(object, &object_st) < 0)
+	if (fstat(object, &swap.object_st) < 0)
 		return -errno;
 	// rename(2) of two names of one inode does nothing.
-	if (object_st.st_ino == claim->st.st_ino && object_st.st_dev == claim->st.st_dev)
+	if (swap.object_st.st_ino == claim->st.st_ino && swap.object_st.st_dev == claim->st.st_dev)
 		return -EEXIST;
-	int e = make_room(r);
-	if (e < 0)
-		return e;
+	make_room(r);
 	auto_free char *copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
 
-	e = link_to_tmp(r, path, key, object, tmp);
+	int e = link_to_tmp(r, path, key, &swap);
 	if (e < 0)
 		return e;
-	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = object_st.st_ino };
-	e = exchange_checked(r, tmp, dir, name, object_st.st_ino, claim, &w.st);
-	if (e != REPLACED)
+	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = swap.object_st.st_ino };
+	bool left;
+	e = exchange_checked(r->store, &swap, &left, &w.st);
+	if (!left)
 		return e;
 	clock_gettime(CLOCK_MONOTONIC, &w.since);
 	w.path = copy;
 	copy = NULL;
 	r->ring[r->next++ % JOURNAL_SLOTS] = w;
-	return REPLACED;
+	return e;
 }
