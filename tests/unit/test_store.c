@@ -57,7 +57,7 @@ static void there_is_no_store_before_it_is_made(void **state)
 static void making_fails_whole(void **state)
 {
 	struct tree *t = *state;
-	static const char *const calls[] = { "mkdirat", "fsetxattr", "linkat", "fsync", "renameat2" };
+	static const char *const calls[] = { "mkdirat", "setxattr", "linkat", "fsync", "renameat2" };
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
 		fault_next(calls[i], EIO);
@@ -65,7 +65,7 @@ static void making_fails_whole(void **state)
 
 		// Marks in user. are tried where trusted. cannot be had.
 		assert_true(fault_was_met());
-		if (strcmp(calls[i], "fsetxattr") == 0) {
+		if (strcmp(calls[i], "setxattr") == 0) {
 			assert_int_equal(r, 0);
 			assert_int_equal(renameat(t->dir, ".hash", t->dir, "other"), 0);
 			continue;
