@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,102 +10,106 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static const char *pending;
-static int pending_error;
-static int met;
+enum fault_kind { NONE, FAIL, BEFORE, AFTER };
+
+static struct fault {
+	enum fault_kind kind;
+	const char *call;
+	unsigned left;  // calls up to and with the one that is meant
+	int error;
+	void (*run)(void *arg);
+	void *arg;
+} pending;
+
+static bool met;
+
+static void set(struct fault f)
+{
+	pending = f;
+	met = false;
+}
 
 void fault_next(const char *call, int error)
 {
-	pending = call;
-	pending_error = error;
-	met = 0;
+	fault_nth(call, 1, error);
+}
+
+void fault_nth(const char *call, unsigned nth, int error)
+{
+	set((struct fault){ .kind = FAIL, .call = call, .left = nth, .error = error });
+}
+
+void fault_before(const char *call, unsigned nth, void (*run)(void *arg), void *arg)
+{
+	set((struct fault){ .kind = BEFORE, .call = call, .left = nth, .run = run, .arg = arg });
+}
+
+void fault_after(const char *call, unsigned nth, void (*run)(void *arg), void *arg)
+{
+	set((struct fault){ .kind = AFTER, .call = call, .left = nth, .run = run, .arg = arg });
 }
 
 int fault_was_met(void)
 {
-	int r = met;
+	bool r = met;
 
-	pending = NULL;
-	met = 0;
+	set((struct fault){ 0 });
 	return r;
 }
 
-static int fails(const char *call)
+// Takes the fault off if it is one for this call of @call, so that what it runs may call the same.
+static struct fault take(const char *call)
 {
-	if (!pending || strcmp(call, pending) != 0)
-		return 0;
-	pending = NULL;
-	met = 1;
-	errno = pending_error;
-	return 1;
+	if (pending.kind == NONE || strcmp(call, pending.call) != 0 || --pending.left > 0)
+		return (struct fault){ 0 };
+	struct fault f = pending;
+	pending.kind = NONE;
+	met = true;
+	if (f.kind == BEFORE)
+		f.run(f.arg);
+	if (f.kind == FAIL)
+		errno = f.error;
+	return f;
 }
 
-#define REAL(type, name) ((type)dlsym(RTLD_NEXT, name))
-
-int linkat(int from_dir, const char *from, int dir, const char *name, int flags)
+static void leave(const struct fault *f)
 {
-	if (fails("linkat"))
-		return -1;
-	return REAL(int (*)(int, const char *, int, const char *, int), "linkat")(from_dir, from, dir, name,
-										  flags);
+	int e = errno;
+
+	if (f->kind == AFTER)
+		f->run(f->arg);
+	errno = e;
 }
 
-int renameat2(int from_dir, const char *from, int dir, const char *name, unsigned flags)
-{
-	if (fails("renameat2"))
-		return -1;
-	return REAL(int (*)(int, const char *, int, const char *, unsigned), "renameat2")(from_dir, from, dir,
-											  name, flags);
-}
+#define STAND_IN(type, function, call, parameters, arguments)                                                \
+	type function parameters                                                                             \
+	{                                                                                                    \
+		struct fault f = take(call);                                                                 \
+		if (f.kind == FAIL)                                                                          \
+			return -1;                                                                           \
+		type r = ((type(*) parameters)dlsym(RTLD_NEXT, #function))arguments;                         \
+		leave(&f);                                                                                   \
+		return r;                                                                                    \
+	}
 
-int unlinkat(int dir, const char *name, int flags)
-{
-	if (fails("unlinkat"))
-		return -1;
-	return REAL(int (*)(int, const char *, int), "unlinkat")(dir, name, flags);
-}
-
-int mkdirat(int dir, const char *name, mode_t mode)
-{
-	if (fails("mkdirat"))
-		return -1;
-	return REAL(int (*)(int, const char *, mode_t), "mkdirat")(dir, name, mode);
-}
-
-int setxattr(const char *path, const char *name, const void *value, size_t size, int flags)
-{
-	if (fails("setxattr"))
-		return -1;
-	return REAL(int (*)(const char *, const char *, const void *, size_t, int),
-		    "setxattr")(path, name, value, size, flags);
-}
-
-int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
-{
-	if (fails("setxattr"))
-		return -1;
-	return REAL(int (*)(int, const char *, const void *, size_t, int), "fsetxattr")(fd, name, value, size,
-											flags);
-}
-
-ssize_t copy_file_range(int in, off_t *in_at, int out, off_t *out_at, size_t size, unsigned flags)
-{
-	if (fails("copy_file_range"))
-		return -1;
-	return REAL(ssize_t(*)(int, off_t *, int, off_t *, size_t, unsigned),
-		    "copy_file_range")(in, in_at, out, out_at, size, flags);
-}
-
-int ftruncate(int fd, off_t size)
-{
-	if (fails("ftruncate"))
-		return -1;
-	return REAL(int (*)(int, off_t), "ftruncate")(fd, size);
-}
-
-int fsync(int fd)
-{
-	if (fails("fsync"))
-		return -1;
-	return REAL(int (*)(int), "fsync")(fd);
-}
+STAND_IN(int, linkat, "linkat", (int from_dir, const char *from, int dir, const char *name, int flags),
+	 (from_dir, from, dir, name, flags))
+STAND_IN(int, renameat2, "renameat2",
+	 (int from_dir, const char *from, int dir, const char *name, unsigned flags),
+	 (from_dir, from, dir, name, flags))
+STAND_IN(int, unlinkat, "unlinkat", (int dir, const char *name, int flags), (dir, name, flags))
+STAND_IN(int, mkdirat, "mkdirat", (int dir, const char *name, mode_t mode), (dir, name, mode))
+STAND_IN(int, setxattr, "setxattr",
+	 (const char *path, const char *name, const void *value, size_t size, int flags),
+	 (path, name, value, size, flags))
+STAND_IN(int, fsetxattr, "setxattr", (int fd, const char *name, const void *value, size_t size, int flags),
+	 (fd, name, value, size, flags))
+STAND_IN(ssize_t, copy_file_range, "copy_file_range",
+	 (int in, off_t *in_at, int out, off_t *out_at, size_t size, unsigned flags),
+	 (in, in_at, out, out_at, size, flags))
+STAND_IN(ssize_t, pwrite, "pwrite", (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
+STAND_IN(ssize_t, pread, "pread", (int fd, void *data, size_t size, off_t at), (fd, data, size, at))
+STAND_IN(int, ftruncate, "ftruncate", (int fd, off_t size), (fd, size))
+STAND_IN(int, fchown, "fchown", (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
+STAND_IN(int, fchmod, "fchmod", (int fd, mode_t mode), (fd, mode))
+STAND_IN(int, fsync, "fsync", (int fd), (fd))

@@ -1,8 +1,16 @@
-// Make one system call fail: the next call of the C library's function @call in this process returns -1 with
-// @error. For those that fault.c stands in front of.
+// Make system calls fail, or meet a test's own code just before or after one: for those functions of the C
+// library that fault.c stands in front of. setxattr stands for fsetxattr, too. One thread at a time.
 #pragma once
 
+// The next call of @call returns -1 with @error.
 void fault_next(const char *call, int error);
 
-// Was the fault met? And none is pending afterwards.
+// The same for the @nth next call, from 1.
+void fault_nth(const char *call, unsigned nth, int error);
+
+// Runs @run(@arg) just before, or just after, the @nth next call of @call.
+void fault_before(const char *call, unsigned nth, void (*run)(void *arg), void *arg);
+void fault_after(const char *call, unsigned nth, void (*run)(void *arg), void *arg);
+
+// Was it met? And none is pending afterwards.
 int fault_was_met(void);
