@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import os
 import struct
+import traceback
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -130,3 +131,48 @@ def meminfo_cached():
             if line.startswith("Cached:"):
                 return int(line.split()[1]) * 1024
     raise RuntimeError("/proc/meminfo has no Cached")
+
+
+class PageCacheOf:
+    """A memory control group: what the page cache holds because of the processes in it, whatever else the machine does."""
+
+    def __init__(self):
+        v1, v2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
+        self.dir = None
+        top = v1 if os.path.exists(v1 + "/cgroup.procs") else v2
+        try:
+            if top == v2:
+                with open(top + "/cgroup.subtree_control", "w") as f:
+                    f.write("+memory")
+            path = "%s/hashfs-test.%d" % (top, os.getpid())
+            os.mkdir(path)
+        except OSError:
+            return  # no such controller here
+        self.dir = path
+        self.key = "total_cache" if top == v1 else "file"
+
+    def bytes(self):
+        with open(self.dir + "/memory.stat") as f:
+            return next(int(line.split()[1]) for line in f if line.split()[0] == self.key)
+
+    def grown_by(self, fn, *args):
+        """How much more there is after a child process has called @fn, which must not fail."""
+        before = self.bytes()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with open(self.dir + "/cgroup.procs", "w") as f:
+                    f.write("0")
+                fn(*args)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        if os.waitpid(pid, 0)[1]:
+            raise RuntimeError("the child has failed")
+        return self.bytes() - before
+
+    def remove(self):
+        if self.dir:
+            os.rmdir(self.dir)
