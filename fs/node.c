@@ -130,12 +130,6 @@ struct node *node_of(const struct hashfs *fs, uint64_t id)
 	return id == FUSE_ROOT_ID ? fs->root : (struct node *)(uintptr_t)id;
 }
 
-void node_ref(struct hashfs *fs, struct node *n)
-{
-	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
-	n->refs++;
-}
-
 void node_put(struct hashfs *fs, struct node *n, uint64_t count)
 {
 	mutex_lock(&fs->table_lock);

@@ -81,7 +81,6 @@ uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const
 uint64_t node_id(const struct hashfs *fs, const struct node *n);
 struct node *node_of(const struct hashfs *fs, uint64_t id);
 
-void node_ref(struct hashfs *fs, struct node *n);
 void node_put(struct hashfs *fs, struct node *n, uint64_t count);
 
 // Opens the guest's file.

@@ -112,16 +112,6 @@ int sys_fsxattr_set(int fd, const struct fsxattr *attr)
 	return ioctl(fd, FS_IOC_FSSETXATTR, attr) < 0 ? -errno : 0;
 }
 
-int sys_attributes(int fd, uint64_t *ret)
-{
-	struct statx st;
-
-	if (statx(fd, "", AT_EMPTY_PATH, 0, &st) < 0)
-		return -errno;
-	*ret = st.stx_attributes & st.stx_attributes_mask;
-	return 0;
-}
-
 int sys_fchmod(int fd, mode_t mode)
 {
 	if (syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH) == 0)

@@ -37,9 +37,6 @@ struct fsxattr;
 int sys_fsxattr_get(int fd, struct fsxattr *ret);
 int sys_fsxattr_set(int fd, const struct fsxattr *attr);
 
-// Attributes of statx(2), STATX_ATTR_*, of @fd: 0 where the kernel knows none.
-int sys_attributes(int fd, uint64_t *ret);
-
 // Sets the mode of @fd, which may be O_PATH (fchmodat2(2), Linux 6.6, else through /proc).
 int sys_fchmod(int fd, mode_t mode);
 

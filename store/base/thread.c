@@ -50,12 +50,6 @@ void cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
 	assert(r == 0);
 }
 
-void cond_signal(pthread_cond_t *c)
-{
-	int r = pthread_cond_signal(c);
-	assert(r == 0);
-}
-
 void cond_broadcast(pthread_cond_t *c)
 {
 	int r = pthread_cond_broadcast(c);

@@ -14,7 +14,6 @@ pthread_mutex_t *mutex_hold(pthread_mutex_t *m);
 void cond_init(pthread_cond_t *c);
 void cond_destroy(pthread_cond_t *c);
 void cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
-void cond_signal(pthread_cond_t *c);
 void cond_broadcast(pthread_cond_t *c);
 
 // Starts @run(@arg) as a thread that is called @name (15 bytes at most are shown). Whoever starts it joins
