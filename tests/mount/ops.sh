@@ -9,9 +9,9 @@ need setfacl setcap getfattr
 check() {
 	title "$1 ${2:+with -o $2}"
 	fs_new "$1" 700M
-	"$PYTHON" "$TEST_DIR/ops.py" seed "$POOL" "$NATIVE" || fail "ops.py seed"
+	"$PYTHON" "$TEST_DIR/ops.py" seed "$POOL" "$NATIVE" "$3" || fail "ops.py seed"
 	hashify_pool
-	expect_links "$POOL"/{a,b,c}/ops/chmod/seen/{plain,rich}/{f,g}
+	expect_links "$POOL"/{a,b,c}/ops/chmod/{first/rich,held/plain}/{f,g}
 	guests_mount "$2" a b c
 
 	for g in b c; do

@@ -12,7 +12,7 @@ at_exit+=('echo "$before" >"$switch"')
 uses_uring() { find "/proc/$(daemon_of "$1")/fd" -lname 'anon_inode:*io_uring*' | grep -q .; }
 
 fs_new ext4 700M
-"$PYTHON" "$TEST_DIR/ops.py" seed "$POOL" "$NATIVE" || fail "ops.py seed"
+"$PYTHON" "$TEST_DIR/ops.py" seed "$POOL" "$NATIVE" few || fail "ops.py seed"
 hashify_pool
 echo N >"$switch"
 refuses 'uring' "$HASHFS" -o uring=yes "$POOL/a" "$W"
