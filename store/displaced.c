@@ -34,6 +34,11 @@ int displaced_name_parse(const char *name, struct object_key *ret)
 	return object_name_parse(object, ret);
 }
 
+bool displaced_is_transient(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
 // 1 if @name is the inode @ino, 0 if it is another or gone.
 static int is_inode(int dir, const char *name, uint64_t ino)
 {
@@ -114,11 +119,6 @@ static int open_directory_of(int pool, const char *path, const char **ret_name)
 	return dir ? open_long(pool, dir) : -ENOMEM;
 }
 
-static bool is_moved(int r)
-{
-	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EXDEV;
-}
-
 int displaced_put_back(struct store *s, const char *tmp, const char *path, uint64_t object)
 {
 	struct stat st;
@@ -129,7 +129,7 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 		return -errno;
 	auto_close int dir = open_directory_of(pool, path, &name);
 	if (dir < 0)
-		return is_moved(dir) ? PLACE_TAKEN : dir;
+		return displaced_is_transient(dir) ? dir : PLACE_TAKEN;
 	if (fstat(dir, &st) < 0)
 		return -errno;
 

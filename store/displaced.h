@@ -17,7 +17,8 @@ int displaced_name_parse(const char *name, struct object_key *ret);
 
 enum put_back {
 	PUT_BACK,     // @path is the displaced file again
-	PLACE_TAKEN,  // @path is no link to the object any more: the guest replaced or removed it meanwhile
+	PLACE_TAKEN,  // @path is no link to the object any more, or cannot be reached: the guest replaced or
+		      // removed it, or a directory on the way
 };
 
 // Exchanges the displaced file @tmp with the name @path of the pool, if that is a link to the inode @object,
@@ -26,6 +27,10 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 
 // The same, where the directory of the name is open.
 int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object);
+
+// Will trying later do? Any other error ends with keeping the file: one file must not stop every pass to
+// come.
+bool displaced_is_transient(int error);
 
 // Gives it the name kept-…, under which nothing of ours removes it. The administrator finds it there.
 int displaced_keep(struct store *s, const char *tmp);

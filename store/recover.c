@@ -96,7 +96,7 @@ static int recover_displaced(struct store *s, const char *name, const struct obj
 	if (fstatat(s->tmp, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	auto_close int object = object_open(s, key, &object_st);
-	if (object == -ENOMEM || object == -EMFILE || object == -ENFILE)
+	if (displaced_is_transient(object))
 		return object;
 	if (object < 0)
 		return keep(s, name, ret);
