@@ -15,17 +15,13 @@
 #include "fs/cred.h"
 #include "fs/daemon.h"
 #include "fs/fuse.h"
-#include "fs/handle.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "fs/ops.h"
 #include "fs/options.h"
+#include "fs/source.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
-#include "store/base/sys.h"
-#include "store/pool.h"
-#include "store/registry.h"
-#include "store/store.h"
 
 #define OVERLAYFS_MAGIC 0x794c7630
 
@@ -40,181 +36,9 @@ static const char uring_switch[] = "/sys/module/fuse/parameters/enable_uring";
 struct mount {
 	struct hashfs fs;
 	const struct options *opt;
-	char *pool_path;
-	int registered;  // owned: the registration
-	bool failed;     // init found that the mount cannot be what was asked for
+	struct source source;
+	bool failed;  // init found that the mount cannot be what was asked for
 };
-
-// The pool and its store
-
-static int no_pool(const char *source, int r)
-{
-	if (r == -ENODATA)
-		log_error("%s: in no pool: no directory above it has a store (%s); run `hashify POOL` first",
-			  source, STORE_DIR);
-	else
-		log_error("%s: cannot open its pool: %s", source, strerror(-r));
-	return r;
-}
-
-static int no_store(const char *pool, int r)
-{
-	if (r == -EPROTONOSUPPORT)
-		log_error("%s/%s: a store of a version or kind that this hashfs does not know; use the "
-			  "hashify and hashfs "
-			  "that made it, or newer ones",
-			  pool, STORE_DIR);
-	else if (r == -EBADMSG)
-		log_error("%s/%s: its format file is broken; expected the text that hashify wrote; restore "
-			  "it from a "
-			  "backup, or remove the store and run hashify again: guests lose nothing by that",
-			  pool, STORE_DIR);
-	else if (r == -EACCES || r == -EPERM)
-		log_error("%s/%s: no permission; the store belongs to who made it: run hashfs as that user "
-			  "or as root",
-			  pool, STORE_DIR);
-	else
-		log_error("%s/%s: cannot open the store: %s", pool, STORE_DIR, strerror(-r));
-	return r;
-}
-
-// The root of a clone of the mount, open for real: open_by_handle_at(2) takes no O_PATH fd.
-static int clone_mount(int dir)
-{
-	auto_close int clone = sys_open_tree_clone(dir, "");
-	if (clone < 0)
-		return clone;
-	int fd = openat(clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
-// A clone of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
-static int open_pool(struct mount *m)
-{
-	auto_close int found = pool_find(m->opt->source, &m->pool_path);
-	if (found < 0)
-		return no_pool(m->opt->source, found);
-
-	m->fs.pool = clone_mount(found);
-	m->fs.privileged = m->fs.pool >= 0;
-	if (!m->fs.privileged) {
-		m->fs.pool = take_fd(&found);
-		return 0;
-	}
-	m->fs.objects = clone_mount(found);
-	if (m->fs.objects >= 0 && sys_mount_readonly_noatime(m->fs.objects) < 0)
-		fd_close(take_fd(&m->fs.objects));
-	return 0;
-}
-
-static int lock_store(struct mount *m)
-{
-	int r = store_lock(m->fs.store, STORE_SHARED);
-
-	if (r == -EWOULDBLOCK)
-		log_error("%s: hashify is at work there; mount again when it is done", m->pool_path);
-	else if (r < 0)
-		log_error("%s/%s: cannot lock the store: %s", m->pool_path, STORE_DIR, strerror(-r));
-	return r;
-}
-
-static int open_store(struct mount *m)
-{
-	int r = store_open(m->fs.pool, &m->fs.store);
-	if (r < 0)
-		return no_store(m->pool_path, r);
-	if (m->fs.store->copied) {
-		log_error("%s/%s: this store was copied with its pool, so its marks are not true; run "
-			  "`hashify %s`, which "
-			  "renews them",
-			  m->pool_path, STORE_DIR, m->pool_path);
-		return -EBADMSG;
-	}
-	if (m->fs.store->marks == MARK_TRUSTED && !m->fs.privileged) {
-		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
-			  "hashfs as root",
-			  m->pool_path, STORE_DIR);
-		return -EPERM;
-	}
-	return lock_store(m);
-}
-
-static int register_mount(struct mount *m)
-{
-	struct registration other = { 0 };
-
-	m->registered = registry_add(m->fs.store, m->opt->source, m->opt->mountpoint, &other);
-	if (m->registered == -EBUSY)
-		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree",
-			  m->opt->source, other.source, other.mountpoint, (int)other.pid);
-	else if (m->registered == -EROFS)
-		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs "
-			  "with -o ro",
-			  m->pool_path);
-	else if (m->registered < 0)
-		log_error("%s/%s: cannot register the mount: %s", m->pool_path, STORE_DIR,
-			  strerror(-m->registered));
-	registration_free(&other);
-	return m->registered < 0 ? m->registered : 0;
-}
-
-// The source's path below the pool; "" is the pool itself.
-static const char *path_in_pool(const struct mount *m)
-{
-	const char *below = m->opt->source + strlen(m->pool_path);
-
-	while (*below == '/')
-		below++;
-	return below;
-}
-
-static bool is_in_store(const char *below)
-{
-	size_t length = strlen(STORE_DIR);
-	return strncmp(below, STORE_DIR, length) == 0 && (below[length] == '/' || below[length] == '\0');
-}
-
-static int open_source(const struct mount *m)
-{
-	const char *below = path_in_pool(m);
-
-	if (is_in_store(below)) {
-		log_error("%s: in the store itself; mount a guest or the pool", m->opt->source);
-		return -EINVAL;
-	}
-	int fd = *below ? beneath_open(m->fs.pool, below, O_PATH | O_DIRECTORY, 0)
-			: fcntl(m->fs.pool, F_DUPFD_CLOEXEC, 0);
-	if (fd == -EXDEV)
-		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further",
-			  m->opt->source, m->pool_path);
-	else if (fd < 0)
-		log_error("%s: cannot open: %s", m->opt->source, strerror(*below ? -fd : errno));
-	return fd < 0 ? -ENOENT : fd;
-}
-
-// Our clone of the pool's mount does not have what is mounted in the pool.
-static bool is_same_directory(const char *path, int fd)
-{
-	struct stat a, b;
-
-	return stat(path, &a) == 0 && fstat(fd, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
-}
-
-static int open_root(struct mount *m)
-{
-	auto_close int fd = open_source(m);
-	if (fd < 0)
-		return fd;
-	if (!is_same_directory(m->opt->source, fd)) {
-		log_error("%s: another filesystem is mounted there or above, in its pool %s; a pool's links "
-			  "reach "
-			  "no further",
-			  m->opt->source, m->pool_path);
-		return -EXDEV;
-	}
-	m->fs.handles = m->fs.privileged && handle_probe(&m->fs, fd);
-	return node_root(&m->fs, &fd, &m->fs.root);
-}
 
 // The FUSE session
 
@@ -476,7 +300,6 @@ static void set_up(struct mount *m, const struct options *opt)
 	struct hashfs *fs = &m->fs;
 
 	m->opt = opt;
-	m->registered = -1;
 	fs->opt = opt;
 	fs->pool = -1;
 	fs->objects = -1;
@@ -490,15 +313,9 @@ static void set_up(struct mount *m, const struct options *opt)
 
 static void clean_up(struct mount *m)
 {
-	if (m->registered >= 0)
-		registry_remove(m->fs.store, m->registered);
-	store_close(m->fs.store);
-	cleanup_close(&m->fs.objects);
-	cleanup_close(&m->fs.pool);
 	cond_destroy(&m->fs.break_done);
 	mutex_destroy(&m->fs.break_lock);
 	mutex_destroy(&m->fs.table_lock);
-	free(m->pool_path);
 }
 
 // Deleted files and directories being read need an fd each.
@@ -519,19 +336,15 @@ int super_run(const struct options *opt)
 
 	set_up(&m, opt);
 	raise_fd_limit();
-	r = open_pool(&m);
-	if (r == 0 && m.fs.privileged)
-		r = cred_init();
-	if (r == 0)
-		r = open_store(&m);
-	if (r == 0)
-		r = check_before_mount(&m);
-	if (r == 0)
-		r = register_mount(&m);
-	if (r == 0)
-		r = open_root(&m);
-	if (r == 0)
-		r = run_session(&m);
+	r = check_before_mount(&m);
+	if (r == 0) {
+		r = source_open(&m.source, &m.fs);
+		if (r == 0 && m.fs.privileged)
+			r = cred_init();
+		if (r == 0)
+			r = run_session(&m);
+		source_close(&m.source);
+	}
 	clean_up(&m);
 	return r < 0 ? 1 : 0;
 }

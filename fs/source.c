@@ -1,0 +1,211 @@
+#include "fs/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/handle.h"
+#include "fs/hashfs.h"
+#include "fs/node.h"
+#include "fs/options.h"
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/base/sys.h"
+#include "store/pool.h"
+#include "store/registry.h"
+#include "store/store.h"
+
+static int no_pool(const char *source, int r)
+{
+	if (r == -ENODATA)
+		log_error("%s: in no pool: no directory above it has a store (%s); run `hashify POOL` first",
+			  source, STORE_DIR);
+	else
+		log_error("%s: cannot open its pool: %s", source, strerror(-r));
+	return r;
+}
+
+static int no_store(const char *pool, int r)
+{
+	if (r == -EPROTONOSUPPORT)
+		log_error("%s/%s: a store of a version or kind that this hashfs does not know; use the "
+			  "hashify and hashfs "
+			  "that made it, or newer ones",
+			  pool, STORE_DIR);
+	else if (r == -EBADMSG)
+		log_error("%s/%s: its format file is broken; expected the text that hashify wrote; restore "
+			  "it from a "
+			  "backup, or remove the store and run hashify again: guests lose nothing by that",
+			  pool, STORE_DIR);
+	else if (r == -EACCES || r == -EPERM)
+		log_error("%s/%s: no permission; the store belongs to who made it: run hashfs as that user "
+			  "or as root",
+			  pool, STORE_DIR);
+	else
+		log_error("%s/%s: cannot open the store: %s", pool, STORE_DIR, strerror(-r));
+	return r;
+}
+
+// The root of a clone of the mount, open for real: open_by_handle_at(2) takes no O_PATH fd.
+static int clone_mount(int dir)
+{
+	auto_close int clone = sys_open_tree_clone(dir, "");
+	if (clone < 0)
+		return clone;
+	int fd = openat(clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+// A clone of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
+static int open_pool(struct source *s)
+{
+	auto_close int found = pool_find(s->fs->opt->source, &s->pool_path);
+	if (found < 0)
+		return no_pool(s->fs->opt->source, found);
+
+	s->fs->pool = clone_mount(found);
+	s->fs->privileged = s->fs->pool >= 0;
+	if (!s->fs->privileged) {
+		s->fs->pool = take_fd(&found);
+		return 0;
+	}
+	s->fs->objects = clone_mount(found);
+	if (s->fs->objects >= 0 && sys_mount_readonly_noatime(s->fs->objects) < 0)
+		fd_close(take_fd(&s->fs->objects));
+	return 0;
+}
+
+static int lock_store(struct source *s)
+{
+	int r = store_lock(s->fs->store, STORE_SHARED);
+
+	if (r == -EWOULDBLOCK)
+		log_error("%s: hashify is at work there; mount again when it is done", s->pool_path);
+	else if (r < 0)
+		log_error("%s/%s: cannot lock the store: %s", s->pool_path, STORE_DIR, strerror(-r));
+	return r;
+}
+
+static int open_store(struct source *s)
+{
+	int r = store_open(s->fs->pool, &s->fs->store);
+	if (r < 0)
+		return no_store(s->pool_path, r);
+	if (s->fs->store->copied) {
+		log_error("%s/%s: this store was copied with its pool, so its marks are not true; run "
+			  "`hashify %s`, which "
+			  "renews them",
+			  s->pool_path, STORE_DIR, s->pool_path);
+		return -EBADMSG;
+	}
+	if (s->fs->store->marks == MARK_TRUSTED && !s->fs->privileged) {
+		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
+			  "hashfs as root",
+			  s->pool_path, STORE_DIR);
+		return -EPERM;
+	}
+	return lock_store(s);
+}
+
+static int register_mount(struct source *s)
+{
+	struct registration other = { 0 };
+
+	s->registered = registry_add(s->fs->store, s->fs->opt->source, s->fs->opt->mountpoint, &other);
+	if (s->registered == -EBUSY)
+		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree",
+			  s->fs->opt->source, other.source, other.mountpoint, (int)other.pid);
+	else if (s->registered == -EROFS)
+		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs "
+			  "with -o ro",
+			  s->pool_path);
+	else if (s->registered < 0)
+		log_error("%s/%s: cannot register the mount: %s", s->pool_path, STORE_DIR,
+			  strerror(-s->registered));
+	registration_free(&other);
+	return s->registered < 0 ? s->registered : 0;
+}
+
+// The source's path below the pool; "" is the pool itself.
+static const char *path_in_pool(const struct source *s)
+{
+	const char *below = s->fs->opt->source + strlen(s->pool_path);
+
+	while (*below == '/')
+		below++;
+	return below;
+}
+
+static bool is_in_store(const char *below)
+{
+	size_t length = strlen(STORE_DIR);
+	return strncmp(below, STORE_DIR, length) == 0 && (below[length] == '/' || below[length] == '\0');
+}
+
+static int open_source(const struct source *s)
+{
+	const char *below = path_in_pool(s);
+
+	if (is_in_store(below)) {
+		log_error("%s: in the store itself; mount a guest or the pool", s->fs->opt->source);
+		return -EINVAL;
+	}
+	int fd = *below ? beneath_open(s->fs->pool, below, O_PATH | O_DIRECTORY, 0)
+			: fcntl(s->fs->pool, F_DUPFD_CLOEXEC, 0);
+	if (fd == -EXDEV)
+		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further",
+			  s->fs->opt->source, s->pool_path);
+	else if (fd < 0)
+		log_error("%s: cannot open: %s", s->fs->opt->source, strerror(*below ? -fd : errno));
+	return fd < 0 ? -ENOENT : fd;
+}
+
+// Our clone of the pool's mount does not have what is mounted in the pool.
+static bool is_same_directory(const char *path, int fd)
+{
+	struct stat a, b;
+
+	return stat(path, &a) == 0 && fstat(fd, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+static int open_root(struct source *s)
+{
+	auto_close int fd = open_source(s);
+	if (fd < 0)
+		return fd;
+	if (!is_same_directory(s->fs->opt->source, fd)) {
+		log_error("%s: another filesystem is mounted there or above, in its pool %s; a pool's links "
+			  "reach "
+			  "no further",
+			  s->fs->opt->source, s->pool_path);
+		return -EXDEV;
+	}
+	s->fs->handles = s->fs->privileged && handle_probe(s->fs, fd);
+	return node_root(s->fs, &fd, &s->fs->root);
+}
+
+int source_open(struct source *s, struct hashfs *fs)
+{
+	*s = (struct source){ .fs = fs, .registered = -1 };
+	int r = open_pool(s);
+	if (r == 0)
+		r = open_store(s);
+	if (r == 0)
+		r = register_mount(s);
+	if (r == 0)
+		r = open_root(s);
+	return r;
+}
+
+void source_close(struct source *s)
+{
+	if (s->registered >= 0)
+		registry_remove(s->fs->store, s->registered);
+	store_close(s->fs->store);
+	cleanup_close(&s->fs->objects);
+	cleanup_close(&s->fs->pool);
+	free(s->pool_path);
+}
