@@ -72,7 +72,7 @@ static void making_fails_whole(void **state)
 		}
 		assert_int_equal(r, -EIO);
 		assert_missing(t, ".hash");
-		assert_missing(t, ".hash.new");
+		assert_int_equal(names_in(t, "."), i > 1);  // "other", from above
 	}
 	assert_int_equal(store_create(t->dir), 0);
 }
@@ -80,12 +80,47 @@ static void making_fails_whole(void **state)
 static void what_a_crash_left_of_an_attempt_is_swept(void **state)
 {
 	struct tree *t = *state;
-	put(t, ".hash.new/format", "half");
+	put(t, ".hash.new-0123456789abcdef/format", "half");
+	put(t, ".hash.new-somebody's/file", "own");
 
 	assert_int_equal(store_create(t->dir), 0);
 
-	assert_missing(t, ".hash.new");
+	assert_missing(t, ".hash.new-0123456789abcdef");
+	assert_content(t, ".hash.new-somebody's/file", "own");
 	assert_int_equal(opens(t), 0);
+}
+
+static void create_another(void *arg)
+{
+	const struct tree *t = arg;
+	assert_int_equal(store_create(t->dir), 0);
+}
+
+static void of_two_that_make_one_at_once_the_faster_wins(void **state)
+{
+	struct tree *t = *state;
+	static const char *const calls[] = { "mkdirat", "setxattr", "linkat", "fsync", "renameat2" };
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		fault_before(calls[i], 1, create_another, t);
+		assert_int_equal(store_create(t->dir), -EEXIST);
+		assert_true(fault_was_met());
+		assert_int_equal(opens(t), 0);
+		assert_int_equal(names_in(t, "."), i + 1);  // and nothing of an attempt
+		char other[16];
+		snprintf(other, sizeof(other), "other%zu", i);
+		assert_int_equal(renameat(t->dir, ".hash", t->dir, other), 0);
+	}
+}
+
+static void a_store_of_somebody_else_is_refused(void **state)
+{
+	struct tree *t = *state;
+	store_close(new_store(t));
+	if (fchownat(t->dir, ".hash", 12345, 12345, 0) < 0)
+		skip();
+
+	assert_int_equal(opens(t), -EPERM);
 }
 
 // Writes @text as the format file, with the right inode where it says so.
@@ -246,6 +281,8 @@ int main(void)
 		in_tree(there_is_no_store_before_it_is_made),
 		in_tree(making_fails_whole),
 		in_tree(what_a_crash_left_of_an_attempt_is_swept),
+		in_tree(of_two_that_make_one_at_once_the_faster_wins),
+		in_tree(a_store_of_somebody_else_is_refused),
 		in_tree(only_a_format_that_we_know_is_opened),
 		in_tree(a_store_that_others_may_write_to_or_a_link_to_one_is_refused),
 		in_tree(a_copied_store_is_known_as_one_until_it_is_renewed),
