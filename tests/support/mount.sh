@@ -91,9 +91,10 @@ sandbox_enter() {
 unset IN_SANDBOX
 
 ulimit -c 0
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$W/sanitizer"
-export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$W/sanitizer:print_stacktrace=1"
-export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path=$W/sanitizer"
+mkdir -m 1777 "$W/sanitizer"  # daemons of other users write there, too
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}log_path=$W/sanitizer/log"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}log_path=$W/sanitizer/log:print_stacktrace=1"
+export TSAN_OPTIONS="${TSAN_OPTIONS:+$TSAN_OPTIONS:}log_path=$W/sanitizer/log"
 
 # The mount points of this test whose type fits a pattern, the last first.
 mounts_of_test() { awk -v w="$W/" -v t="$1" 'index($2, w) == 1 && $3 ~ t {print $2}' /proc/self/mounts | tac; }
@@ -101,7 +102,7 @@ mounts_of_test() { awk -v w="$W/" -v t="$1" 'index($2, w) == 1 && $3 ~ t {print 
 # Prints what the sanitizers of the daemons found, if anything.
 sanitizers_silent() {
 	local f r=0
-	for f in "$W"/sanitizer.*; do
+	for f in "$W"/sanitizer/*; do
 		[ -s "$f" ] || continue
 		cat "$f" >&2
 		r=1
