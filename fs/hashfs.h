@@ -43,6 +43,7 @@ struct hashfs {
 	bool privileged;   // we may act as the caller and set trusted xattrs
 	bool handles;      // file handles reopen inodes; else each node holds an O_PATH fd
 	bool passthrough;  // agreed with the kernel
+	int most_pins;     // fds from this number on are not kept for deleted files
 	double timeout;    // seconds the kernel may cache entries and attributes
 
 	struct node *root;  // a counted reference

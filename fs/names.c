@@ -91,13 +91,14 @@ static struct node *unlink_link(struct hashfs *fs, struct node *n)
 	return lose_name(n);
 }
 
-// What somebody has open must stay reachable. Else the file goes now, for the next df to tell; who holds it
-// by an O_PATH descriptor or as its directory may still ask for its status.
-static void keep_nameless(struct node *n, const struct stat *st, int *fd)
+// A file that is deleted stays reachable until the kernel forgets it: somebody may have it open, or be on the
+// way from looking it up to opening it. Where that would take too many fds, only what is open does; who holds
+// the rest by an O_PATH descriptor or as its directory may still ask for its status.
+static void keep_nameless(const struct hashfs *fs, struct node *n, const struct stat *st, int *fd)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
 
-	if (n->opens > 0) {
+	if (n->opens > 0 || *fd < fs->most_pins) {
 		handle_pin(&n->at, take_fd(fd));
 		return;
 	}
@@ -119,7 +120,7 @@ static void unlink_inode(struct hashfs *fs, const struct stat *st, int *fd)
 		return;
 	n->unlinked = true;
 	table_detach(fs, n);  // a new file may get this inode's number
-	keep_nameless(n, st, fd);
+	keep_nameless(fs, n, st, fd);
 	backing_deleted(fs, &n->at);
 }
 

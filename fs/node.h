@@ -58,7 +58,7 @@ struct node {
 	struct backing *backing;  // counted; what opens in passthrough read and write
 	struct list files;        // struct file of mode IO_CACHED
 	struct stale *stale;      // owned, or NULL
-	struct stat *last;  // owned; of a file that lost its last name while nobody had it open, or NULL
+	struct stat *last;        // owned; of a deleted file for which no fd was kept, or NULL
 };
 
 // Makes the root of the mount from *@fd, an O_PATH fd that may be taken. Returns a counted reference in @ret.

@@ -319,14 +319,16 @@ static void clean_up(struct mount *m)
 }
 
 // Deleted files and directories being read need an fd each.
-static void raise_fd_limit(void)
+static void raise_fd_limit(struct hashfs *fs)
 {
-	struct rlimit limit;
+	struct rlimit limit = { .rlim_cur = 1024 };
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	// An fd's number tells how many there are: the lowest free one is given out.
+	fs->most_pins = limit.rlim_cur < 1 << 20 ? (int)limit.rlim_cur / 2 : 1 << 19;
 }
 
 int super_run(const struct options *opt)
@@ -335,7 +337,7 @@ int super_run(const struct options *opt)
 	int r;
 
 	set_up(&m, opt);
-	raise_fd_limit();
+	raise_fd_limit(&m.fs);
 	r = check_before_mount(&m);
 	if (r == 0) {
 		r = source_open(&m.source, &m.fs);
