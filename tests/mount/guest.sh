@@ -58,7 +58,7 @@ make_repository() {
 	local r=$W/repository
 	[ -d "$r" ] || (
 		export HOME=$W
-		git init -q "$r" && cd "$r"
+		git init -q "$r" && cd "$r" || exit 1
 		git config user.email test@example.org
 		git config user.name test
 		for i in $(seq 40); do seq "$i" $((i + 900)) >"file$i"; done
@@ -75,7 +75,8 @@ others_quickly() { for g in b c; do inventory --no-hardlinks --no-content "$POOL
 others_fully() { for g in b c; do inventory --no-hardlinks "$POOL/$g"; done; }
 
 disk_use() { sync -f "$POOL"; du -s -B1 "$@" | awk '{s += $1} END {print s}'; }
-directories_use() { find "$@" -type d -printf '%b\n' | awk '{s += $1 * 512} END {print s + 0}'; }
+# Directories, and on btrfs symbolic links, have blocks of their own in each guest.
+directories_use() { find "$@" '(' -type d -o -type l ')' -printf '%b\n' | awk '{s += $1 * 512} END {print s + 0}'; }
 
 # ---- inside a guest ----
 
@@ -100,7 +101,7 @@ install_package() {
 		in_guest apt-get -qy --no-install-recommends install $packages
 }
 verify() {
-	in_guest dpkg --verify >"$W/verify.a" || true
+	in_guest dpkg --verify >"$W/verify.a" || true  # it fails where files are missing, as in a minimal guest
 	HOME=/root chroot "$POOL/b" dpkg --verify >"$W/verify.b" || true
 	diff "$W/verify.b" "$W/verify.a"
 }
@@ -109,12 +110,12 @@ compile() {
 	in_guest tcc -o /root/hello /root/hello.c && [ "$(in_guest /root/hello)" = compiled ]
 }
 clone() (
-	export HOME=$W
-	git -c safe.directory='*' clone -q "$M/a/srv/repository" "$M/a/srv/clone" && cd "$M/a/srv/clone"
-	git config user.email test@example.org && git config user.name test
-	echo more >>file2 && git commit -qam three && git fsck --full && git gc -q && git push -q origin HEAD:other
-	[ -z "$(git status --porcelain)" ] && cd ../repository && git -c safe.directory='*' fsck --full &&
-		[ -z "$(git -c safe.directory='*' status --porcelain)" ]
+	# Every step must be told to stop: what act runs, runs without set -e.
+	export HOME=$W GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+	git clone -q "$M/a/srv/repository" "$M/a/srv/clone" && cd "$M/a/srv/clone" || exit 1
+	git config user.email test@example.org && git config user.name test && echo more >>file2 &&
+		git commit -qam three && git fsck --full && git gc -q && git push -q origin HEAD:other &&
+		[ -z "$(git status --porcelain)" ] && cd ../repository && git fsck --full && [ -z "$(git status --porcelain)" ]
 )
 edit() {
 	in_guest sed -i 's/the/THE/g' /usr/share/common-licenses/GPL-3 /etc/login.defs &&
@@ -167,8 +168,8 @@ check() {
 	hashify_pool
 	all=$(disk_use "$POOL")
 	dirs=$(directories_use "$POOL")
-	say "      disk: one guest $((one >> 20)) MiB, the pool of three $((all >> 20)) MiB, $((dirs >> 20)) MiB of that directories"
-	[ $((all - dirs)) -le $((one * 11 / 10)) ] || fail "the pool takes $all bytes, $dirs of them directories; one guest $one"
+	say "      disk: one guest $((one >> 20)) MiB, the pool of three $((all >> 20)) MiB, $((dirs >> 20)) MiB of that directories and symbolic links"
+	[ $((all - dirs)) -le $((one * 11 / 10)) ] || fail "the pool takes $all bytes, $dirs of them directories and symbolic links; one guest $one"
 	for g in a b c; do
 		inventory --no-marks --no-hardlinks "$POOL/$g" >"$W/after.$g"
 		same "$W/before.plain.$g" "$W/after.$g" "hashify has changed guest $g"

@@ -649,6 +649,24 @@ def _(t):
     expect_errno(errno.EACCES, subprocess.run, [d + "/copy"])
 
 
+@case("a link that runs is busy, and not where it runs in another guest")
+def _(t):
+    busy, elsewhere = t.links + "/busy", t.links + "/elsewhere"
+    child = subprocess.Popen([busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        expect_equal(child.stdout.read(1), b"!", "the program's first byte")
+        expect_errno(errno.ETXTBSY, os.open, busy, os.O_WRONLY)
+        expect_errno(errno.ETXTBSY, os.truncate, busy, 0)
+        os.chmod(busy, 0o700)
+        expect_errno(errno.ETXTBSY, os.open, busy, os.O_WRONLY)
+    finally:
+        child.communicate()
+    write(busy, b"x", os.O_WRONLY)
+
+    write(elsewhere, b"x", os.O_WRONLY)  # guest b runs its own all the time: see posix.sh
+    expect_equal(tree.slurp(elsewhere)[:1], b"x")
+
+
 @case("a program that is open for writing cannot be run")
 def _(t):
     p = t.dir() + "/program"

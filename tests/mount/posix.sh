@@ -18,7 +18,7 @@ check() {
 	for g in a b; do
 		mkdir -p "$POOL/$g/links"
 		install -m 4755 "$W/sleeper" "$POOL/$g/links/program"
-		cp "$W/sleeper" "$POOL/$g/links/file"
+		for f in file busy elsewhere; do cp "$W/sleeper" "$POOL/$g/links/$f"; done
 		touch -d @1000000000 "$POOL/$g/links/"*
 	done
 	hashify_pool
@@ -29,10 +29,13 @@ check() {
 		"$PYTHON" "$TEST_DIR/posix.py" "$NATIVE" "natively: " | grep -v '^ok' || true
 	fi
 	inventory --no-hardlinks "$POOL/b" >"$W/b"
-	guest_mount "$POOL/a" "$W/m" "$2"
-	mkdir -p "$W/m/work"
-	"$PYTHON" "$TEST_DIR/posix.py" "$W/m" || bad=1
-	guest_umount "$W/m"
+	guests_mount "$2" a b
+	mkdir -p "$M/a/work"
+	# Guest b runs the very object that guest a writes to.
+	exec 6> >("$M/b/links/elsewhere" >/dev/null)
+	"$PYTHON" "$TEST_DIR/posix.py" "$M/a" || bad=1
+	exec 6>&-
+	guests_umount a b
 	inventory --no-hardlinks "$POOL/b" >"$W/b.after"
 	same "$W/b" "$W/b.after" "guest b has changed"
 }

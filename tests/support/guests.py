@@ -10,6 +10,7 @@ from cases import expect
 class Guests:
     def __init__(self, pool, mounts, mode="passthrough"):
         self.pool, self.mounts, self.mode = pool, mounts, mode
+        self.kind = os.environ["FS_KIND"]
         self.others = {g: self._look(g) for g in "bc"}
 
     def _look(self, guest):

@@ -35,6 +35,10 @@ def fallocate(fd, mode, offset, length):
     _check(_libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(length)))
 
 
+def readahead(fd, offset, length):
+    _check(_libc.readahead(fd, ctypes.c_long(offset), ctypes.c_size_t(length)))
+
+
 def renameat2(old, new, flags):
     _check(_libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags), new)
 
@@ -110,16 +114,32 @@ class Mapping:
             self.addr = None
 
 
+_alone = False
+
+
 @contextlib.contextmanager
 def caches_alone():
-    """Keeps other tests from dropping caches, or from reading while we measure."""
+    """Keeps other tests from dropping caches while we measure."""
+    global _alone
+    if _alone:
+        yield
+        return
     with open("/run/lock/hashfs-tests.caches", "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
-        yield
+        _alone = True
+        try:
+            yield
+        finally:
+            _alone = False
 
 
 def drop_caches():
     os.sync()
+    with caches_alone():
+        _drop_caches()
+
+
+def _drop_caches():
     with open("/proc/sys/vm/drop_caches", "w") as f:
         f.write("3")
 
