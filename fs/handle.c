@@ -34,7 +34,11 @@ static int open_handle(int mount, const struct handle *h, int flags)
 
 	memcpy(b.head.f_handle, h->bytes, h->size);
 	int fd = open_by_handle_at(mount, &b.head, flags | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd >= 0)
+		return fd;
+	// ext4 says ENOMEM while the deleted inode's number is being given to a new file (ext4_iget,
+	// I_CREATING).
+	return errno == ENOMEM ? -ESTALE : -errno;
 }
 
 int handle_make(struct hashfs *fs, int *fd, const struct stat *st, struct handle *ret)
