@@ -104,22 +104,6 @@ static struct node *add_link(struct hashfs *fs, struct found *f, uint64_t key, s
 	return n;
 }
 
-int node_root(struct hashfs *fs, int *fd, struct node **ret)
-{
-	struct found f = { .at = HANDLE_NONE };
-
-	if (fstat(*fd, &f.st) < 0)
-		return -errno;
-	int r = handle_make(fs, fd, &f.st, &f.at);
-	if (r < 0)
-		return r;
-
-	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
-	*ret = add_inode(fs, &f);
-	handle_close(&f.at);
-	return *ret ? 0 : -ENOMEM;
-}
-
 uint64_t node_id(const struct hashfs *fs, const struct node *n)
 {
 	return n == fs->root ? FUSE_ROOT_ID : (uintptr_t)n;
@@ -329,22 +313,36 @@ int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct
 	return r;
 }
 
-int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret)
+// The node of a private file that is open as *@fd.
+static int take_inode(struct hashfs *fs, int *fd, struct found *f, struct node **ret)
 {
-	struct found f = { .at = HANDLE_NONE };
-
-	if (fstat(*fd, &f.st) < 0)
+	*f = (struct found){ .at = HANDLE_NONE };
+	if (fstat(*fd, &f->st) < 0)
 		return -errno;
-	int r = handle_make(fs, fd, &f.st, &f.at);
+	int r = handle_make(fs, fd, &f->st, &f->at);
 	if (r < 0)
 		return r;
 
 	mutex_lock(&fs->table_lock);
-	struct node *n = use_inode(fs, &f);
+	*ret = use_inode(fs, f);
 	mutex_unlock(&fs->table_lock);
-	r = reply_found(fs, n, &f, ret);
-	handle_close(&f.at);
-	return r;
+	handle_close(&f->at);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int node_root(struct hashfs *fs, int *fd, struct node **ret)
+{
+	struct found f;
+	return take_inode(fs, fd, &f, ret);
+}
+
+int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret)
+{
+	struct found f;
+	struct node *n;
+
+	int r = take_inode(fs, fd, &f, &n);
+	return r < 0 ? r : reply_found(fs, n, &f, ret);
 }
 
 uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const char *name,
