@@ -339,7 +339,7 @@ int node_root(struct hashfs *fs, int *fd, struct node **ret)
 int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret)
 {
 	struct found f;
-	struct node *n;
+	struct node *n = NULL;
 
 	int r = take_inode(fs, fd, &f, &n);
 	return r < 0 ? r : reply_found(fs, n, &f, ret);
