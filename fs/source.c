@@ -41,8 +41,9 @@ static int no_store(const char *pool, int r)
 			  "backup, or remove the store and run hashify again: guests lose nothing by that",
 			  pool, STORE_DIR);
 	else if (r == -EACCES || r == -EPERM)
-		log_error("%s/%s: no permission; the store belongs to who made it: run hashfs as that user "
-			  "or as root",
+		log_error("%s/%s: no permission; expected a store of your own or, for root, root's; run "
+			  "hashfs as "
+			  "the user who made it",
 			  pool, STORE_DIR);
 	else
 		log_error("%s/%s: cannot open the store: %s", pool, STORE_DIR, strerror(-r));

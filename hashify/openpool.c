@@ -42,7 +42,7 @@ static const struct sentence store_sentences[] = {
 	{ EOPNOTSUPP, "its filesystem lacks hard links, extended attributes or RENAME_EXCHANGE",
 	  "expected one like ext4, XFS or btrfs; move the pool to such a filesystem" },
 	{ EACCES, "no permission to use its store (" STORE_DIR ")",
-	  "expected one of your own; run hashify as its owner or as root" },
+	  "expected one of your own; run hashify as the user who made it, root for root's" },
 	{ ESTALE, "its store (" STORE_DIR ") was copied with it and its marks are not true",
 	  "expected the store of this pool; run hashify without --dry-run, which renews them" },
 	{ 0, "its store (" STORE_DIR ") cannot be used",
