@@ -11,7 +11,7 @@ mkdir "$W/bin"
 install -m 755 "$HASHFS" "$W/bin/hashfs"  # where every user may run it, and by its name
 
 new_pool() {
-	fs_new "${1:-ext4}"
+	fs_new ext4
 	for g in a b "c d, e\\f"; do
 		mkdir -p "$POOL/$g/dir"
 		for i in 1 2 3 4 5 6 7 8; do
@@ -139,7 +139,7 @@ esac
 "${as_user[@]}" cat "$M/dir/f1" >/dev/null || fail "a user cannot read through root's mount"
 umount "$M"
 guest_mount "$POOL/a" "$M" nosuid,nodev,noexec
-findmnt -nro OPTIONS "$M" | grep -q nosuid.*nodev.*noexec || fail "$(findmnt -nro OPTIONS "$M")"
+findmnt -nro OPTIONS "$M" | grep -q 'nosuid.*nodev.*noexec' || fail "$(findmnt -nro OPTIONS "$M")"
 guest_umount "$M"
 ok "mount -t fuse.hashfs, fstab, options"
 
@@ -165,7 +165,7 @@ ok "df is right, also right after a delete"
 
 title "the ends"
 for how in umount fusermount3 TERM INT HUP; do
-	out=$("$HASHFS" "$POOL/a" "$M")  # would not come back if the daemon kept our pipe
+	true "$("$HASHFS" "$POOL/a" "$M")"  # would not come back if the daemon kept our pipe
 	works "$M"
 	pid=$(daemon_of "$M")
 	case $how in
@@ -199,6 +199,24 @@ kill -0 "$pid" || fail "the daemon is gone while a file is open"
 exec 5<&-
 ended "$pid" "the last close after umount -l"
 ok "umount -l lets open files be read to the end"
+
+title "cache=0, for trees that others change"
+guest_mount "$POOL/a" "$M" cache=0
+[ ! -e "$M/native" ] || fail "it is there before it was made"
+echo one >"$POOL/a/native"
+[ "$(cat "$M/native")" = one ] || fail "made natively, not seen"
+echo two and more >>"$POOL/a/native"
+[ "$(stat -c %s "$M/native")" = 17 ] && [ "$(tail -n 1 "$M/native")" = "two and more" ] || fail "appended natively, not seen"
+mv "$POOL/a/native" "$POOL/a/native2"
+[ ! -e "$M/native" ] && [ -e "$M/native2" ] || fail "renamed natively, not seen"
+echo new >"$POOL/a/native3" && mv "$POOL/a/native3" "$POOL/a/native2"
+[ "$(cat "$M/native2")" = new ] || fail "replaced natively, not seen"
+rm "$POOL/a/native2"
+[ ! -e "$M/native2" ] || fail "removed natively, still seen"
+rm "$POOL/a/dir/f6" && echo private >"$POOL/a/dir/f6"
+[ "$(cat "$M/dir/f6")" = private ] || fail "a link replaced natively is still the link"
+guest_umount "$M"
+ok "what others do is seen at once"
 
 title "kill -9"
 new_pool

@@ -76,6 +76,12 @@ class Side:
     def fsetxattr(self):
         os.setxattr(self.first(), "user.step", b"%d" % self.step)
 
+    def futimens(self):
+        os.utime(self.first(), ns=(tree.OLD + self.step, tree.OLD + self.step))
+
+    def fsync(self):
+        os.fsync(self.first())
+
     def pwrite(self):
         os.pwrite(self.writer(), b"by descriptor %d" % self.step, 100 * self.step)
 
@@ -111,7 +117,7 @@ class Side:
 
 
 OPS = [n for n, v in vars(Side).items() if callable(v) and n not in ("__init__", "first", "writer", "keep", "close")]
-NEED_FD = {"close_first", "fchmod", "fsetxattr", "reopen"}
+NEED_FD = {"close_first", "fchmod", "fsetxattr", "futimens", "fsync", "reopen"}
 NEED_WRITER = {"pwrite", "ftruncate"}
 
 

@@ -36,6 +36,9 @@ def seed(pool, native):
             for i in range(FILES):
                 tree.put("%s/%s/f%d" % (top, d, i), tree.noise(i, SIZE), xattrs={"user.n": b"%d" % i})
             os.mkdir("%s/%s/sub" % (top, d))
+            if d == "race":
+                for i in range(8):
+                    tree.put("%s/%s/sub/f%d" % (top, d, i), tree.noise(i, SIZE))
         tree.settle(top)
 
 
@@ -324,9 +327,9 @@ def racer(d, number, until):
     n = 0
     while time.monotonic() < until:
         n += 1
-        p = "%s/f%d" % (d, rnd.randrange(8))
-        q = "%s/f%d" % (d, rnd.randrange(8))
-        what = rnd.randrange(9)
+        p = "%s/f%d" % (rnd.choice((d, d, d + "/sub", d + "/sub2")), rnd.randrange(8))
+        q = "%s/f%d" % (rnd.choice((d, d, d + "/sub", d + "/sub2")), rnd.randrange(8))
+        what = rnd.randrange(10)
         try:
             if what < 3:
                 with open(p, "rb") as f:
@@ -348,17 +351,20 @@ def racer(d, number, until):
                 # A rename of one name of a file over the other leaves both.
                 if os.path.lexists("%s/.l.%d.%d" % (d, number, n)):
                     os.unlink("%s/.l.%d.%d" % (d, number, n))
-            else:
+            elif what == 8:
                 kernel.renameat2(p, q, kernel.RENAME_EXCHANGE)
+            else:
+                os.rename(d + "/sub", d + "/sub2")
+                os.rename(d + "/sub2", d + "/sub")
         except OSError as e:
             if e.errno not in fine:
                 print("FAIL  %s: racing operation %d: %s" % (p, what, e), flush=True)
                 return 1
-    for i in range(8):
-        text = tree.slurp("%s/f%d" % (d, i))
-        if not whole(text):
-            print("FAIL  %s/f%d is %s at the end" % (d, i, short(text)))
-            return 1
+    for where in (d, d + "/sub"):
+        for name in sorted(os.listdir(where)):
+            if name.startswith("f") and not whole(text := tree.slurp(where + "/" + name)):
+                print("FAIL  %s/%s is %s at the end" % (where, name, short(text)))
+                return 1
     print("      %s: %d racing operations" % ("/".join(d.split("/")[-2:]), n), flush=True)
     return 0
 
