@@ -2,9 +2,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/xattr.h>
@@ -22,6 +26,13 @@ static struct fault {
 } pending;
 
 static bool met;
+
+const char *const fault_calls[] = {
+	"linkat",   "renameat2", "renameat",        "unlinkat",  "mkdirat",   "openat", "fstatat",
+	"fstat",    "fcntl",     "ioctl",           "flock",     "pread",     "pwrite", "lseek",
+	"setxattr", "getxattr",  "removexattr",     "listxattr", "ftruncate", "fchown", "fchmod",
+	"fsync",    "futimens",  "copy_file_range", NULL,
+};
 
 static void set(struct fault f)
 {
@@ -99,17 +110,50 @@ STAND_IN(int, renameat2, "renameat2",
 	 (from_dir, from, dir, name, flags))
 STAND_IN(int, unlinkat, "unlinkat", (int dir, const char *name, int flags), (dir, name, flags))
 STAND_IN(int, mkdirat, "mkdirat", (int dir, const char *name, mode_t mode), (dir, name, mode))
+STAND_IN(int, renameat, "renameat", (int from_dir, const char *from, int dir, const char *name),
+	 (from_dir, from, dir, name))
+STAND_IN(int, fstatat, "fstatat", (int dir, const char *name, struct stat *ret, int flags),
+	 (dir, name, ret, flags))
+STAND_IN(int, fstat, "fstat", (int fd, struct stat *ret), (fd, ret))
 STAND_IN(int, setxattr, "setxattr",
 	 (const char *path, const char *name, const void *value, size_t size, int flags),
 	 (path, name, value, size, flags))
 STAND_IN(int, fsetxattr, "setxattr", (int fd, const char *name, const void *value, size_t size, int flags),
 	 (fd, name, value, size, flags))
+STAND_IN(ssize_t, fgetxattr, "getxattr", (int fd, const char *name, void *value, size_t size),
+	 (fd, name, value, size))
+STAND_IN(ssize_t, flistxattr, "listxattr", (int fd, char *list, size_t size), (fd, list, size))
+STAND_IN(int, fremovexattr, "removexattr", (int fd, const char *name), (fd, name))
 STAND_IN(ssize_t, copy_file_range, "copy_file_range",
 	 (int in, off_t *in_at, int out, off_t *out_at, size_t size, unsigned flags),
 	 (in, in_at, out, out_at, size, flags))
 STAND_IN(ssize_t, pwrite, "pwrite", (int fd, const void *data, size_t size, off_t at), (fd, data, size, at))
 STAND_IN(ssize_t, pread, "pread", (int fd, void *data, size_t size, off_t at), (fd, data, size, at))
+STAND_IN(off_t, lseek, "lseek", (int fd, off_t at, int whence), (fd, at, whence))
 STAND_IN(int, ftruncate, "ftruncate", (int fd, off_t size), (fd, size))
 STAND_IN(int, fchown, "fchown", (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
 STAND_IN(int, fchmod, "fchmod", (int fd, mode_t mode), (fd, mode))
 STAND_IN(int, fsync, "fsync", (int fd), (fd))
+STAND_IN(int, futimens, "futimens", (int fd, const struct timespec times[2]), (fd, times))
+STAND_IN(int, flock, "flock", (int fd, int operation), (fd, operation))
+
+// These take one more argument; without it we hand on what the kernel does not look at.
+#define STAND_IN_VARIADIC(function, call, parameters, last, type, arguments)                                 \
+	int function parameters                                                                              \
+	{                                                                                                    \
+		va_list list;                                                                                \
+		va_start(list, last);                                                                        \
+		type more = va_arg(list, type);                                                              \
+		va_end(list);                                                                                \
+		struct fault f = take(call);                                                                 \
+		if (f.kind == FAIL)                                                                          \
+			return -1;                                                                           \
+		int r = ((int(*) parameters)dlsym(RTLD_NEXT, #function))arguments;                           \
+		leave(&f);                                                                                   \
+		return r;                                                                                    \
+	}
+
+STAND_IN_VARIADIC(openat, "openat", (int dir, const char *path, int flags, ...), flags, mode_t,
+		  (dir, path, flags, more))
+STAND_IN_VARIADIC(fcntl, "fcntl", (int fd, int command, ...), command, void *, (fd, command, more))
+STAND_IN_VARIADIC(ioctl, "ioctl", (int fd, unsigned long request, ...), request, void *, (fd, request, more))

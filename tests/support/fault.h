@@ -1,5 +1,6 @@
 // Make system calls fail, or meet a test's own code just before or after one: for those functions of the C
-// library that fault.c stands in front of. setxattr stands for fsetxattr, too. One thread at a time.
+// library that fault.c stands in front of. An xattr call's name stands for the one that takes an fd, too. One
+// thread at a time.
 #pragma once
 
 // The next call of @call returns -1 with @error.
@@ -14,3 +15,6 @@ void fault_after(const char *call, unsigned nth, void (*run)(void *arg), void *a
 
 // Was it met? And none is pending afterwards.
 int fault_was_met(void);
+
+// Those there are, ended by NULL.
+extern const char *const fault_calls[];
