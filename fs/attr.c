@@ -12,7 +12,6 @@
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
-#include "fs/opens.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/xattr.h"
@@ -133,10 +132,10 @@ static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int t
 }
 
 // A truncation by path must end at the node its caller will ask for the size next.
-static bool must_look_again(struct node *n, int to_set, pid_t tid)
+static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t tid)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
-	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && opens_tell_stale(n, tid);
+	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && stale_tell(&fs->stale, tid);
 }
 
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set,
@@ -153,8 +152,9 @@ int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_se
 	int r = apply(fs, n, st, to_set, caller->uid == 0);
 	if (r < 0)
 		return r;
-	if (must_look_again(n, to_set, caller->pid))
+	if (must_look_again(fs, n, to_set, caller->pid))
 		return -ESTALE;
+	stale_settled(&fs->stale, caller->pid);
 	return node_stat(fs, n, ret);
 }
 

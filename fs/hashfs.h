@@ -1,8 +1,8 @@
 // The state of one mount, and the lock order.
 //
-// Lock order: directory node.lock (two of them by address), hashfs.break_lock, hashfs.table_lock, file
-// node.lock, backings.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply to
-// the kernel.
+// Lock order: node.names (of two directories by address), hashfs.break_lock, hashfs.table_lock, node.lock,
+// backings.lock or stale.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply
+// to the kernel.
 #pragma once
 
 #include <pthread.h>
@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "fs/stale.h"
 #include "store/base/list.h"
 #include "store/base/map.h"
 
@@ -57,5 +58,6 @@ struct hashfs {
 	pthread_mutex_t break_lock;  // guards node.breaking
 	pthread_cond_t break_done;
 
+	struct stale stale;
 	struct backings backings;
 };

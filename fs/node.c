@@ -39,7 +39,6 @@ static void destroy(struct hashfs *fs, struct node *n)
 	assert(list_empty(&n->files));
 	mutex_destroy(&n->lock);
 	handle_close(&n->at);
-	free(n->stale);
 	free(n->last);
 	free(n->name);
 	free(n);

@@ -26,13 +26,6 @@ struct hashfs;
 
 enum io_mode { IO_PASSTHROUGH, IO_CACHED };
 
-// Threads that were answered ESTALE once: the second request of one comes from a descriptor, not from a path.
-#define STALE_TIDS 8
-struct stale {
-	pid_t tid[STALE_TIDS];
-	unsigned next;
-};
-
 struct node {
 	uint64_t refs;  // look-ups the kernel counts, and our own; under hashfs.table_lock, as all to the
 			// blank line
@@ -57,7 +50,6 @@ struct node {
 	enum io_mode mode;        // while opens > 0
 	struct backing *backing;  // counted; what opens in passthrough read and write
 	struct list files;        // struct file of mode IO_CACHED
-	struct stale *stale;      // owned, or NULL
 	struct stat *last;        // owned; of a deleted file for which no fd was kept, or NULL
 };
 

@@ -19,23 +19,6 @@ static bool changes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
-bool opens_tell_stale(struct node *n, pid_t tid)
-{
-	if (!n->stale)
-		n->stale = calloc(1, sizeof(*n->stale));
-	if (!n->stale)
-		return true;
-
-	for (unsigned i = 0; i < STALE_TIDS; i++) {
-		if (n->stale->tid[i] == tid) {
-			n->stale->tid[i] = 0;  // each ESTALE is good for one retry
-			return false;
-		}
-	}
-	n->stale->tid[n->stale->next++ % STALE_TIDS] = tid;
-	return true;
-}
-
 // How a node is opened that is not open yet.
 static void choose_mode(struct hashfs *fs, struct node *n)
 {
@@ -94,7 +77,7 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 	auto_close int fd = -1;
 
 	if (node_is_split(n)) {
-		if (opens_tell_stale(n, tid))
+		if (stale_tell(&fs->stale, tid))
 			return -ESTALE;
 		if (changes(flags))
 			return -EBUSY;
@@ -129,8 +112,11 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool ki
 			return broken;
 	}
 	int r = open_and_count(fs, n, flags, tid, ret);
-	if (r < 0 || !(flags & O_TRUNC))
+	if (r < 0)
 		return r;
+	stale_settled(&fs->stale, tid);
+	if (!(flags & O_TRUNC))
+		return 0;
 
 	r = truncate_opened(fs, n, broken == BROKEN_SHORTENED, kill);
 	if (r < 0)
@@ -159,6 +145,4 @@ void opens_end(struct hashfs *fs, struct node *n, struct file *file)
 		backing_put(fs, n->backing);
 		n->backing = NULL;
 	}
-	free(n->stale);
-	n->stale = NULL;
 }

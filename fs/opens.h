@@ -25,8 +25,3 @@ int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *r
 
 // One open less; @file is what opens_begin() returned.
 void opens_end(struct hashfs *fs, struct node *n, struct file *file);
-
-// Called with @n->lock held, for a split node: must the thread @tid be told to look the name up again? No if
-// it was told so last time: its second request comes from a descriptor or a bind mount, which no look-up can
-// help.
-bool opens_tell_stale(struct node *n, pid_t tid);

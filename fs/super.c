@@ -308,11 +308,13 @@ static void set_up(struct mount *m, const struct options *opt)
 	mutex_init(&fs->break_lock);
 	cond_init(&fs->break_done);
 	list_init(&fs->detached);
+	stale_init(&fs->stale);
 	backings_init(&fs->backings);
 }
 
 static void clean_up(struct mount *m)
 {
+	stale_destroy(&m->fs.stale);
 	cond_destroy(&m->fs.break_done);
 	mutex_destroy(&m->fs.break_lock);
 	mutex_destroy(&m->fs.table_lock);
