@@ -54,6 +54,11 @@ static int exchange(struct store *s, const char *tmp, int dir, const char *name)
 	return renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0 ? -errno : 0;
 }
 
+static int drop_link(struct store *s, const char *tmp)
+{
+	return unlinkat(s->tmp, tmp, 0) < 0 ? -errno : PUT_BACK;
+}
+
 int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object)
 {
 	int r = is_inode(dir, name, object);
@@ -65,7 +70,7 @@ int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char 
 
 	r = is_inode(s->tmp, tmp, object);
 	if (r > 0)
-		return unlinkat(s->tmp, tmp, 0) < 0 ? -errno : PUT_BACK;
+		return drop_link(s, tmp);
 	if (r < 0)
 		return r;
 
@@ -124,6 +129,10 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 	struct stat st;
 	const char *name;
 
+	// It was exchanged before, and only the link could not be removed.
+	int r = is_inode(s->tmp, tmp, object);
+	if (r != 0)
+		return r < 0 ? r : drop_link(s, tmp);
 	auto_close int pool = openat(s->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool < 0)
 		return -errno;
@@ -133,7 +142,7 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 	if (fstat(dir, &st) < 0)
 		return -errno;
 
-	int r = displaced_put_back_at(s, tmp, dir, name, object);
+	r = displaced_put_back_at(s, tmp, dir, name, object);
 	const struct timespec times[2] = { st.st_atim, st.st_mtim };
 	if (r == PUT_BACK)
 		futimens(dir, times);
