@@ -44,6 +44,12 @@ static int keep(struct store *s, const char *name, struct recovery *ret)
 	return r;
 }
 
+// A directory that is immutable, of another project, or not ours to write to will be so the next time.
+static bool is_refused(int r)
+{
+	return r == -EPERM || r == -EACCES || r == -EXDEV;
+}
+
 static int put_back(struct store *s, const char *name, uint64_t object, struct recovery *ret)
 {
 	auto_free char *path = NULL;
@@ -51,7 +57,7 @@ static int put_back(struct store *s, const char *name, uint64_t object, struct r
 	int r = journal_find(s, name, &path);
 	if (r == 0)
 		r = displaced_put_back(s, name, path, object);
-	if (r == -ENOENT || r == PLACE_TAKEN)
+	if (r == -ENOENT || r == PLACE_TAKEN || is_refused(r))
 		return keep(s, name, ret);
 	if (r == PUT_BACK)
 		ret->put_back++;

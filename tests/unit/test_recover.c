@@ -281,6 +281,31 @@ static void a_directory_that_moved_away_is_no_error(void **state)
 	expect_kept(p, "HELLO");
 }
 
+static void expect_kept_when_refused(const struct pool *p, int error)
+{
+	given_displaced(p, "HELLO");
+
+	fault_next("renameat2", error);
+	expect_kept(p, "HELLO");
+
+	assert_true(fault_was_met());
+}
+
+static void an_immutable_place_stops_no_pass(void **state)
+{
+	expect_kept_when_refused(*state, EPERM);
+}
+
+static void a_place_without_the_right_to_write_stops_no_pass(void **state)
+{
+	expect_kept_when_refused(*state, EACCES);
+}
+
+static void a_place_of_another_project_stops_no_pass(void **state)
+{
+	expect_kept_when_refused(*state, EXDEV);
+}
+
 static void without_its_object_a_displaced_file_is_kept(void **state)
 {
 	struct pool *p = *state;
@@ -382,6 +407,9 @@ int main(void)
 		in_pool(a_journal_cannot_lead_out_of_the_pool),
 		in_pool(the_guest_s_newer_file_stays_and_the_displaced_one_is_kept),
 		in_pool(a_directory_that_moved_away_is_no_error),
+		in_pool(an_immutable_place_stops_no_pass),
+		in_pool(a_place_without_the_right_to_write_stops_no_pass),
+		in_pool(a_place_of_another_project_stops_no_pass),
 		in_pool(without_its_object_a_displaced_file_is_kept),
 		in_pool(two_files_of_one_name_are_both_kept),
 		in_pool(a_symlink_or_a_fifo_that_was_displaced_stops_nothing),
