@@ -100,10 +100,11 @@ static int write_one(int fd, const char *source, const char *mountpoint)
 
 // Who is alive
 
-// Its mount holds the lock as long as it lives.
+// Its mount holds the lock as long as it lives. Where we cannot tell it is taken for live: a file that is
+// removed lets a second mount serve the same tree.
 static bool is_live(int fd)
 {
-	return flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	return flock(fd, LOCK_EX | LOCK_NB) < 0;
 }
 
 // Opens mounts/ and keeps others from adding to it until it is closed.

@@ -240,6 +240,8 @@ static int read_format(struct store *s)
 	if (size < 0)
 		return (int)size;
 	text[size] = '\0';
+	if (strlen(text) != (size_t)size)
+		return -EBADMSG;
 	return parse_format(text, s);
 }
 

@@ -155,6 +155,68 @@ static void only_a_format_that_we_know_is_opened(void **state)
 	assert_int_equal(opens(t), -EBADMSG);
 }
 
+static void write_format(const struct tree *t, const char *text, size_t size)
+{
+	int fd = openat(t->dir, ".hash/format", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_int_equal(write(fd, text, size), size);
+	close(fd);
+}
+
+static void a_format_with_one_byte_more_or_less_is_refused(void **state)
+{
+	struct tree *t = *state;
+	store_close(new_store(t));
+	char *good = content_of(t, ".hash/format");
+	size_t size = strlen(good);
+	char *text = calloc(1, size + 2);
+
+	for (size_t i = 0; i < size; i++) {
+		write_format(t, good, i);
+		assert_true(opens(t) == -EBADMSG || opens(t) == -EPROTONOSUPPORT);
+	}
+	memcpy(text, good, size);
+	for (int more = 0; more < 256; more++) {
+		text[size] = (char)more;
+		write_format(t, text, size + 1);
+		assert_int_equal(opens(t), -EBADMSG);
+	}
+	write_format(t, good, size);
+	assert_int_equal(opens(t), 0);
+	free(text);
+	free(good);
+}
+
+// What is opened has a format file that we would write: seed, space and inode are all that may differ.
+static void a_damaged_format_is_refused_or_another_that_we_know(void **state)
+{
+	struct tree *t = *state;
+	struct store *s = NULL;
+	store_close(new_store(t));
+	char *good = content_of(t, ".hash/format");
+	size_t size = strlen(good);
+	char *text = calloc(1, size);
+	unsigned opened = 0;
+
+	srandom(3);
+	for (int i = 0; i < 5000; i++) {
+		memcpy(text, good, size);
+		for (long k = random() % 2; k >= 0; k--)
+			text[(size_t)random() % size] = (char)random();
+		write_format(t, text, size);
+		int r = store_open(t->dir, &s);
+		assert_true(r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT);
+		if (r < 0)
+			continue;
+		opened++;
+		assert_int_equal(text[size - 1], '\n');
+		assert_non_null(strstr(text, "\nidentity mode,uid,gid,mtime,xattr\nmarks "));
+		store_close(s);
+	}
+	assert_true(opened > 0);  // in a digit of the seed or of the inode
+	free(text);
+	free(good);
+}
+
 static void a_store_that_others_may_write_to_or_a_link_to_one_is_refused(void **state)
 {
 	struct tree *t = *state;
@@ -252,6 +314,52 @@ static void only_one_mount_serves_a_tree(void **state)
 	store_close(s);
 }
 
+// An error of asking is no answer.
+static void a_mount_of_which_we_cannot_tell_is_taken_for_live(void **state)
+{
+	struct tree *t = *state;
+	struct store *s = new_store(t);
+	struct registration other = { 0 };
+	int fd = registry_add(s, "/v/web1", "/mnt", &other);
+	assert_true(fd >= 0);
+
+	fault_nth("flock", 2, ENOLCK);  // the first locks the directory
+	assert_int_equal(registry_add(s, "/v/web1", "/mnt", &other), -EBUSY);
+	assert_true(fault_was_met());
+
+	registration_free(&other);
+	assert_int_equal(names_in(t, ".hash/mounts"), 1);
+	registry_remove(s, fd);
+	store_close(s);
+}
+
+static int count(const struct registration *r, void *arg)
+{
+	unsigned *n = arg;
+
+	assert_string_equal(r->source, "/v/a \\n\nb");
+	assert_string_equal(r->mountpoint, "\\");
+	return (int)++*n;
+}
+
+static void live_mounts_are_listed_until_an_answer(void **state)
+{
+	struct tree *t = *state;
+	struct store *s = new_store(t);
+	struct registration other = { 0 };
+	unsigned n = 0;
+	assert_int_equal(registry_each(s, count, &n), 0);
+
+	int fd = registry_add(s, "/v/a \\n\nb", "\\", &other);
+	assert_true(fd >= 0);
+	assert_int_equal(registry_each(s, count, &n), 1);
+	registry_remove(s, fd);
+
+	assert_int_equal(registry_each(s, count, &n), 0);
+	assert_int_equal(names_in(t, ".hash/mounts"), 0);
+	store_close(s);
+}
+
 static void a_mount_that_died_is_forgotten(void **state)
 {
 	struct tree *t = *state;
@@ -284,11 +392,15 @@ int main(void)
 		in_tree(of_two_that_make_one_at_once_the_faster_wins),
 		in_tree(a_store_of_somebody_else_is_refused),
 		in_tree(only_a_format_that_we_know_is_opened),
+		in_tree(a_format_with_one_byte_more_or_less_is_refused),
+		in_tree(a_damaged_format_is_refused_or_another_that_we_know),
 		in_tree(a_store_that_others_may_write_to_or_a_link_to_one_is_refused),
 		in_tree(a_copied_store_is_known_as_one_until_it_is_renewed),
 		in_tree(a_pass_and_a_mount_exclude_each_other_and_mounts_do_not),
 		in_tree(a_pool_is_found_from_inside_and_no_guest_can_plant_one),
 		in_tree(only_one_mount_serves_a_tree),
+		in_tree(a_mount_of_which_we_cannot_tell_is_taken_for_live),
+		in_tree(live_mounts_are_listed_until_an_answer),
 		in_tree(a_mount_that_died_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
