@@ -42,8 +42,18 @@ def held(paths):
     return sum(seen.values())
 
 
+def whole(paths):
+    """Bytes of page cache that all these inodes fill, each once."""
+    sizes = {}
+    for p in paths:
+        st = os.lstat(p)
+        sizes[st.st_dev, st.st_ino] = -(-st.st_size // kernel.PAGE) * kernel.PAGE
+    return sum(sizes.values())
+
+
 class Measured:
-    """Drops the caches, brings in what is needed to find the files, reads them."""
+    """Drops the caches, brings in what is needed to find the files, reads them. Not .complete if another program has dropped caches
+    meanwhile."""
 
     def __init__(self, group, read, natively, mounted):
         kernel.drop_caches()
@@ -57,6 +67,7 @@ class Measured:
             read_all(read)
         self.meminfo = kernel.meminfo_cached() - before
         self.cachestat = held(natively) + held(mounted)
+        self.complete = self.cachestat >= whole(natively)
 
 
 def tell(what, one, many):
@@ -66,12 +77,12 @@ def tell(what, one, many):
 
 
 def compare(group, native, mounted, guests):
-    """True or false; None if another program has dropped the caches meanwhile."""
+    """True or false, or None if it could not be measured."""
     first = native[guests[0]]
     with kernel.caches_alone():
         one = Measured(group, first, first, [])
         many = Measured(group, sum(mounted.values(), []), sum(native.values(), []), sum(mounted.values(), []))
-    if many.cachestat < one.cachestat:
+    if not one.complete or not many.complete:
         return None
     tell("/proc/meminfo", one.meminfo, many.meminfo)
     ok = tell("cachestat", one.cachestat, many.cachestat)
