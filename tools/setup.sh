@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev liburing-dev libnuma-dev)
 test_packages=(libcmocka-dev fuse3 attr acl libacl1-dev libcap2-bin e2fsprogs xfsprogs btrfs-progs debootstrap
-	valgrind clang clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
+	clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
 	debian-archive-keyring)
 fuse_version=3.18.3
 fuse_dir=subprojects/fuse-$fuse_version
@@ -28,8 +28,9 @@ install_packages() {
 	[ "${#missing[@]}" -gt 0 ] || return 0
 	[ "$(id -u)" = 0 ] || fail "these packages are missing, and installing them needs root: ${missing[*]}"
 	say "installing ${missing[*]}"
-	apt-get update -qq || say "the package lists could not be brought up to date; going on with those at hand"
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+	local patience=(-o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 -o Acquire::Retries=2 -o DPkg::Lock::Timeout=120)
+	apt-get update -qq "${patience[@]}" || say "the package lists could not be brought up to date; going on with those at hand"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${patience[@]}" --no-install-recommends "${missing[@]}" >/dev/null ||
 		fail "could not install ${missing[*]}; what apt-get said is above"
 }
 
@@ -37,64 +38,88 @@ install_packages() {
 check_tools() {
 	local tool missing=()
 	for tool in gcc meson ninja pkg-config git python3 debootstrap mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl setcap \
-		valgrind clang-tidy clang-format cppcheck fusermount3; do
+		clang-tidy clang-format cppcheck fusermount3; do
 		command -v "$tool" >/dev/null || missing+=("$tool")
 	done
 	pkg-config --exists libxxhash cmocka liburing numa || missing+=("the headers of xxhash, cmocka, liburing, numactl")
 	[ "${#missing[@]}" = 0 ] || fail "this distribution's packages are not known here; install what brings: ${missing[*]}"
 }
 
-newest_fuse_suite() {
+wrap_field() { sed -n "s/^$1 = //p" subprojects/fuse3.wrap; }
+
+is_upstreams() { echo "$(wrap_field source_hash)  $1" | sha256sum -c --status; }
+
+# The sum is in the wrap file. What is at $fuse_tarball already, by hand or from the last time, is taken first.
+fetch_fuse_from_upstream() {
+	local url
+	mkdir -p "${fuse_tarball%/*}"
+	if [ ! -f "$fuse_tarball" ]; then
+		url=$(wrap_field source_url)
+		if ! curl -fsSL --connect-timeout 5 --max-time 60 -o "$fuse_tarball.part" "$url" 2>/dev/null; then
+			rm -f "$fuse_tarball.part"
+			say "libfuse's own site cannot be reached; taking the newest source package of the distribution"
+			return 1
+		fi
+		mv "$fuse_tarball.part" "$fuse_tarball"
+	fi
+	is_upstreams "$fuse_tarball" || fail "$fuse_tarball has not the sum that subprojects/fuse3.wrap names; remove it and try again"
+	unpack_fuse "$fuse_tarball"
+}
+
+# fuse_mirror ORIGIN NAME: the mirror this machine is set to for its own distribution. Before the first `apt-get update`
+# apt knows no origin, and only the address tells.
+fuse_mirror() {
+	# shellcheck disable=SC2016
+	apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)' 'Created-By: Packages' | awk -F '|' -v origin="$1" -v name="$2" '
+		$2 ~ /security/ { next }
+		($1 == origin || ($1 == "" && $2 ~ "/" name "/?$")) && uri == "" { uri = $2 }
+		END { print uri }'
+}
+
+# The machine's own configuration of apt is not touched. apt checks the signature of the suite and the sum of the file.
+fetch_fuse_from_distribution() {
+	local work suite uri keyring apt tarball by_hand="put libfuse $fuse_version's release tarball at $fuse_tarball"
 	# shellcheck disable=SC1091
 	. /etc/os-release
 	case "${ID:-}" in
-	debian) echo testing ;;
-	ubuntu) echo devel ;;
-	*) fail "libfuse 3.17 or newer is needed; put the tarball of $fuse_version at $fuse_tarball" ;;
+	debian) suite=testing uri=$(fuse_mirror Debian debian) ;;
+	ubuntu) suite=devel uri=$(fuse_mirror Ubuntu ubuntu) ;;
+	*) fail "no newer libfuse is known for this distribution; $by_hand" ;;
 	esac
-}
+	[ -n "$uri" ] || fail "apt has no mirror of ${ID:-}; $by_hand"
+	keyring=/usr/share/keyrings/$ID-archive-keyring.gpg
+	[ -r "$keyring" ] && keyring="[signed-by=$keyring] " || keyring=
 
-# The machine's own mirror, without touching its configuration. apt checks the signature and the sums.
-fetch_fuse_from_distribution() {
-	local work suite uri apt
 	work=$(mktemp -d)
-	suite=$(newest_fuse_suite)
-	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
-	[ -n "$uri" ] || fail "apt knows no mirror; put the tarball of libfuse $fuse_version at $fuse_tarball"
+	# shellcheck disable=SC2064
+	trap "rm -rf '$work'" EXIT
 	mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
-	echo "deb-src $uri $suite main" >"$work/sources.list"
+	echo "deb-src $keyring$uri $suite main" >"$work/sources.list"
 	apt=(apt-get -qq -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
-		-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
+		-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root
+		-o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 -o Acquire::Retries=2
+		-o Acquire::AllowInsecureRepositories=false -o APT::Get::AllowUnauthenticated=false)
 	(cd "$work" && "${apt[@]}" update && "${apt[@]}" source --download-only fuse3) >/dev/null ||
-		fail "neither libfuse's site nor the distribution's newest source can be reached; put libfuse $fuse_version's tarball at $fuse_tarball"
-	unpack_fuse "$work"/fuse3_*.orig.tar.*[a-z2]
-	rm -rf "$work"
-}
+		fail "the mirror has no source package of libfuse in $suite, or cannot be reached; $by_hand"
 
-# meson takes the directory as it is, whatever later version it holds.
-unpack_fuse() {
-	local tarball=$1 version
-	case $tarball in *.asc) tarball=${tarball%.asc} ;; esac
-	rm -rf "$fuse_dir"
-	mkdir -p "$fuse_dir"
-	tar -xf "$tarball" -C "$fuse_dir" --strip-components=1
-	version=$(sed -n "s/^ *version: '\([0-9.]*\).*/\1/p" "$fuse_dir/meson.build" | head -n 1)
-	dpkg --compare-versions "$version" ge 3.18 || fail "the source found is libfuse $version; 3.18 is the oldest that will do"
-	say "libfuse $version will be built with the programs"
-}
-
-# The sum is in the wrap file.
-fetch_fuse_from_upstream() {
-	local url sum
-	url=$(sed -n 's/^source_url = //p' subprojects/fuse3.wrap)
-	sum=$(sed -n 's/^source_hash = //p' subprojects/fuse3.wrap)
-	mkdir -p subprojects/packagecache
-	if [ ! -f "$fuse_tarball" ]; then
-		curl -fsSL --connect-timeout 5 --max-time 60 -o "$fuse_tarball.part" "$url" 2>/dev/null || return 1
-		mv "$fuse_tarball.part" "$fuse_tarball"
+	tarball=$(find "$work" -maxdepth 1 -name 'fuse3_*.orig.tar.*' ! -name '*.asc')
+	[ -f "$tarball" ] || fail "the source package of libfuse in $suite holds no tarball that is known here; $by_hand"
+	if is_upstreams "$tarball"; then
+		cp "$tarball" "$fuse_tarball"
 	fi
-	echo "$sum  $fuse_tarball" | sha256sum -c --quiet || fail "$fuse_tarball is not what it should be; remove it"
-	unpack_fuse "$fuse_tarball"
+	unpack_fuse "$tarball"
+}
+
+# meson takes the directory as it is, whatever later version it holds. It appears whole or not at all.
+unpack_fuse() {
+	local new=$fuse_dir.new version
+	rm -rf "$new" "$fuse_dir"
+	mkdir -p "$new"
+	tar -xf "$1" -C "$new" --strip-components=1 --no-same-owner
+	version=$(sed -n "s/^ *version: '\([0-9.]*\).*/\1/p;T;q" "$new/meson.build")
+	printf '3.18\n%s\n' "$version" | sort -CV || fail "the source found is libfuse '$version'; 3.18 is the oldest that will do"
+	mv "$new" "$fuse_dir"
+	say "libfuse $version will be built with the programs"
 }
 
 provide_fuse() {
@@ -107,6 +132,8 @@ provide_fuse() {
 check_kernel() {
 	[ "$(id -u)" != 0 ] || [ -e /dev/fuse ] || modprobe fuse 2>/dev/null || true
 	[ -e /dev/fuse ] || say "no /dev/fuse here: programs can be built, nothing can be mounted"
+	printf '6.9\n%s\n' "$(uname -r)" | sort -CV ||
+		say "Linux $(uname -r) has no FUSE passthrough (6.9 has): guests will share disk, not memory"
 }
 
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
