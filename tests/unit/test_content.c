@@ -125,6 +125,168 @@ static void a_longer_copy_ends_in_a_hole(void **state)
 	assert_int_equal(equal(t, "a", "b", 5), 1);
 }
 
+// Sizes at and around the ends of buffers and blocks.
+static const uint64_t odd_sizes[] = {
+	1,
+	511,
+	4095,
+	4096,
+	4097,
+	CONTENT_BUFFER_SIZE - 1,
+	CONTENT_BUFFER_SIZE,
+	CONTENT_BUFFER_SIZE + 1,
+	3 * CONTENT_BUFFER_SIZE + 17,
+};
+
+static void put_noise(const struct tree *t, const char *path, uint64_t size)
+{
+	char *data = malloc(size);
+	int fd = new_file(t, path);
+
+	for (uint64_t i = 0; i < size; i++)
+		data[i] = (char)random();
+	assert_int_equal(write(fd, data, size), size);
+	free(data);
+	close(fd);
+}
+
+static void a_byte_at_either_end_of_any_size_counts(void **state)
+{
+	struct tree *t = *state;
+
+	for (size_t i = 0; i < sizeof(odd_sizes) / sizeof(*odd_sizes); i++) {
+		uint64_t size = odd_sizes[i];
+		put_noise(t, "a", size);
+		assert_true(copy(t, "a", "b", size) >= 0);
+		assert_int_equal(equal(t, "a", "b", size), 1);
+		assert_int_equal(equal(t, "a", "b", size + 1), 0);  // as both are shorter
+
+		int fd = openat(t->dir, "b", O_RDWR | O_CLOEXEC);
+		char byte;
+		assert_int_equal(pread(fd, &byte, 1, (off_t)size - 1), 1);
+		byte ^= 1;
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)size - 1), 1);
+		close(fd);
+		assert_int_equal(equal(t, "a", "b", size), 0);
+		assert_int_equal(equal(t, "a", "b", size - 1), 1);
+	}
+}
+
+// Whichever way it goes, all the bytes come.
+static void each_way_of_copying_copies_any_size(void **state)
+{
+	struct tree *t = *state;
+	static const char *const calls[] = { "ioctl", "copy_file_range", "lseek" };
+	static const int errors[] = { EOPNOTSUPP, EXDEV, EINVAL };
+
+	for (size_t i = 0; i < sizeof(odd_sizes) / sizeof(*odd_sizes); i++) {
+		uint64_t size = odd_sizes[i];
+		put_noise(t, "a", size);
+		for (size_t k = 0; k < 3; k++) {
+			fault_next(calls[k], errors[k]);
+			assert_true(copy(t, "a", "b", size) >= 0);
+			fault_was_met();
+			assert_int_equal(status(t, "b").st_size, size);
+			assert_int_equal(equal(t, "a", "b", size), 1);
+		}
+	}
+}
+
+static void where_it_cannot_be_cloned_it_is_copied_and_says_so(void **state)
+{
+	struct tree *t = *state;
+	static const int errors[] = { EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, ENOSYS, EPERM };
+	put_sparse(t, "a");
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+		fault_next("ioctl", errors[i]);
+		assert_int_equal(copy(t, "a", "b", SPARSE_SIZE), CONTENT_COPIED);
+		assert_true(fault_was_met());
+		assert_int_equal(equal(t, "a", "b", SPARSE_SIZE), 1);
+		assert_true(status(t, "b").st_blocks < 1024 * 1024 / 512);
+	}
+}
+
+static void any_other_error_of_any_step_is_reported(void **state)
+{
+	struct tree *t = *state;
+	static const char *const calls[] = { "ioctl", "lseek", "copy_file_range", "ftruncate" };
+	put_sparse(t, "a");
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		for (unsigned nth = 1;; nth++) {
+			fault_nth(calls[i], nth, EIO);
+			int r = copy(t, "a", "b", SPARSE_SIZE);
+			if (!fault_was_met())
+				break;
+			assert_int_equal(r, -EIO);
+		}
+	}
+	fault_next("pread", EIO);
+	assert_int_equal(equal(t, "a", "a", SPARSE_SIZE), -EIO);
+	fault_nth("pread", 2, EIO);
+	assert_int_equal(equal(t, "a", "a", SPARSE_SIZE), -EIO);
+}
+
+static void shorten(void *arg)
+{
+	const struct tree *t = arg;
+	int fd = openat(t->dir, "a", O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, 100), 0);
+	close(fd);
+}
+
+// It would end in zeros that never were in the file.
+static void a_source_that_gets_shorter_on_the_way_is_an_error(void **state)
+{
+	struct tree *t = *state;
+	put_noise(t, "a", 5000);
+
+	fault_after("lseek", 2, shorten, t);
+	int r = copy(t, "a", "b", 5000);
+
+	assert_true(fault_was_met() ? r == -EIO : r == CONTENT_CLONED);
+}
+
+// Random extents and holes, copied and cut anywhere.
+static void whatever_the_extents_the_bytes_are_the_same(void **state)
+{
+	struct tree *t = *state;
+	static char data[40000];
+
+	srandom(5);
+	for (int i = 0; i < 60; i++) {
+		int fd = new_file(t, "a");
+		uint64_t size = (uint64_t)random() % (2 << 20) + 1;
+		assert_int_equal(ftruncate(fd, (off_t)size), 0);
+		for (long k = random() % 6; k > 0; k--) {
+			memset(data, (int)random(), sizeof(data));
+			uint64_t at = (uint64_t)random() % size, room = size - at;
+			size_t n = (size_t)random() % (room < sizeof(data) ? room : sizeof(data));
+			assert_int_equal(pwrite(fd, data, n, (off_t)at), n);
+		}
+		close(fd);
+		uint64_t end = i % 2 ? size : (uint64_t)random() % size;
+		if (i % 3 == 0)
+			fault_next("copy_file_range", ENOSYS);
+		assert_true(copy(t, "a", "b", end) >= 0);
+		fault_was_met();
+		assert_int_equal(status(t, "b").st_size, end);
+		assert_int_equal(equal(t, "a", "b", end), 1);
+	}
+}
+
+static void nothing_of_a_file_is_an_empty_file(void **state)
+{
+	struct tree *t = *state;
+	put(t, "a", "hello");
+
+	assert_int_equal(copy(t, "a", "b", 0), CONTENT_CLONED);
+	assert_int_equal(status(t, "b").st_size, 0);
+	assert_int_equal(equal(t, "a", "b", 0), 1);
+}
+
 static void a_full_disk_is_reported(void **state)
 {
 	struct tree *t = *state;
@@ -147,6 +309,13 @@ int main(void)
 		in_tree(where_the_kernel_cannot_copy_we_read_and_write),
 		in_tree(a_shorter_copy_has_the_first_bytes),
 		in_tree(a_longer_copy_ends_in_a_hole),
+		in_tree(a_byte_at_either_end_of_any_size_counts),
+		in_tree(each_way_of_copying_copies_any_size),
+		in_tree(where_it_cannot_be_cloned_it_is_copied_and_says_so),
+		in_tree(any_other_error_of_any_step_is_reported),
+		in_tree(a_source_that_gets_shorter_on_the_way_is_an_error),
+		in_tree(whatever_the_extents_the_bytes_are_the_same),
+		in_tree(nothing_of_a_file_is_an_empty_file),
 		in_tree(a_full_disk_is_reported),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,54 @@ static void a_copy_of_an_object_is_not_one(void **state)
 	assert_int_equal(has_true_mark(p, "a/copy"), 0);
 }
 
+static void with_one_name_even_a_true_mark_makes_no_link(void **state)
+{
+	struct pool *p = *state;
+	put_old(p, "a/file", "hello");
+	struct object_key key = make_object(p, "a/file");
+	char path[OBJECT_PATH_SIZE];
+	object_path_print(&key, path);
+
+	assert_int_equal(unlinkat(p->store->dir, path, 0), 0);
+
+	assert_int_equal(has_true_mark(p, "a/file"), 1);
+	assert_int_equal(is_link(p, "a/file"), 0);
+}
+
+static void with_two_names_any_mark_makes_a_link_but_no_object(void **state)
+{
+	struct pool *p = *state;
+	put_old(p, "a/file", "hello");
+	make_object(p, "a/file");
+
+	run_shell(p, "mkdir b && ln a/file a/other && cp -a a/file a/other b");
+
+	assert_int_equal(status(p->tree, "b/file").st_ino, status(p->tree, "b/other").st_ino);
+	assert_int_equal(has_true_mark(p, "b/file"), 0);
+	assert_int_equal(is_link(p, "b/file"), 1);
+	int fd = open_read(p->tree, "b/file");
+	assert_int_equal(xattr_set(fd, mark_name(p), "nonsense", 8, 0), 0);
+	close(fd);
+	assert_int_equal(is_link(p, "b/other"), 1);
+}
+
+static void the_mark_of_the_other_space_is_none(void **state)
+{
+	struct pool *p = *state;
+	if (p->store->marks != MARK_TRUSTED)
+		skip();
+	put_old(p, "a/file", "hello");
+	run_shell(p, "ln a/file a/other");
+	struct stat st = status(p->tree, "a/file");
+	int fd = open_read(p->tree, "a/file");
+
+	assert_int_equal(mark_write(MARK_USER, fd, &st, (struct digest){ 1, 2 }), 0);  // as any user may
+
+	assert_int_equal(is_link(p, "a/file"), 0);
+	assert_int_equal(has_true_mark(p, "a/file"), 0);
+	close(fd);
+}
+
 static void a_mark_is_true_only_if_every_byte_is(void **state)
 {
 	struct pool *p = *state;
@@ -376,6 +424,9 @@ int main(void)
 		in_pool(an_object_is_the_file_itself),
 		in_pool(what_is_no_object_is_no_link),
 		in_pool(a_copy_of_an_object_is_not_one),
+		in_pool(with_one_name_even_a_true_mark_makes_no_link),
+		in_pool(with_two_names_any_mark_makes_a_link_but_no_object),
+		in_pool(the_mark_of_the_other_space_is_none),
 		in_pool(a_mark_is_true_only_if_every_byte_is),
 		in_pool(a_mark_removed_twice_is_fine),
 		in_pool(an_adoption_that_fails_takes_the_mark_back),
