@@ -251,13 +251,25 @@ static int open_directory(int dir, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
+static bool is_wrong_kind(int r)
+{
+	return r == -ENOTDIR || r == -ELOOP;
+}
+
+// A store is made whole: where a part is missing, somebody has taken it away.
+static int open_part(struct store *s, const char *name)
+{
+	int fd = open_directory(s->dir, name);
+	return fd == -ENOENT || is_wrong_kind(fd) ? -EBADMSG : fd;
+}
+
 static int open_parts(struct store *s, int pool)
 {
 	struct stat st;
 
 	s->dir = open_directory(pool, STORE_DIR);
 	if (s->dir < 0)
-		return s->dir == -ENOTDIR || s->dir == -ELOOP ? -EBADMSG : s->dir;
+		return is_wrong_kind(s->dir) ? -EBADMSG : s->dir;
 	if (fstat(s->dir, &st) < 0)
 		return -errno;
 	if (st.st_mode & 0077)  // a store others may write to proves nothing
@@ -269,10 +281,10 @@ static int open_parts(struct store *s, int pool)
 	int r = read_format(s);
 	if (r < 0)
 		return r;
-	s->tmp = open_directory(s->dir, "tmp");
+	s->tmp = open_part(s, "tmp");
 	if (s->tmp < 0)
 		return s->tmp;
-	s->objects = open_directory(s->dir, "objects");
+	s->objects = open_part(s, "objects");
 	return s->objects < 0 ? s->objects : 0;
 }
 

@@ -181,7 +181,8 @@ if WHAT == "cut":
             subprocess.run(["rm", "-rf", pool.at("0")], check=True)
             # Displaced files of guest 0 whose data was lost are no longer like their object, and where they were is not known: they
             # are kept for the administrator. Of the others there are none.
-            for name in os.listdir(pool.at(".hash/tmp")):
+            # A cut before the first pass had made the store durable leaves none, and that is whole, too.
+            for name in os.listdir(pool.at(".hash/tmp")) if os.path.isdir(pool.at(".hash")) else []:
                 os.unlink(pool.at(".hash/tmp", name))
             expect_completed(pool)
             expect_same({g: wanted for g in "abc"}, inventories(pool), "after the last pass (TEST_SEED=%d)" % SEED)

@@ -80,6 +80,21 @@ static void an_object_is_the_file_itself(void **state)
 	assert_int_equal(is_link(p, "a/file"), 1);
 }
 
+static void who_does_not_own_an_object_opens_it_too(void **state)
+{
+	struct pool *p = *state;
+	struct stat st;
+	put_old(p, "a/file", "hello");
+	struct object_key key = make_object(p, "a/file");
+
+	fault_next("openat", EPERM);  // O_NOATIME is for the owner
+	int fd = object_open(p->store, &key, &st);
+
+	assert_true(fault_was_met());
+	assert_true(fd >= 0);
+	close(fd);
+}
+
 static void what_is_no_object_is_no_link(void **state)
 {
 	struct pool *p = *state;
@@ -422,6 +437,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_pool(an_object_is_the_file_itself),
+		in_pool(who_does_not_own_an_object_opens_it_too),
 		in_pool(what_is_no_object_is_no_link),
 		in_pool(a_copy_of_an_object_is_not_one),
 		in_pool(with_one_name_even_a_true_mark_makes_no_link),

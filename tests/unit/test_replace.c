@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -16,131 +15,49 @@
 #include <cmocka.h>
 
 #include "store/base/fd.h"
-#include "store/object.h"
 #include "tests/support/fault.h"
-#include "tests/support/pool.h"
-
-// Two equal files of two guests, and the first of them an object.
-struct twins {
-	struct pool *p;
-	struct object_key key;
-	struct replacer *replacer;
-	int object;
-};
-
-static struct twins given_twins(struct pool *p)
-{
-	struct twins w = { .p = p };
-	struct stat st;
-
-	put_old(p, "a/file", "hello");
-	put_old(p, "b/file", "hello");
-	w.key = make_object(p, "a/file");
-	assert_int_equal(replacer_new(p->store, 0, &w.replacer), 0);
-	w.object = object_open(p->store, &w.key, &st);
-	assert_true(w.object >= 0);
-	return w;
-}
-
-// The outcome of replacing @path, whose claim is dropped afterwards.
-static int replace(struct twins *w, const char *path)
-{
-	struct tree *t = w->p->tree;
-	struct claim claim;
-	char dir_name[64];
-
-	snprintf(dir_name, sizeof(dir_name), "%.*s", (int)(strrchr(path, '/') - path), path);
-	int dir = openat(t->dir, dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int fd = open_read(t, path);
-	assert_int_equal(claim_take(fd, &claim), 0);
-
-	int r = replacer_run(w->replacer, dir, strrchr(path, '/') + 1, path, &w->key, w->object, &claim);
-
-	claim_drop(&claim);
-	close(fd);
-	close(dir);
-	return r;
-}
-
-static uint64_t flush(struct twins *w)
-{
-	uint64_t put_back;
-	assert_int_equal(replacer_flush(w->replacer, &put_back), 0);
-	return put_back;
-}
-
-static void done(struct twins *w)
-{
-	assert_int_equal(replacer_free(w->replacer), 0);
-	close(w->object);
-}
-
-static ino_t inode(const struct twins *w, const char *path)
-{
-	return status(w->p->tree, path).st_ino;
-}
-
-static bool is_link(const struct twins *w, const char *path)
-{
-	return inode(w, path) == inode(w, "a/file");
-}
+#include "tests/support/twins.h"
 
 static void an_equal_file_becomes_a_link_and_nothing_is_left(void **state)
 {
 	struct twins w = given_twins(*state);
 
-	assert_int_equal(replace(&w, "b/file"), REPLACED);
-	assert_int_equal(flush(&w), 0);
-	done(&w);
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	assert_int_equal(twins_flush(&w), 0);
+	twins_done(&w);
 
-	assert_true(is_link(&w, "b/file"));
+	assert_true(twins_linked(&w, "b/file"));
 	assert_int_equal(status(w.p->tree, "b/file").st_nlink, 3);
 	assert_content(w.p->tree, "b/file", "hello");
-	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 0);
-}
-
-static void more_files_than_wait_at_once(void **state)
-{
-	struct twins w = given_twins(*state);
-	char path[32];
-
-	for (int i = 0; i < 2200; i++) {
-		snprintf(path, sizeof(path), "b/file%d", i);
-		put_old(w.p, path, "hello");
-		assert_int_equal(replace(&w, path), REPLACED);
-	}
-	done(&w);
-
-	assert_int_equal(status(w.p->tree, "a/file").st_nlink, 2202);
 	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 0);
 }
 
 static void a_full_inode_is_told_and_nothing_changes(void **state)
 {
 	struct twins w = given_twins(*state);
-	ino_t before = inode(&w, "b/file");
+	ino_t before = twins_inode(&w, "b/file");
 
 	fault_next("linkat", EMLINK);
 
-	assert_int_equal(replace(&w, "b/file"), -EMLINK);
+	assert_int_equal(twins_replace(&w, "b/file"), -EMLINK);
 	assert_true(fault_was_met());
-	assert_int_equal(inode(&w, "b/file"), before);
+	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
+	twins_done(&w);
 }
 
 static void an_error_of_the_exchange_leaves_the_file(void **state)
 {
 	struct twins w = given_twins(*state);
-	ino_t before = inode(&w, "b/file");
+	ino_t before = twins_inode(&w, "b/file");
 
 	fault_next("renameat2", EXDEV);
 
-	assert_int_equal(replace(&w, "b/file"), -EXDEV);
+	assert_int_equal(twins_replace(&w, "b/file"), -EXDEV);
 	assert_true(fault_was_met());
-	assert_int_equal(inode(&w, "b/file"), before);
+	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
+	twins_done(&w);
 }
 
 static void two_names_of_one_inode_are_refused(void **state)
@@ -148,9 +65,9 @@ static void two_names_of_one_inode_are_refused(void **state)
 	struct twins w = given_twins(*state);
 	assert_int_equal(linkat(w.p->tree->dir, "a/file", w.p->tree->dir, "b/other", 0), 0);
 
-	assert_int_equal(replace(&w, "b/other"), -EEXIST);
+	assert_int_equal(twins_replace(&w, "b/other"), -EEXIST);
 	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
+	twins_done(&w);
 }
 
 // What a guest does just before the exchange. Each gets the tree.
@@ -223,20 +140,20 @@ static void change_its_mode(void *arg)
 static void a_writer_in_open_keeps_its_bytes(void **state)
 {
 	struct twins w = given_twins(*state);
-	ino_t before = inode(&w, "b/file");
+	ino_t before = twins_inode(&w, "b/file");
 	int exit_status;
 
 	fault_before("renameat2", 1, begin_to_write, w.p->tree);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 
 	assert_true(fault_was_met());
 	assert_int_equal(waitpid(writer, &exit_status, 0), writer);
 	assert_int_equal(exit_status, 0);
-	assert_int_equal(inode(&w, "b/file"), before);
+	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_content(w.p->tree, "b/file", "hello, world");
 	assert_content(w.p->tree, "a/file", "hello");
 	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
+	twins_done(&w);
 }
 
 static void whatever_a_guest_puts_in_its_place_stays(void **state)
@@ -247,24 +164,24 @@ static void whatever_a_guest_puts_in_its_place_stays(void **state)
 	put_old(w.p, "b/dir", "hello");
 
 	fault_before("renameat2", 1, put_another, t);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 	assert_true(fault_was_met());
 	assert_content(t, "b/file", "other");
 
 	remove_it(t);
 	put_old(w.p, "b/file", "hello");
 	fault_before("renameat2", 1, make_it_a_directory, t);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 	assert_content(t, "b/file/inside", "inside");
 
 	assert_int_equal(unlinkat(t->dir, "b/file/inside", 0) | unlinkat(t->dir, "b/file", AT_REMOVEDIR), 0);
 	put_old(w.p, "b/file", "hello");
 	fault_before("renameat2", 1, make_it_a_symlink, t);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 	assert_true(S_ISLNK(status(t, "b/file").st_mode));
 
 	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
+	twins_done(&w);
 }
 
 static void what_a_guest_removes_stays_removed(void **state)
@@ -272,12 +189,12 @@ static void what_a_guest_removes_stays_removed(void **state)
 	struct twins w = given_twins(*state);
 
 	fault_before("renameat2", 1, remove_it, w.p->tree);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 
 	assert_true(fault_was_met());
 	assert_missing(w.p->tree, "b/file");
 	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
+	twins_done(&w);
 }
 
 static void an_xattr_or_a_mode_set_since_the_comparison_is_kept(void **state)
@@ -287,17 +204,43 @@ static void an_xattr_or_a_mode_set_since_the_comparison_is_kept(void **state)
 	char value[8];
 
 	fault_before("renameat2", 1, give_it_an_xattr, t);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 	int fd = open_read(t, "b/file");
 	assert_int_equal(fgetxattr(fd, "user.test", value, sizeof(value)), 1);
 	assert_int_equal(fremovexattr(fd, "user.test"), 0);
 	close(fd);
 
 	fault_before("renameat2", 1, change_its_mode, t);
-	assert_int_equal(replace(&w, "b/file"), KEPT_CHANGED);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
 	assert_int_equal(status(t, "b/file").st_mode & 07777, 0600);
-	assert_false(is_link(&w, "b/file"));
-	done(&w);
+	assert_false(twins_linked(&w, "b/file"));
+	twins_done(&w);
+}
+
+// The second exchange is the one back; the guest renames another file to the name just before it.
+static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
+{
+	struct twins w = given_twins(*state);
+	struct tree *t = w.p->tree;
+	int reader = open_read(t, "b/file");
+	put_old(w.p, "b/new", "newer");
+	struct claim claim;
+	assert_int_equal(claim_take(reader, &claim), 0);
+	claim_drop(&claim);  // whole no more
+	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	fault_before("renameat2", 2, put_another, t);
+	int r = replacer_run(w.replacer, dir, "file", "b/file", &w.key, w.object, &claim);
+
+	assert_true(fault_was_met());
+	assert_int_equal(r, KEPT_CHANGED);
+	assert_content(t, "b/file", "newer");
+	assert_int_equal(names_in_flight(w.p), 1);  // kept-…, which the guest itself did away with
+	close(dir);
+	close(reader);
+	twins_done(&w);
+	assert_int_equal(names_in(t, ".hash/tmp"), 1);
+	assert_int_equal(status(t, "a/file").st_nlink, 2);
 }
 
 static void a_displaced_file_whose_place_is_taken_is_kept(void **state)
@@ -305,82 +248,25 @@ static void a_displaced_file_whose_place_is_taken_is_kept(void **state)
 	struct twins w = given_twins(*state);
 	int reader = open_read(w.p->tree, "b/file");
 
-	assert_int_equal(replace(&w, "b/file"), REPLACED);
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
 	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(write(late, "HELLO", 5), 5);
 	close(late);
 	close(reader);
 	put_old(w.p, "b/new", "newer");
 	put_another(w.p->tree);
-	assert_int_equal(flush(&w), 0);
+	assert_int_equal(twins_flush(&w), 0);
 
 	assert_content(w.p->tree, "b/file", "newer");
 	assert_int_equal(names_in_flight(w.p), 1);  // kept-…
-	done(&w);
+	twins_done(&w);
 	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 1);
-}
-
-static void who_writes_late_gets_the_file_put_back(void **state)
-{
-	struct twins w = given_twins(*state);
-	ino_t before = inode(&w, "b/file");
-	int reader = open_read(w.p->tree, "b/file");
-
-	assert_int_equal(replace(&w, "b/file"), REPLACED);
-	assert_true(is_link(&w, "b/file"));
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
-	close(reader);
-
-	assert_int_equal(flush(&w), 1);
-	assert_int_equal(inode(&w, "b/file"), before);
-	assert_content(w.p->tree, "b/file", "HELLO");
-	assert_content(w.p->tree, "a/file", "hello");
-	assert_int_equal(names_in_flight(w.p), 0);
-	done(&w);
-}
-
-static void who_has_it_open_for_writing_late_gets_it_put_back(void **state)
-{
-	struct twins w = given_twins(*state);
-	int reader = open_read(w.p->tree, "b/file");
-
-	assert_int_equal(replace(&w, "b/file"), REPLACED);
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(flush(&w), 1);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
-	close(reader);
-
-	assert_content(w.p->tree, "b/file", "HELLO");
-	done(&w);
-}
-
-// A store to a page that is dirty already moves no time stamp; only the lease tells.
-static void who_has_it_mapped_for_writing_late_gets_it_put_back(void **state)
-{
-	struct twins w = given_twins(*state);
-	int reader = open_read(w.p->tree, "b/file");
-
-	assert_int_equal(replace(&w, "b/file"), REPLACED);
-	int late = open(fd_path(reader).text, O_RDWR | O_CLOEXEC);
-	char *map = mmap(NULL, 5, PROT_READ | PROT_WRITE, MAP_SHARED, late, 0);
-	assert_ptr_not_equal(map, MAP_FAILED);
-	close(late);
-	close(reader);
-	assert_int_equal(flush(&w), 1);
-	memcpy(map, "HELLO", 5);
-	munmap(map, 5);
-
-	assert_content(w.p->tree, "b/file", "HELLO");
-	done(&w);
 }
 
 static void an_error_of_putting_back_is_made_good_by_the_flush(void **state)
 {
 	struct twins w = given_twins(*state);
-	ino_t before = inode(&w, "b/file");
+	ino_t before = twins_inode(&w, "b/file");
 	int reader = open_read(w.p->tree, "b/file");
 	struct claim claim;
 	assert_int_equal(claim_take(reader, &claim), 0);
@@ -391,50 +277,13 @@ static void an_error_of_putting_back_is_made_good_by_the_flush(void **state)
 	int r = replacer_run(w.replacer, dir, "file", "b/file", &w.key, w.object, &claim);
 	assert_true(fault_was_met());
 	assert_int_equal(r, -EIO);
-	assert_int_equal(flush(&w), 1);
+	assert_int_equal(twins_flush(&w), 1);
 
-	assert_int_equal(inode(&w, "b/file"), before);
+	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_int_equal(names_in_flight(w.p), 0);
 	close(dir);
 	close(reader);
-	done(&w);
-}
-
-static void a_path_longer_than_the_kernel_takes_is_put_back(void **state)
-{
-	struct twins w = given_twins(*state);
-	struct tree *t = w.p->tree;
-	char part[201] = { 0 };
-	char *path = calloc(1, 8192);
-	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	memset(part, 'd', sizeof(part) - 1);
-	strcpy(path, "b");
-	for (int i = 0; i < 30; i++) {
-		assert_int_equal(mkdirat(dir, part, 0755), 0);
-		int next = openat(dir, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		close(dir);
-		dir = next;
-		strcat(strcat(path, "/"), part);
-	}
-	strcat(path, "/file");
-	assert_int_equal(renameat(t->dir, "b/file", dir, "file"), 0);
-	int fd = openat(dir, "file", O_RDONLY | O_CLOEXEC);
-	struct claim claim;
-	assert_int_equal(claim_take(fd, &claim), 0);
-
-	assert_int_equal(replacer_run(w.replacer, dir, "file", path, &w.key, w.object, &claim), REPLACED);
-	claim_drop(&claim);
-	int late = open(fd_path(fd).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(flush(&w), 1);
-
-	close(late);
-	close(fd);
-	struct stat st;
-	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
-	assert_int_equal(st.st_ino, claim.st.st_ino);
-	close(dir);
-	free(path);
-	done(&w);
+	twins_done(&w);
 }
 
 #define in_pool(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
@@ -443,7 +292,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_pool(an_equal_file_becomes_a_link_and_nothing_is_left),
-		in_pool(more_files_than_wait_at_once),
 		in_pool(a_full_inode_is_told_and_nothing_changes),
 		in_pool(an_error_of_the_exchange_leaves_the_file),
 		in_pool(two_names_of_one_inode_are_refused),
@@ -451,12 +299,9 @@ int main(void)
 		in_pool(whatever_a_guest_puts_in_its_place_stays),
 		in_pool(what_a_guest_removes_stays_removed),
 		in_pool(an_xattr_or_a_mode_set_since_the_comparison_is_kept),
+		in_pool(what_a_guest_puts_there_while_it_is_put_back_stays),
 		in_pool(a_displaced_file_whose_place_is_taken_is_kept),
-		in_pool(who_writes_late_gets_the_file_put_back),
-		in_pool(who_has_it_open_for_writing_late_gets_it_put_back),
-		in_pool(who_has_it_mapped_for_writing_late_gets_it_put_back),
 		in_pool(an_error_of_putting_back_is_made_good_by_the_flush),
-		in_pool(a_path_longer_than_the_kernel_takes_is_put_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,6 +187,26 @@ static void a_format_with_one_byte_more_or_less_is_refused(void **state)
 }
 
 // What is opened has a format file that we would write: seed, space and inode are all that may differ.
+static void a_store_that_lacks_a_part_is_refused(void **state)
+{
+	struct tree *t = *state;
+	static const char *const parts[] = { "format", "tmp", "objects" };
+	store_close(new_store(t));
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		char path[32];
+		snprintf(path, sizeof(path), ".hash/%s", parts[i]);
+		assert_int_equal(renameat(t->dir, path, t->dir, "away"), 0);
+		assert_true(opens(t) < 0);
+		assert_int_not_equal(opens(t), -ENOENT);  // which would mean that there is none
+		assert_int_equal(symlinkat("../away", t->dir, path), 0);
+		assert_true(opens(t) < 0);
+		assert_int_equal(unlinkat(t->dir, path, 0), 0);
+		assert_int_equal(renameat(t->dir, "away", t->dir, path), 0);
+	}
+	assert_int_equal(opens(t), 0);
+}
+
 static void a_damaged_format_is_refused_or_another_that_we_know(void **state)
 {
 	struct tree *t = *state;
@@ -393,6 +413,7 @@ int main(void)
 		in_tree(a_store_of_somebody_else_is_refused),
 		in_tree(only_a_format_that_we_know_is_opened),
 		in_tree(a_format_with_one_byte_more_or_less_is_refused),
+		in_tree(a_store_that_lacks_a_part_is_refused),
 		in_tree(a_damaged_format_is_refused_or_another_that_we_know),
 		in_tree(a_store_that_others_may_write_to_or_a_link_to_one_is_refused),
 		in_tree(a_copied_store_is_known_as_one_until_it_is_renewed),

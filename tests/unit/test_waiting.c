@@ -1,0 +1,289 @@
+// What a link has displaced waits until nobody can write to it any more: then it goes, or comes back.
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "store/base/fd.h"
+#include "store/base/thread.h"
+#include "tests/support/twins.h"
+
+// A clock that can be stopped: then only sleeping lets time pass.
+static bool is_stopped;
+static struct timespec stopped_at;
+static unsigned sleeps;
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	if (!is_stopped)
+		return (int)syscall(SYS_clock_gettime, clock, ret);
+	*ret = stopped_at;
+	return 0;
+}
+
+int nanosleep(const struct timespec *pause, struct timespec *left)
+{
+	if (!is_stopped)
+		return (int)syscall(SYS_nanosleep, pause, left);
+	sleeps++;
+	stopped_at.tv_sec += pause->tv_sec;
+	stopped_at.tv_nsec += pause->tv_nsec;
+	stopped_at.tv_sec += stopped_at.tv_nsec / 1000000000;
+	stopped_at.tv_nsec %= 1000000000;
+	return 0;
+}
+
+static void stop_clock(void)
+{
+	clock_gettime(CLOCK_MONOTONIC, &stopped_at);
+	sleeps = 0;
+	is_stopped = true;
+}
+
+static void who_writes_late_gets_the_file_put_back(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	int reader = open_read(w.p->tree, "b/file");
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	assert_true(twins_linked(&w, "b/file"));
+	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(late, "HELLO", 5), 5);
+	close(late);
+	close(reader);
+
+	assert_int_equal(twins_flush(&w), 1);
+	assert_int_equal(twins_inode(&w, "b/file"), before);
+	assert_content(w.p->tree, "b/file", "HELLO");
+	assert_content(w.p->tree, "a/file", "hello");
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+static void who_has_it_open_for_writing_late_gets_it_put_back(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(twins_flush(&w), 1);
+	assert_int_equal(write(late, "HELLO", 5), 5);
+	close(late);
+	close(reader);
+
+	assert_content(w.p->tree, "b/file", "HELLO");
+	twins_done(&w);
+}
+
+// A store to a page that is dirty already moves no time stamp; only the lease tells.
+static void who_has_it_mapped_for_writing_late_gets_it_put_back(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	int late = open(fd_path(reader).text, O_RDWR | O_CLOEXEC);
+	char *map = mmap(NULL, 5, PROT_READ | PROT_WRITE, MAP_SHARED, late, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	close(late);
+	close(reader);
+	assert_int_equal(twins_flush(&w), 1);
+	memcpy(map, "HELLO", 5);
+	munmap(map, 5);
+
+	assert_content(w.p->tree, "b/file", "HELLO");
+	twins_done(&w);
+}
+
+static void a_path_longer_than_the_kernel_takes_is_put_back(void **state)
+{
+	struct twins w = given_twins(*state);
+	struct tree *t = w.p->tree;
+	char part[201] = { 0 };
+	char *path = calloc(1, 8192);
+	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	memset(part, 'd', sizeof(part) - 1);
+	strcpy(path, "b");
+	for (int i = 0; i < 30; i++) {
+		assert_int_equal(mkdirat(dir, part, 0755), 0);
+		int next = openat(dir, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(dir);
+		dir = next;
+		strcat(strcat(path, "/"), part);
+	}
+	strcat(path, "/file");
+	assert_int_equal(renameat(t->dir, "b/file", dir, "file"), 0);
+	int fd = openat(dir, "file", O_RDONLY | O_CLOEXEC);
+	struct claim claim;
+	assert_int_equal(claim_take(fd, &claim), 0);
+
+	assert_int_equal(replacer_run(w.replacer, dir, "file", path, &w.key, w.object, &claim), REPLACED);
+	claim_drop(&claim);
+	int late = open(fd_path(fd).text, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(twins_flush(&w), 1);
+
+	close(late);
+	close(fd);
+	struct stat st;
+	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
+	assert_int_equal(st.st_ino, claim.st.st_ino);
+	close(dir);
+	free(path);
+	twins_done(&w);
+}
+
+static void replace_many(struct twins *w, int from, int to)
+{
+	char path[32];
+
+	for (int i = from; i < to; i++) {
+		snprintf(path, sizeof(path), "b/file%d", i);
+		put_old(w->p, path, "hello");
+		assert_int_equal(twins_replace(w, path), REPLACED);
+	}
+}
+
+static void no_more_files_wait_than_the_journal_has_room_for(void **state)
+{
+	struct twins w = given_twins(*state);
+	stop_clock();
+
+	replace_many(&w, 0, 1024);
+	assert_int_equal(sleeps, 0);
+	assert_int_equal(names_in_flight(w.p), 1024);
+	replace_many(&w, 1024, 1025);  // waits for the first; the others are as old then
+	assert_int_equal(sleeps, 1);
+	assert_int_equal(names_in_flight(w.p), 1024);
+	replace_many(&w, 1025, 1026);
+	is_stopped = false;
+
+	assert_int_equal(names_in_flight(w.p), 2);
+	twins_done(&w);
+	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 0);
+	assert_int_equal(status(w.p->tree, "a/file").st_nlink, 1028);
+}
+
+static void who_writes_late_gets_it_put_back_though_many_came_after(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+	stop_clock();
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	replace_many(&w, 0, 1023);
+	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(late, "HELLO", 5), 5);
+	close(late);
+	close(reader);
+	replace_many(&w, 1023, 1026);
+	is_stopped = false;
+
+	assert_content(w.p->tree, "b/file", "HELLO");
+	assert_int_equal(twins_flush(&w), 1);
+	assert_int_equal(twins_flush(&w), 0);
+	twins_done(&w);
+}
+
+// The grace period is over for a file when it is over for that file.
+static void nothing_is_dropped_before_its_time(void **state)
+{
+	struct twins w = given_twins(*state);
+	const struct timespec part = { .tv_nsec = 19000000 }, rest = { .tv_nsec = 1000000 };
+	stop_clock();
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	nanosleep(&part, NULL);
+	replace_many(&w, 0, 1);
+	assert_int_equal(names_in_flight(w.p), 2);
+	nanosleep(&rest, NULL);
+	replace_many(&w, 1, 2);
+	assert_int_equal(names_in_flight(w.p), 2);
+	assert_int_equal(twins_flush(&w), 0);
+	is_stopped = false;
+
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+#define WORKERS 4
+
+struct worker {
+	pthread_t thread;
+	struct twins twins;
+	unsigned number;
+};
+
+// A worker asserts nothing: cmocka knows one thread.
+static void *replace_as_worker(void *arg)
+{
+	const struct worker *w = arg;
+	struct replacer *r = NULL;
+	struct claim claim;
+	char path[32];
+
+	if (replacer_new(w->twins.p->store, w->number, &r) < 0)
+		return NULL;
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(path, sizeof(path), "b/file%u", (w->number - 1) * 100 + i);
+		int dir = openat(w->twins.p->tree->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int fd = openat(w->twins.p->tree->dir, path, O_RDONLY | O_CLOEXEC);
+		if (claim_take(fd, &claim) == 0) {
+			replacer_run(r, dir, path + 2, path, &w->twins.key, w->twins.object, &claim);
+			claim_drop(&claim);
+		}
+		close(fd);
+		close(dir);
+	}
+	return replacer_free(r) == 0 ? arg : NULL;
+}
+
+static void workers_do_not_get_into_each_other_s_way(void **state)
+{
+	struct twins w = given_twins(*state);
+	struct worker workers[WORKERS];
+	char path[32];
+	for (int i = 0; i < WORKERS * 100; i++) {
+		snprintf(path, sizeof(path), "b/file%d", i);
+		put_old(w.p, path, "hello");
+	}
+
+	for (unsigned i = 0; i < WORKERS; i++) {
+		workers[i] = (struct worker){ .twins = w, .number = i + 1 };
+		assert_int_equal(thread_start(&workers[i].thread, "worker", replace_as_worker, &workers[i]),
+				 0);
+	}
+	for (unsigned i = 0; i < WORKERS; i++)
+		thread_join(workers[i].thread);
+
+	assert_int_equal(status(w.p->tree, "a/file").st_nlink, 2 + WORKERS * 100);
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+#define in_pool(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		in_pool(who_writes_late_gets_the_file_put_back),
+		in_pool(who_has_it_open_for_writing_late_gets_it_put_back),
+		in_pool(who_has_it_mapped_for_writing_late_gets_it_put_back),
+		in_pool(no_more_files_wait_than_the_journal_has_room_for),
+		in_pool(who_writes_late_gets_it_put_back_though_many_came_after),
+		in_pool(nothing_is_dropped_before_its_time),
+		in_pool(a_path_longer_than_the_kernel_takes_is_put_back),
+		in_pool(workers_do_not_get_into_each_other_s_way),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
