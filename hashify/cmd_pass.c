@@ -13,8 +13,83 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+struct options {
+	const char *pool;  // borrowed
+	bool json, verbose, dry_run, sync;
+};
+
+static const char help[] =
+	"Usage: hashify [run] [OPTIONS] POOL\n"
+	"       hashify stat [OPTIONS] POOL\n"
+	"\n"
+	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
+	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"
+	"extended attributes are. Guests are the directories in POOL, but for .hash, .hash.* and "
+	"lost+found.\n"
+	"Guests must then be used through hashfs(8), which gives a file its own copy when it is modified.\n"
+	"\n"
+	"  -n, --dry-run     change nothing, and report exactly what a real run would\n"
+	"  -v, --verbose     name each file and what becomes of it, or why it is left alone, on stderr\n"
+	"      --json        print the summary as JSON\n"
+	"      --sync=batch  flush the pool once when the pass starts, and each file changed since before it "
+	"is\n"
+	"                    shared: a power cut at any instant costs nothing (the default)\n"
+	"      --sync=none   flush nothing: a power cut may cost content of files written shortly before the "
+	"pass\n"
+	"  -h, --help        show this help\n"
+	"      --version     show the version\n"
+	"\n"
+	"hashify stat --help explains its figures. A pool called stat or run is given as ./stat.\n"
+	"\n"
+	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2 "
+	"nothing\n"
+	"was done, or the pass had to end early; 130 or 143 stopped by SIGINT or SIGTERM, between two "
+	"files:\n"
+	"run it again to go on.\n";
+
+enum { OPT_JSON = 256, OPT_SYNC };
+
+static const struct option list[] = {
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "sync", required_argument, NULL, OPT_SYNC },
+	{ 0 },
+};
+
+static int set_sync(struct options *o, const char *value)
+{
+	o->sync = strcmp(value, "none") != 0;
+	if (o->sync && strcmp(value, "batch") != 0)
+		return options_usage("--sync is batch or none, not ", value);
+	return -1;
+}
+
+static int set(int option, const char *value, void *options)
+{
+	struct options *o = options;
+
+	switch (option) {
+	case OPT_JSON:
+		o->json = true;
+		break;
+	case 'v':
+		o->verbose = true;
+		break;
+	case 'n':
+		o->dry_run = true;
+		break;
+	default:
+		return set_sync(o, value);
+	}
+	return -1;
+}
+
+static const struct options_spec spec = { help, "POOL", list, set };
 
 static const char *signal_name(int signal)
 {
@@ -104,8 +179,8 @@ static int finish(const struct options *o, const struct pass_result *r, int err)
 
 int cmd_pass(int argc, char **argv)
 {
-	struct options o;
-	int status = options_parse(COMMAND_RUN, argc, argv, &o);
+	struct options o = { .sync = true };
+	int status = options_parse(&spec, argc, argv, &o, &o.pool);
 	if (status >= 0)
 		return status;
 

@@ -26,9 +26,10 @@ struct counting {
 	struct usage *usage;  // one an object
 };
 
-static void on_link(const struct known_object *object, uint32_t guest, void *arg)
+static void on_link(const struct known_object *object, const struct report_place *place, void *arg)
 {
 	struct counting *c = arg;
+	uint32_t guest = place->tree->index;
 	struct usage *u = &c->usage[object - c->known->objects];
 	if (u->guests == 0 || u->last_guest != guest) {
 		u->guests++;

@@ -71,11 +71,11 @@ static int add_dir(struct walker *w, uint32_t parent, const char *name)
 	return 0;
 }
 
-static void count_link(struct walker *w, const struct known_object *object)
+static void count_link(struct walker *w, uint32_t dir, const char *name, const struct known_object *object)
 {
 	w->tally->already++;
 	if (w->walk->on_link)
-		w->walk->on_link(object, w->tree->index, w->walk->arg);
+		w->walk->on_link(object, &(struct report_place){ w->tree, dir, name }, w->walk->arg);
 }
 
 #define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
@@ -149,7 +149,7 @@ static int see(struct walker *w, const struct level *l, const struct dirent64 *d
 		object = known_ino(w->walk->known, d->d_ino);
 	if (object) {
 		w->tally->seen++;
-		count_link(w, object);
+		count_link(w, l->dir, name, object);
 		return 0;
 	}
 	if (w->walk->links_only && d->d_type != DT_UNKNOWN) {

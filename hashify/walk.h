@@ -12,14 +12,15 @@
 #include "hashify/tree.h"
 
 struct report;
+struct report_place;
 
 struct walk {
 	const struct known *known;  // borrowed
 	struct report *report;      // borrowed
 	dev_t dev;                  // of the store: files elsewhere cannot be linked to its objects
 	bool links_only;            // leave all other files out: no status, no reason, no place in the tree
-	// Called for each link of the guest; may be NULL.
-	void (*on_link)(const struct known_object *object, uint32_t guest, void *arg);
+	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
+	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;
 };
 
