@@ -103,7 +103,7 @@ static int make_durable(const struct adopt *a, const struct reading *r)
 {
 	if (!a->sync || is_durable(a, &r->claim.st))
 		return 0;
-	return fdatasync(r->fd) < 0 ? -errno : 0;
+	return fdatasync(r->claim.fd) < 0 ? -errno : 0;
 }
 
 int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally, unsigned worker,
@@ -120,7 +120,7 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 	if (!a->displaced)
 		r = -ENOMEM;
 	if (r == 0 && !shared->dry_run)
-		r = replacer_new(shared->store, worker, &a->replacer);
+		r = replacer_new(shared->store, worker, shared->waiting, &a->replacer);
 	if (r < 0) {
 		free(a->displaced);
 		free(a);
@@ -195,11 +195,9 @@ static int open_object(struct adopter *a, const struct object_key *key, struct r
 	if (err < 0)
 		return err;
 	err = xattr_read(fd, &r.xattrs);
-	if (err < 0) {
-		claim_drop(&r.claim);
+	if (err < 0)
 		return err;
-	}
-	r.fd = take_fd(&fd);
+	r.claim.fd = take_fd(&fd);
 	*ret = r;
 	return 0;
 }
@@ -228,11 +226,11 @@ static int is_same(struct adopter *a, struct reading *x, struct reading *y)
 	return reader_equal(a->reader, x, y);
 }
 
-static int replace_in(struct adopter *a, const struct target *t, const struct reading *r, int dir,
-		      const char *path)
+static int replace_in(struct adopter *a, const struct target *t, struct reading *r, int dir, const char *path)
 {
 	const struct tree_file *f = r->file;
-	int object = groups_reading(&a->groups, t)->fd;
+	const struct claim *object = &groups_reading(&a->groups, t)->claim;
+	const struct victim victim = { dir, f->name, path, &r->xattrs, &r->claim };
 	struct stat named;
 	if (fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
@@ -243,12 +241,12 @@ static int replace_in(struct adopter *a, const struct target *t, const struct re
 	int entered = dirtimes_enter(&a->shared->dirtimes, f, dir);
 	if (entered < 0)
 		return entered;
-	int replaced = replacer_run(a->replacer, dir, f->name, path, &t->key, object, &r->claim);
+	int replaced = replacer_run(a->replacer, &victim, &t->key, object->fd, object->st.st_ino);
 	dirtimes_leave(&a->shared->dirtimes, entered, dir);
 	return replaced;
 }
 
-static int replace(struct adopter *a, struct target *t, const struct reading *r)
+static int replace(struct adopter *a, struct target *t, struct reading *r)
 {
 	if (a->shared->dry_run) {
 		if (t->names >= a->shared->link_limit)
@@ -280,8 +278,8 @@ static void count_link(struct adopter *a, const struct reading *r)
 		report_store(a->shared->report, err);
 }
 
-// Links @r to @t, which has been found the same.
-static enum outcome link_to(struct adopter *a, struct target *t, const struct reading *r)
+// Links @r, which is closed then, to @t, which has been found the same.
+static enum outcome link_to(struct adopter *a, struct target *t, struct reading *r)
 {
 	int replaced = replace(a, t, r);
 	if (replaced == -EMLINK) {
@@ -346,7 +344,7 @@ static struct target *make_object(struct adopter *a, struct group *group, struct
 	if (!a->shared->dry_run) {
 		err = make_durable(a->shared, r);
 		while (err == 0 &&
-		       (err = object_adopt(a->shared->store, r->fd, &r->claim.st, &key)) == -EEXIST) {
+		       (err = object_adopt(a->shared->store, r->claim.fd, &r->claim.st, &key)) == -EEXIST) {
 			key.variant++;
 			err = 0;
 		}
@@ -385,7 +383,7 @@ static int open_first(struct adopter *a, const struct first *f, struct reading *
 static enum outcome try_first(struct adopter *a, struct group *group, struct first **at, struct reading *r)
 {
 	struct first *f = *at;
-	struct reading opened = { .fd = -1 };
+	struct reading opened = { .claim.fd = -1 };
 	int same = open_first(a, f, &opened);
 	if (same == 0 && opened.claim.st.st_ino == r->claim.st.st_ino) {  // as in try_target()
 		reader_close(&opened);

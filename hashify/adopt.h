@@ -31,6 +31,7 @@ struct adopt {
 	struct report *report;      // borrowed
 	bool dry_run;
 	bool sync;             // false: never flush anything
+	unsigned waiting;      // displaced files that a worker keeps open
 	uint64_t link_limit;   // dry run: names an inode of this filesystem can have
 	int64_t durable_till;  // ns: what has not changed since is on the disk
 	int64_t clock_offset;  // ns between the wall clock and the time since boot

@@ -39,7 +39,7 @@ static int add_known(struct groups *g, struct group *group)
 	size_t count;
 	const struct known_object *objects = known_variants(g->known, &key, &count);
 	while (count-- > 0)
-		if (!groups_add_target(g, group, &objects[count].key, &(struct reading){ .fd = -1 }))
+		if (!groups_add_target(g, group, &objects[count].key, &(struct reading){ .claim.fd = -1 }))
 			return -ENOMEM;
 	return 0;
 }
@@ -75,7 +75,7 @@ struct target *groups_add_target(struct groups *g, struct group *group, const st
 	t->slot = -1;
 	t->next = group->targets;
 	group->targets = t;
-	if (reading->fd >= 0)
+	if (reading->claim.fd >= 0)
 		groups_set_open(g, t, reading);
 	return t;
 }

@@ -63,7 +63,7 @@ struct groups {
 // memory.
 struct group *groups_of(struct groups *g, const struct reading *r);
 
-// Adds a target to @group; @reading->fd may be -1, else the target takes it. NULL: no memory, nothing was
+// Adds a target to @group; @reading may be closed, else the target takes it. NULL: no memory, nothing was
 // taken.
 struct target *groups_add_target(struct groups *g, struct group *group, const struct object_key *key,
 				 const struct reading *reading);

@@ -21,9 +21,10 @@
 #define MIN_THREADS 4
 #define MAX_THREADS 8
 
-// Fds that a worker needs besides its open directories.
+// Fds that a worker needs besides its open directories and displaced files.
 #define FDS_PER_WORKER (GROUPS_OPEN_TARGETS + 16)
 #define MAX_OPEN_DIRS 256
+#define MAX_WAITING 256
 
 struct pass {
 	int pool;
@@ -196,18 +197,25 @@ static unsigned thread_count(unsigned wanted)
 	return wanted > MAX_THREADS ? MAX_THREADS : wanted;
 }
 
-// How many directories a worker may keep open within the limit on fds, of which others need some.
-static size_t open_dirs(unsigned threads)
+static size_t at_most(size_t wanted, size_t limit)
+{
+	return wanted < limit ? wanted : limit;
+}
+
+// How many directories and displaced files a worker may keep open within the limit on fds, of which others
+// need some.
+static void share_fds(struct pass *p)
 {
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 0;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	size_t per_worker = limit.rlim_cur / 2 / threads;
-	if (per_worker < FDS_PER_WORKER)
-		return 0;
-	return per_worker - FDS_PER_WORKER < MAX_OPEN_DIRS ? per_worker - FDS_PER_WORKER : MAX_OPEN_DIRS;
+	size_t per_worker = FDS_PER_WORKER;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		per_worker = limit.rlim_cur / 2 / p->threads;
+	}
+	size_t left = per_worker > FDS_PER_WORKER ? per_worker - FDS_PER_WORKER : 0;
+	p->open_dirs = at_most(left / 2, MAX_OPEN_DIRS);
+	p->adopt.waiting = 1 + (unsigned)at_most(left / 2, MAX_WAITING);
 }
 
 static int run_stages(struct pass *p, struct store *s)
@@ -264,7 +272,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 		.walk = { .report = report, .dev = s ? s->dev : st.st_dev },
 	};
 	p.adopt.known = p.walk.known = &p.known;
-	p.open_dirs = open_dirs(p.threads);
+	share_fds(&p);
 	mutex_init(&p.lock);
 	r = run_stages(&p, s);
 

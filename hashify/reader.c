@@ -73,6 +73,7 @@ static bool is_as_seen(const struct stat *st, const struct tree_file *f)
 	       st->st_mtim.tv_sec == f->mtime && st->st_mtim.tv_nsec == (long)f->mtime_nsec;
 }
 
+// Closing @fd, which stays the caller's, ends the claim.
 static int claim(int fd, const struct tree_file *f, struct claim *ret)
 {
 	struct claim c;
@@ -83,10 +84,8 @@ static int claim(int fd, const struct tree_file *f, struct claim *ret)
 	}
 	if (r < 0)
 		return r;
-	if (!is_as_seen(&c.st, f)) {
-		claim_drop(&c);
+	if (!is_as_seen(&c.st, f))
 		return -ESTALE;
-	}
 	*ret = c;
 	return 0;
 }
@@ -105,24 +104,20 @@ int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret
 	if (err < 0)
 		return err;
 	err = xattr_read(fd, &reading.xattrs);
-	if (err < 0) {
-		claim_drop(&reading.claim);
+	if (err < 0)
 		return err;
-	}
 	reading.identity = identity_digest(r->seed, &reading.claim.st, &reading.xattrs);
-	reading.fd = take_fd(&fd);
+	reading.claim.fd = take_fd(&fd);
 	*ret = reading;
 	return 0;
 }
 
 void reader_close(struct reading *reading)
 {
-	claim_drop(&reading->claim);
+	claim_end(&reading->claim);
 	xattr_free(&reading->xattrs);
 	free(reading->content);
 	reading->content = NULL;
-	fd_close(reading->fd);
-	reading->fd = -1;
 }
 
 static uint64_t size_of(const struct reading *reading)
@@ -147,7 +142,7 @@ static int load(struct reading *reading)
 	char *content = malloc(size_of(reading) + 1);
 	if (!content)
 		return -ENOMEM;
-	int r = read_piece(reading->fd, content, size_of(reading), 0);
+	int r = read_piece(reading->claim.fd, content, size_of(reading), 0);
 	if (r < 0) {
 		free(content);
 		return r;
@@ -161,7 +156,7 @@ static int hash_large(struct reader *r, const struct reading *reading, struct di
 	digest_stream_reset(r->stream);
 	for (uint64_t at = 0, size = size_of(reading); at < size;) {
 		size_t piece = size - at < CONTENT_BUFFER_SIZE ? (size_t)(size - at) : CONTENT_BUFFER_SIZE;
-		int err = read_piece(reading->fd, r->buffers[0], piece, at);
+		int err = read_piece(reading->claim.fd, r->buffers[0], piece, at);
 		if (err < 0)
 			return err;
 		digest_stream_update(r->stream, r->buffers[0], piece);
@@ -185,7 +180,7 @@ int reader_hash(struct reader *r, struct reading *reading)
 int reader_equal(struct reader *r, struct reading *a, struct reading *b)
 {
 	if (size_of(a) > SMALL)
-		return content_equal(a->fd, b->fd, size_of(a), r->buffers[0], r->buffers[1]);
+		return content_equal(a->claim.fd, b->claim.fd, size_of(a), r->buffers[0], r->buffers[1]);
 	int err = load(a);
 	if (err == 0)
 		err = load(b);

@@ -14,8 +14,7 @@ struct reader;
 // A file that is open under a claim: nobody can write it unseen until reader_close().
 struct reading {
 	const struct tree_file *file;
-	int fd;                   // owned
-	struct claim claim;       // of @fd
+	struct claim claim;       // owned with its fd; -1: closed
 	struct xattr_set xattrs;  // owned
 	uint64_t identity;        // digest of identity.h
 	struct digest digest;     // of the content; after reader_hash()

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include "store/base/cleanup.h"
+
 void claim_init(void)
 {
 	// We ask by F_GETLEASE when it matters; the signal would end the process (SIGIO's default).
@@ -30,23 +32,49 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
+static bool is_as_claimed(const struct stat *st, const struct stat *now, bool names_moved)
+{
+	return now->st_ino == st->st_ino && now->st_dev == st->st_dev && now->st_size == st->st_size &&
+	       now->st_mode == st->st_mode && now->st_uid == st->st_uid && now->st_gid == st->st_gid &&
+	       same_time(now->st_mtim, st->st_mtim) && (names_moved || same_time(now->st_ctim, st->st_ctim));
+}
+
+int claim_holds_as(const struct claim *c, const struct stat *now, bool names_moved)
+{
+	// While a writer waits for us in open(2) this says F_UNLCK already.
+	int lease = fcntl(c->fd, F_GETLEASE);
+	if (lease < 0)
+		return -errno;
+	return lease == F_RDLCK && is_as_claimed(&c->st, now, names_moved);
+}
+
 int claim_holds(const struct claim *c, bool names_moved)
 {
 	struct stat now;
 
-	// While a writer waits for us in open(2) this says F_UNLCK already.
-	int lease = fcntl(c->fd, F_GETLEASE);
-	if (lease < 0 || fstat(c->fd, &now) < 0)
+	// The lease last: what is written after our look at the file has broken it.
+	if (fstat(c->fd, &now) < 0)
 		return -errno;
-	if (lease != F_RDLCK)
-		return 0;
-	return now.st_ino == c->st.st_ino && now.st_dev == c->st.st_dev && now.st_size == c->st.st_size &&
-	       now.st_mode == c->st.st_mode && now.st_uid == c->st.st_uid && now.st_gid == c->st.st_gid &&
-	       same_time(now.st_mtim, c->st.st_mtim) &&
-	       (names_moved || same_time(now.st_ctim, c->st.st_ctim));
+	return claim_holds_as(c, &now, names_moved);
 }
 
 void claim_drop(struct claim *c)
 {
 	fcntl(c->fd, F_SETLEASE, F_UNLCK);
+}
+
+int claim_retake(const struct claim *c)
+{
+	struct claim again;
+
+	int r = claim_take(c->fd, &again);
+	if (r == -EAGAIN)
+		return 0;
+	return r < 0 ? r : is_as_claimed(&c->st, &again.st, false);
+}
+
+void claim_end(struct claim *c)
+{
+	if (c->fd >= 0)
+		fd_close(take_fd(&c->fd));
 }

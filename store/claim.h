@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 struct claim {
-	int fd;          // borrowed; O_RDONLY
+	int fd;          // borrowed, but for claim_end(); O_RDONLY
 	struct stat st;  // as it was when claimed
 };
 
@@ -18,7 +18,17 @@ int claim_take(int fd, struct claim *ret);
 // @names_moved: our own link and rename move it)? 1 or 0, or a negative errno.
 int claim_holds(const struct claim *c, bool names_moved);
 
+// The same, when @now, the status of its inode by whichever name, is at hand: one system call less.
+int claim_holds_as(const struct claim *c, const struct stat *now, bool names_moved);
+
 void claim_drop(struct claim *c);
+
+// Claims again, after claim_drop(): 1 if the file is as @c->st says, ctime included; 0: somebody has changed
+// it, or writes it and has not been claimed from; or a negative errno.
+int claim_retake(const struct claim *c);
+
+// Closes the claim's fd, which takes the lease with it. With an fd of -1 it does nothing.
+void claim_end(struct claim *c);
 
 // Once a process: a lease that breaks sends a signal that would kill a program that does not handle it;
 // ignores it.

@@ -1,5 +1,6 @@
 #include "store/replace.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,10 +12,10 @@
 
 #include "store/base/cleanup.h"
 #include "store/displaced.h"
-#include "store/identity.h"
 #include "store/journal.h"
 #include "store/object.h"
 #include "store/store.h"
+#include "store/xattr.h"
 
 // A writer that has looked its file up before our exchange has taken its open(2) that far by then, or is
 // descheduled on a machine in trouble.
@@ -24,8 +25,9 @@ struct waiting {
 	char *path;       // owned; in the pool
 	uint64_t serial;  // in its tmp name
 	struct object_key key;
-	uint64_t object;  // inode
-	struct stat st;  // the displaced file's, after the exchange; all zero: it is the guest's, put it back
+	uint64_t object;     // inode
+	struct claim claim;  // dropped; its fd is owned, its status the displaced file's after the exchange
+	bool give_back;      // it is the guest's
 	struct timespec since;
 };
 
@@ -34,20 +36,23 @@ struct replacer {
 	unsigned worker;
 	int journal;           // owned
 	uint64_t serial;       // of the next name in tmp/: none is used twice
-	uint64_t first, next;  // the waiting ones: ring[first % JOURNAL_SLOTS] up to, without, next
+	uint64_t first, next;  // the waiting ones: ring[first % size] up to, without, next
 	uint64_t put_back;
 	int first_error;  // of settling, since the last flush
-	struct waiting ring[JOURNAL_SLOTS];
+	unsigned size;
+	struct waiting ring[];
 };
 
-int replacer_new(struct store *s, unsigned worker, struct replacer **ret)
+int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct replacer **ret)
 {
-	struct replacer *r = calloc(1, sizeof(*r));
+	assert(waiting >= 1 && waiting <= JOURNAL_SLOTS);
+	struct replacer *r = calloc(1, sizeof(*r) + waiting * sizeof(*r->ring));
 	if (!r)
 		return -ENOMEM;
 
 	r->store = s;
 	r->worker = worker;
+	r->size = waiting;
 	r->journal = journal_open(s, worker);
 	if (r->journal < 0) {
 		int e = r->journal;
@@ -78,44 +83,13 @@ static void wait_until_old(const struct timespec *since)
 	}
 }
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-static bool is_untouched(const struct stat *st, const struct stat *before)
-{
-	return st->st_ino == before->st_ino && st->st_size == before->st_size &&
-	       same_time(st->st_mtim, before->st_mtim) && same_time(st->st_ctim, before->st_ctim);
-}
-
-// Drops the displaced file if nobody has written to it and nobody can any more: 1. 0: somebody has, or may.
-static int drop_untouched(struct store *s, const char *tmp, const struct stat *before)
-{
-	struct claim claim;
-	auto_close int fd = openat(s->tmp, tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	int r = claim_take(fd, &claim);
-	if (r == -EAGAIN)
-		return 0;
-	if (r < 0)
-		return r;
-	r = is_untouched(&claim.st, before);
-	if (r > 0 && tmp_remove(s, tmp) < 0)
-		r = 0;
-	claim_drop(&claim);
-	return r;
-}
-
-static int settle(struct replacer *r, const struct waiting *w)
+static int settle(struct replacer *r, struct waiting *w)
 {
 	struct store *s = r->store;
 	char tmp[TMP_NAME_SIZE];
 
 	displaced_name_print(&w->key, r->worker, w->serial, tmp);
-	if (drop_untouched(s, tmp, &w->st) > 0)
+	if (!w->give_back && claim_retake(&w->claim) > 0 && tmp_remove(s, tmp) == 0)
 		return 0;
 
 	int e = displaced_put_back(s, tmp, w->path, w->object);
@@ -131,12 +105,13 @@ static int settle(struct replacer *r, const struct waiting *w)
 // What cannot be settled stays in tmp/ for recovery.
 static void settle_first(struct replacer *r)
 {
-	struct waiting *w = &r->ring[r->first++ % JOURNAL_SLOTS];
+	struct waiting *w = &r->ring[r->first++ % r->size];
 
 	wait_until_old(&w->since);
 	int e = settle(r, w);
 	if (r->first_error == 0)
 		r->first_error = e;
+	claim_end(&w->claim);
 	free(w->path);
 }
 
@@ -171,108 +146,109 @@ int replacer_free(struct replacer *r)
 // Those at hand that are old enough cost nothing to settle; a full ring has to be waited for.
 static void make_room(struct replacer *r)
 {
-	while (r->first < r->next && age(&r->ring[r->first % JOURNAL_SLOTS].since) >= GRACE_NSEC)
+	while (r->first < r->next && age(&r->ring[r->first % r->size].since) >= GRACE_NSEC)
 		settle_first(r);
-	if (r->next - r->first == JOURNAL_SLOTS)
+	if (r->next - r->first == r->size)
 		settle_first(r);
 }
 
-// The object that takes a name, and the file that has it.
-struct swap {
-	char tmp[TMP_NAME_SIZE];
-	int dir;
-	const char *name;
-	int object;
-	struct stat object_st;
-	const struct claim *claim;
-};
-
-// Our exchange moves the ctime, so that a setxattr(2) since the comparison shows in the xattrs alone. One
-// that comes later moves the ctime that is in @ret.
-static int check_displaced(struct store *s, const struct swap *w, struct stat *ret)
+static bool same_xattrs(int fd, const struct xattr_set *expected)
 {
-	const struct stat *expected = &w->claim->st;
+	struct xattr_set now;
 
-	if (fstatat(s->tmp, w->tmp, ret, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (ret->st_ino != expected->st_ino || ret->st_dev != expected->st_dev)
-		return 0;
-	int same = identity_same(w->claim->fd, expected, w->object, &w->object_st);
-	return same > 0 ? claim_holds(w->claim, true) : same;
+	if (xattr_read(fd, &now) < 0)
+		return false;
+	bool same = xattr_equal(expected, &now);
+	xattr_free(&now);
+	return same;
 }
 
-static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, struct swap *w)
+// Is what came out what was compared? Our exchange moves the ctime, so that a setxattr(2) since the
+// comparison shows in the xattrs alone. One that comes later moves the ctime that is in @ret.
+static int check_displaced(struct store *s, const char *tmp, const struct victim *v, struct stat *ret)
+{
+	if (fstatat(s->tmp, tmp, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (ret->st_ino != v->claim->st.st_ino || ret->st_dev != v->claim->st.st_dev)
+		return 0;
+	return same_xattrs(v->claim->fd, v->xattrs) ? claim_holds_as(v->claim, ret, true) : 0;
+}
+
+static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, int object,
+		       char ret[TMP_NAME_SIZE])
 {
 	int e;
 
 	// What could not be settled keeps its name until recovery.
 	do {
-		displaced_name_print(key, r->worker, r->serial++, w->tmp);
-		e = journal_write(r->journal, r->next, w->tmp, path);
+		displaced_name_print(key, r->worker, r->serial++, ret);
+		e = journal_write(r->journal, r->next, ret, path);
 		if (e == 0)
-			e = object_link(r->store, w->object, w->tmp);
+			e = object_link(r->store, object, ret);
 	} while (e == -EEXIST);
 	return e;
 }
 
-static int put_back(struct store *s, const struct swap *w)
+static int put_back(struct store *s, const char *tmp, const struct victim *v, uint64_t object)
 {
-	int e = displaced_put_back_at(s, w->tmp, w->dir, w->name, w->object_st.st_ino);
-	return e == PLACE_TAKEN ? displaced_keep(s, w->tmp) : e;
+	int e = displaced_put_back_at(s, tmp, v->dir, v->name, object);
+	return e == PLACE_TAKEN ? displaced_keep(s, tmp) : e;
 }
 
-// The link is in tmp/. Exchanges it with the victim. Whatever this returns, *@ret_left says whether a
-// displaced file is in tmp/, and @ret is its status, or all zero if the guest must get it back.
-static int exchange_checked(struct store *s, const struct swap *w, bool *ret_left, struct stat *ret)
+// The link is in tmp/. Exchanges it with the victim. Sets @w->give_back and returns what replacer_run() does;
+// *@ret_left says whether a displaced file is in tmp/, with the status in @w->claim.
+static int exchange_checked(struct store *s, const char *tmp, const struct victim *v, struct waiting *w,
+			    bool *ret_left)
 {
 	*ret_left = false;
-	if (renameat2(s->tmp, w->tmp, w->dir, w->name, RENAME_EXCHANGE) < 0) {
+	if (renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
 		int e = -errno;
-		tmp_remove(s, w->tmp);
+		tmp_remove(s, tmp);
 		return e == -ENOENT ? KEPT_CHANGED : e;
 	}
-	int same = check_displaced(s, w, ret);
+	int same = check_displaced(s, tmp, v, &w->claim.st);
 	if (same > 0) {
 		*ret_left = true;
 		return REPLACED;
 	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	int e = put_back(s, w);
+	int e = put_back(s, tmp, v, w->object);
 	if (e < 0) {
-		*ret_left = true;
-		*ret = (struct stat){ 0 };
+		*ret_left = w->give_back = true;
 		return e;
 	}
 	return same < 0 ? same : KEPT_CHANGED;
 }
 
-int replacer_run(struct replacer *r, int dir, const char *name, const char *path,
-		 const struct object_key *key, int object, const struct claim *claim)
+int replacer_run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
+		 uint64_t ino)
 {
-	struct swap swap = { .dir = dir, .name = name, .object = object, .claim = claim };
+	char tmp[TMP_NAME_SIZE];
 
-	if (fstat(object, &swap.object_st) < 0)
-		return -errno;
 	// rename(2) of two names of one inode does nothing.
-	if (swap.object_st.st_ino == claim->st.st_ino && swap.object_st.st_dev == claim->st.st_dev)
+	if (ino == v->claim->st.st_ino)
 		return -EEXIST;
 	make_room(r);
-	auto_free char *copy = strdup(path);
-	if (!copy)
+	auto_free char *path = strdup(v->path);
+	if (!path)
 		return -ENOMEM;
 
-	int e = link_to_tmp(r, path, key, &swap);
+	int e = link_to_tmp(r, path, key, object, tmp);
 	if (e < 0)
 		return e;
-	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = swap.object_st.st_ino };
+	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = ino, .claim.fd = -1 };
 	bool left;
-	e = exchange_checked(r->store, &swap, &left, &w.st);
+	e = exchange_checked(r->store, tmp, v, &w, &left);
 	if (!left)
 		return e;
+	if (e == REPLACED) {
+		claim_drop(v->claim);
+		w.claim.fd = take_fd(&v->claim->fd);
+	}
 	clock_gettime(CLOCK_MONOTONIC, &w.since);
-	w.path = copy;
-	copy = NULL;
-	r->ring[r->next++ % JOURNAL_SLOTS] = w;
+	w.path = path;
+	path = NULL;
+	r->ring[r->next++ % r->size] = w;
 	return e;
 }

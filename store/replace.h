@@ -21,6 +21,7 @@
 #include "store/name.h"
 
 struct store;
+struct xattr_set;
 struct replacer;  // one worker's; not thread-safe
 
 enum replaced {
@@ -28,20 +29,31 @@ enum replaced {
 	KEPT_CHANGED,  // the guest changed the file meanwhile: it keeps its own
 };
 
-// @worker numbers the workers of a pass, from 0.
-int replacer_new(struct store *s, unsigned worker, struct replacer **ret);
+// @worker numbers the workers of a pass, from 0. Up to @waiting (1 to JOURNAL_SLOTS) displaced files are kept
+// open at a time.
+int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct replacer **ret);
 
-// Replaces @name in @dir (an fd beneath the guest) by a link to the object @object, whose bytes and identity
-// were compared under @claim, which the caller still holds and may drop afterwards. @path is the file's path
-// in the pool, for the journal. -EMLINK: the object is full; -EXDEV: another filesystem, subvolume or
-// project; anything else: nothing has changed, or the next flush or recovery puts the guest's file back.
-int replacer_run(struct replacer *r, int dir, const char *name, const char *path,
-		 const struct object_key *key, int object, const struct claim *claim);
+// What is to be replaced.
+struct victim {
+	int dir;                         // borrowed: an fd beneath the guest
+	const char *name;                // in @dir
+	const char *path;                // in the pool, for the journal
+	const struct xattr_set *xattrs;  // as they were when the bytes were compared
+	struct claim *claim;             // under which bytes and identity were compared
+};
 
-// Displaced files stay in tmp/ for a grace period, because a writer may be on its way into open(2) between
-// its look-up and our lease check. Waits until that has passed for all, takes a lease on each once more, puts
-// back those that changed (counted in @ret_put_back), drops the others. Returns the first error of dropping
-// or putting back since the flush before; what it hit stays in tmp/ for recovery.
+// Replaces @v by a link to the object @key, open as @object, with the inode @ino. When it is REPLACED the
+// replacer drops the claim and takes its fd (which becomes -1). Else the caller keeps both. -EMLINK: the
+// object is full; -EXDEV: another filesystem, subvolume or project; anything else: nothing has changed, or
+// the next flush or recovery puts the guest's file back.
+int replacer_run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
+		 uint64_t ino);
+
+// A writer may be on its way into open(2) between its look-up and the check of our lease, and would write to
+// a file without a name. So displaced files stay in tmp/ for a grace period. Waits until that has passed for
+// all, claims them again, puts back those that somebody opened for writing or changed (counted in
+// @ret_put_back), drops the others. Returns the first error of dropping or putting back since the flush
+// before; what it hit stays in tmp/ for recovery.
 int replacer_flush(struct replacer *r, uint64_t *ret_put_back);
 
 // Flushes and frees; NULL is fine.

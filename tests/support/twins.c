@@ -1,29 +1,67 @@
 #include "tests/support/twins.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "store/object.h"
+#include "store/xattr.h"
 
-struct twins given_twins(struct pool *p)
+int twins_open(const struct pool *p, const struct object_key *key, struct twins *ret)
 {
-	struct twins w = { .p = p };
+	struct twins w = { .p = p, .key = *key };
 	struct stat st;
 
+	int r = replacer_new(p->store, 0, TWINS_WAITING, &w.replacer);
+	if (r < 0)
+		return r;
+	w.object = object_open(p->store, key, &st);
+	if (w.object < 0) {
+		replacer_free(w.replacer);
+		return w.object;
+	}
+	*ret = w;
+	return 0;
+}
+
+struct object_key put_twins(const struct pool *p)
+{
 	put_old(p, "a/file", "hello");
 	put_old(p, "b/file", "hello");
-	w.key = make_object(p, "a/file");
-	assert_int_equal(replacer_new(p->store, 0, &w.replacer), 0);
-	w.object = object_open(p->store, &w.key, &st);
-	assert_true(w.object >= 0);
+	return make_object(p, "a/file");
+}
+
+struct twins given_twins(const struct pool *p)
+{
+	struct twins w;
+	struct object_key key = put_twins(p);
+
+	assert_int_equal(twins_open(p, &key, &w), 0);
 	return w;
+}
+
+int twins_run(struct twins *w, int dir, const char *path, struct claim *claim)
+{
+	struct stat st;
+	struct xattr_set xattrs;
+	const struct victim v = { dir, strrchr(path, '/') + 1, path, &xattrs, claim };
+
+	if (fstat(w->object, &st) < 0)
+		return -errno;
+	int r = xattr_read(claim->fd, &xattrs);
+	if (r < 0)
+		return r;
+	r = replacer_run(w->replacer, &v, &w->key, w->object, st.st_ino);
+	xattr_free(&xattrs);
+	return r;
 }
 
 int twins_replace(struct twins *w, const char *path)
@@ -37,10 +75,9 @@ int twins_replace(struct twins *w, const char *path)
 	int fd = open_read(t, path);
 	assert_int_equal(claim_take(fd, &claim), 0);
 
-	int r = replacer_run(w->replacer, dir, strrchr(path, '/') + 1, path, &w->key, w->object, &claim);
+	int r = twins_run(w, dir, path, &claim);
 
-	claim_drop(&claim);
-	close(fd);
+	claim_end(&claim);
 	close(dir);
 	return r;
 }

@@ -7,21 +7,31 @@
 
 #include "tests/support/pool.h"
 
+#define TWINS_WAITING 256  // displaced files that wait at a time
+
 // a/file is an object, b/file its twin.
 struct twins {
-	struct pool *p;             // borrowed
+	const struct pool *p;       // borrowed
 	struct object_key key;      // of the object
 	struct replacer *replacer;  // owned
 	int object;                 // owned: the object, open
 };
 
-struct twins given_twins(struct pool *p);
+struct twins given_twins(const struct pool *p);
+
+// Its parts: the files, of which one becomes the object that is returned; and what replaces. Asserts nothing.
+struct object_key put_twins(const struct pool *p);
+int twins_open(const struct pool *p, const struct object_key *key, struct twins *ret);
 
 // Frees what it owns. The last flush must find no error.
 void twins_done(struct twins *w);
 
-// The outcome of replacing the file @path by a link to the object. The claim is dropped afterwards.
+// The outcome of replacing the file @path by a link to the object.
 int twins_replace(struct twins *w, const char *path);
+
+// The same for a file that is claimed, in the directory @dir. The replacer may take the claim's fd. Asserts
+// nothing.
+int twins_run(struct twins *w, int dir, const char *path, struct claim *claim);
 
 // How many files were put back.
 uint64_t twins_flush(struct twins *w);

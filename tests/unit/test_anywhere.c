@@ -18,7 +18,7 @@
 #include "store/object.h"
 #include "store/tmp.h"
 #include "tests/support/fault.h"
-#include "tests/support/pool.h"
+#include "tests/support/twins.h"
 
 // One disturbance at a time, of the @nth @call after begin().
 static struct disturbance {
@@ -108,7 +108,7 @@ static void disturb(const struct pool *p, const struct scenario *s)
 static struct object_key key;
 
 // a/file is an object, b/file its twin.
-static void given_twins(const struct pool *p)
+static void given_pair(const struct pool *p)
 {
 	unlinkat(p->tree->dir, "b/file", 0);
 	put_old(p, "b/file", "hello");
@@ -131,34 +131,35 @@ enum writer { NOBODY, BEFORE_THE_EXCHANGE, BEFORE_THE_FLUSH };
 
 static void replace(const struct pool *p, enum writer writer)
 {
-	struct replacer *replacer = NULL;
+	struct twins w = { .p = p, .key = key };
 	struct claim claim;
 	struct stat st;
 	int dir = openat(p->tree->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = openat(p->tree->dir, "b/file", O_RDONLY | O_CLOEXEC);
-	int object = object_open(p->store, &key, &st);
+	int reader = openat(p->tree->dir, "b/file", O_RDONLY | O_CLOEXEC);
+	w.object = object_open(p->store, &key, &st);
 
-	if (dir < 0 || fd < 0 || object < 0 || claim_take(fd, &claim) < 0)
+	if (dir < 0 || fd < 0 || reader < 0 || w.object < 0 || claim_take(fd, &claim) < 0)
 		_exit(1);
 	if (writer == BEFORE_THE_EXCHANGE) {
 		claim_drop(&claim);
-		write_to(fd);
+		write_to(reader);
 	}
 	// A killed process writes no more: that is disturbed later.
 	bool later = writer == BEFORE_THE_FLUSH && now.kind != FAIL;
 	if (!later)
 		begin();
-	if (replacer_new(p->store, 0, &replacer) == 0)
-		replacer_run(replacer, dir, "file", "b/file", &key, object, &claim);
-	claim_drop(&claim);
-	claim_drop(&claim);  // if that was disturbed
+	if (replacer_new(p->store, 0, TWINS_WAITING, &w.replacer) == 0)
+		twins_run(&w, dir, "b/file", &claim);
+	claim_drop(&(struct claim){ .fd = fd });  // if that was disturbed
+	claim_end(&claim);
 	if (writer == BEFORE_THE_FLUSH)
-		write_to(fd);
+		write_to(reader);
 	if (later)
 		begin();
-	replacer_free(replacer);
-	close(object);
-	close(fd);
+	replacer_free(w.replacer);
+	close(w.object);
+	close(reader);
 	close(dir);
 }
 
@@ -230,19 +231,19 @@ static void what_was_written_is_there(const struct pool *p)
 
 static void a_file_that_is_replaced(void **state)
 {
-	static const struct scenario s = { given_twins, replace_undisturbed, it_has_its_bytes };
+	static const struct scenario s = { given_pair, replace_undisturbed, it_has_its_bytes };
 	disturb(*state, &s);
 }
 
 static void a_file_that_changed_before_the_exchange(void **state)
 {
-	static const struct scenario s = { given_twins, replace_and_write_before, what_was_written_is_there };
+	static const struct scenario s = { given_pair, replace_and_write_before, what_was_written_is_there };
 	disturb(*state, &s);
 }
 
 static void a_file_that_changed_afterwards(void **state)
 {
-	static const struct scenario s = { given_twins, replace_and_write_late, what_was_written_is_there };
+	static const struct scenario s = { given_pair, replace_and_write_late, what_was_written_is_there };
 	disturb(*state, &s);
 }
 
@@ -278,7 +279,7 @@ static void given_displaced(const struct pool *p)
 {
 	const struct disturbance wanted = now;
 
-	given_twins(p);
+	given_pair(p);
 	now.kind = DIE;
 	assert_true(disturbed(p, exchange_and_die));
 	now = wanted;
@@ -398,7 +399,7 @@ static void given_a_copied_store(const struct pool *p)
 {
 	char command[512];
 
-	given_twins(p);
+	given_pair(p);
 	snprintf(
 		command, sizeof(command),
 		"cd %s && mkdir copy && cp -a .hash a b copy && rm -r .hash a b && mv copy/.hash copy/* . && "

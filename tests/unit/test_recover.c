@@ -16,7 +16,7 @@
 #include "store/object.h"
 #include "store/tmp.h"
 #include "tests/support/fault.h"
-#include "tests/support/pool.h"
+#include "tests/support/twins.h"
 
 static void die(void *arg)
 {
@@ -27,26 +27,12 @@ static void die(void *arg)
 // Replaces b/file by a link to @key, as a pass does, from beginning to end.
 static void replace(const struct pool *p, const struct object_key *key)
 {
-	struct tree *t = p->tree;
-	struct replacer *replacer;
-	struct claim claim;
-	struct stat st;
-	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int fd = open_read(t, "b/file");
-	int object = object_open(p->store, key, &st);
+	struct twins w;
 
-	if (replacer_new(p->store, 0, &replacer) < 0 || claim_take(fd, &claim) < 0 ||
-	    replacer_run(replacer, dir, "file", "b/file", key, object, &claim) != REPLACED ||
-	    replacer_free(replacer) < 0)
+	if (twins_open(p, key, &w) < 0 || twins_replace(&w, "b/file") != REPLACED ||
+	    replacer_free(w.replacer) < 0)
 		_exit(1);
 	_exit(0);
-}
-
-static struct object_key given_twins(const struct pool *p)
-{
-	put_old(p, "a/file", "hello");
-	put_old(p, "b/file", "hello");
-	return make_object(p, "a/file");
 }
 
 typedef void arm(const char *call, unsigned nth, void (*run)(void *), void *arg);
@@ -115,7 +101,7 @@ static void a_kill_at_any_step_loses_nothing(void **state)
 		{ fault_after, "linkat" },    { fault_before, "renameat2" }, { fault_after, "renameat2" },
 		{ fault_before, "unlinkat" }, { fault_after, "unlinkat" },
 	};
-	struct object_key key = given_twins(p);
+	struct object_key key = put_twins(p);
 	struct stat before = status(p->tree, "b/file");
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
@@ -138,7 +124,7 @@ static void a_kill_at_any_step_loses_nothing(void **state)
 // A kill after the exchange; then the guest, which runs on, writes to what it had open.
 static struct object_key given_displaced(const struct pool *p, const char *now)
 {
-	struct object_key key = given_twins(p);
+	struct object_key key = put_twins(p);
 	char name[300];
 
 	assert_true(killed(p, &key, fault_after, "renameat2", 1));

@@ -230,14 +230,14 @@ static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
 	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	fault_before("renameat2", 2, put_another, t);
-	int r = replacer_run(w.replacer, dir, "file", "b/file", &w.key, w.object, &claim);
+	int r = twins_run(&w, dir, "b/file", &claim);
 
 	assert_true(fault_was_met());
 	assert_int_equal(r, KEPT_CHANGED);
 	assert_content(t, "b/file", "newer");
 	assert_int_equal(names_in_flight(w.p), 1);  // kept-…, which the guest itself did away with
 	close(dir);
-	close(reader);
+	claim_end(&claim);
 	twins_done(&w);
 	assert_int_equal(names_in(t, ".hash/tmp"), 1);
 	assert_int_equal(status(t, "a/file").st_nlink, 2);
@@ -274,7 +274,7 @@ static void an_error_of_putting_back_is_made_good_by_the_flush(void **state)
 	int dir = openat(w.p->tree->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	fault_nth("renameat2", 2, EIO);
-	int r = replacer_run(w.replacer, dir, "file", "b/file", &w.key, w.object, &claim);
+	int r = twins_run(&w, dir, "b/file", &claim);
 	assert_true(fault_was_met());
 	assert_int_equal(r, -EIO);
 	assert_int_equal(twins_flush(&w), 1);
@@ -282,7 +282,7 @@ static void an_error_of_putting_back_is_made_good_by_the_flush(void **state)
 	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_int_equal(names_in_flight(w.p), 0);
 	close(dir);
-	close(reader);
+	claim_end(&claim);
 	twins_done(&w);
 }
 

@@ -128,13 +128,11 @@ static void a_path_longer_than_the_kernel_takes_is_put_back(void **state)
 	struct claim claim;
 	assert_int_equal(claim_take(fd, &claim), 0);
 
-	assert_int_equal(replacer_run(w.replacer, dir, "file", path, &w.key, w.object, &claim), REPLACED);
-	claim_drop(&claim);
+	assert_int_equal(twins_run(&w, dir, path, &claim), REPLACED);
 	int late = open(fd_path(fd).text, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(twins_flush(&w), 1);
 
 	close(late);
-	close(fd);
 	struct stat st;
 	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
 	assert_int_equal(st.st_ino, claim.st.st_ino);
@@ -154,24 +152,25 @@ static void replace_many(struct twins *w, int from, int to)
 	}
 }
 
-static void no_more_files_wait_than_the_journal_has_room_for(void **state)
+static void no_more_files_wait_than_there_is_room_for(void **state)
 {
 	struct twins w = given_twins(*state);
 	stop_clock();
 
-	replace_many(&w, 0, 1024);
+	replace_many(&w, 0, TWINS_WAITING);
 	assert_int_equal(sleeps, 0);
-	assert_int_equal(names_in_flight(w.p), 1024);
-	replace_many(&w, 1024, 1025);  // waits for the first; the others are as old then
+	assert_int_equal(names_in_flight(w.p), TWINS_WAITING);
+	replace_many(&w, TWINS_WAITING,
+		     TWINS_WAITING + 1);  // waits for the first; the others are as old then
 	assert_int_equal(sleeps, 1);
-	assert_int_equal(names_in_flight(w.p), 1024);
-	replace_many(&w, 1025, 1026);
+	assert_int_equal(names_in_flight(w.p), TWINS_WAITING);
+	replace_many(&w, TWINS_WAITING + 1, TWINS_WAITING + 2);
 	is_stopped = false;
 
 	assert_int_equal(names_in_flight(w.p), 2);
 	twins_done(&w);
 	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 0);
-	assert_int_equal(status(w.p->tree, "a/file").st_nlink, 1028);
+	assert_int_equal(status(w.p->tree, "a/file").st_nlink, TWINS_WAITING + 4);
 }
 
 static void who_writes_late_gets_it_put_back_though_many_came_after(void **state)
@@ -181,12 +180,12 @@ static void who_writes_late_gets_it_put_back_though_many_came_after(void **state
 	stop_clock();
 
 	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
-	replace_many(&w, 0, 1023);
+	replace_many(&w, 0, TWINS_WAITING - 1);
 	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(write(late, "HELLO", 5), 5);
 	close(late);
 	close(reader);
-	replace_many(&w, 1023, 1026);
+	replace_many(&w, TWINS_WAITING - 1, TWINS_WAITING + 2);
 	is_stopped = false;
 
 	assert_content(w.p->tree, "b/file", "HELLO");
@@ -227,25 +226,25 @@ struct worker {
 // A worker asserts nothing: cmocka knows one thread.
 static void *replace_as_worker(void *arg)
 {
-	const struct worker *w = arg;
-	struct replacer *r = NULL;
+	struct worker *w = arg;
 	struct claim claim;
 	char path[32];
 
-	if (replacer_new(w->twins.p->store, w->number, &r) < 0)
+	if (replacer_new(w->twins.p->store, w->number, TWINS_WAITING, &w->twins.replacer) < 0)
 		return NULL;
 	for (unsigned i = 0; i < 100; i++) {
 		snprintf(path, sizeof(path), "b/file%u", (w->number - 1) * 100 + i);
 		int dir = openat(w->twins.p->tree->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		int fd = openat(w->twins.p->tree->dir, path, O_RDONLY | O_CLOEXEC);
 		if (claim_take(fd, &claim) == 0) {
-			replacer_run(r, dir, path + 2, path, &w->twins.key, w->twins.object, &claim);
-			claim_drop(&claim);
+			twins_run(&w->twins, dir, path, &claim);
+			claim_end(&claim);
+		} else {
+			close(fd);
 		}
-		close(fd);
 		close(dir);
 	}
-	return replacer_free(r) == 0 ? arg : NULL;
+	return replacer_free(w->twins.replacer) == 0 ? arg : NULL;
 }
 
 static void workers_do_not_get_into_each_other_s_way(void **state)
@@ -279,7 +278,7 @@ int main(void)
 		in_pool(who_writes_late_gets_the_file_put_back),
 		in_pool(who_has_it_open_for_writing_late_gets_it_put_back),
 		in_pool(who_has_it_mapped_for_writing_late_gets_it_put_back),
-		in_pool(no_more_files_wait_than_the_journal_has_room_for),
+		in_pool(no_more_files_wait_than_there_is_room_for),
 		in_pool(who_writes_late_gets_it_put_back_though_many_came_after),
 		in_pool(nothing_is_dropped_before_its_time),
 		in_pool(a_path_longer_than_the_kernel_takes_is_put_back),
