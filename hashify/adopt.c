@@ -5,6 +5,7 @@
 #include "store/identity.h"
 #include "store/object.h"
 #include "store/replace.h"
+#include "store/store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -190,7 +191,7 @@ static int open_object(struct adopter *a, const struct object_key *key, struct r
 	auto_close int fd = object_open(a->shared->store, key, &st);
 	if (fd < 0)
 		return fd;
-	struct reading r = { .identity = key->identity, .digest = key->digest };
+	struct reading r = { .identity = key->identity };
 	int err = claim_take(fd, &r.claim);
 	if (err < 0)
 		return err;
@@ -202,12 +203,25 @@ static int open_object(struct adopter *a, const struct object_key *key, struct r
 	return 0;
 }
 
+// Opens the file of @t again, if it is still as it was hashed.
+static int reopen(struct adopter *a, const struct target *t, struct reading *ret)
+{
+	int err = reader_open(a->reader, t->file, ret);
+	if (err < 0)
+		return err;
+	if (nanoseconds(ret->claim.st.st_ctim) == nanoseconds(t->ctime))
+		return 0;
+	reader_close(ret);
+	return -ESTALE;
+}
+
 static int open_target(struct adopter *a, struct target *t)
 {
 	if (t->slot >= 0)
 		return 0;
 	struct reading r;
-	int err = t->stand_in ? reader_open(a->reader, t->stand_in, &r) : open_object(a, &t->key, &r);
+	bool in_store = t->is_object && !(t->file && a->shared->dry_run);
+	int err = in_store ? open_object(a, &t->key, &r) : reopen(a, t, &r);
 	if (err < 0)
 		return err;
 	if (t->names == 0)
@@ -219,7 +233,7 @@ static int open_target(struct adopter *a, struct target *t)
 // Same content, and all else that names of one inode share? 1 or 0, or the error of reading them.
 static int is_same(struct adopter *a, struct reading *x, struct reading *y)
 {
-	if (!identity_equal(&x->claim.st, &x->xattrs, &y->claim.st, &y->xattrs))
+	if (!identity_equal(&x->claim.st, &x->xattrs, &y->claim.st, &y->xattrs, a->shared->ignored))
 		return 0;
 	if (x->claim.st.st_size != y->claim.st.st_size)
 		return 0;
@@ -295,12 +309,56 @@ static enum outcome link_to(struct adopter *a, struct target *t, struct reading 
 	return DONE;
 }
 
+// A guest's file that was to become an object stays what it is.
+static void skip_target(struct adopter *a, struct target *t, enum reason reason, int err)
+{
+	t->refused = true;
+	skip(a, t->file, reason, err);
+	groups_close(&a->groups, t);
+}
+
 static enum outcome refuse(struct adopter *a, struct target *t, int err)
 {
+	if (t->file && !t->is_object) {
+		skip_target(a, t, reason_of_reading(err), err);
+		return NO_MATCH;
+	}
 	t->refused = true;
 	groups_close(&a->groups, t);
 	report_bad_object(a->shared->report, &t->key, err);
 	return NO_MATCH;
+}
+
+// Makes the file that @t has open an object, the next variant of its group; or skips it.
+static int make_object(struct adopter *a, struct target *t)
+{
+	const struct reading *r = groups_reading(&a->groups, t);
+	const struct store *s = a->shared->store;
+	int err = 0;
+
+	t->key = (struct object_key){
+		.digest = t->group->digest,
+		.size = t->group->size,
+		.identity = identity_digest(s ? s->seed : 0, &r->claim.st, &r->xattrs, 0),
+		.variant = group_free_variant(t->group),
+	};
+	if (!a->shared->dry_run) {
+		err = make_durable(a->shared, r);
+		while (err == 0 && (err = object_adopt(a->shared->store, r->claim.fd, &r->claim.st,
+						       &t->key)) == -EEXIST) {
+			t->key.variant++;
+			err = 0;
+		}
+	}
+	if (err < 0) {
+		skip_target(a, t, reason_of_linking(err), err);
+		return err;
+	}
+	t->is_object = true;
+	t->names = 2;
+	struct report_place place = place_of(a, t->file);
+	report_object(a->shared->report, a->tally, &place);
+	return 0;
 }
 
 static enum outcome try_target(struct adopter *a, struct target *t, struct reading *r)
@@ -318,143 +376,95 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 	}
 
 	int same = is_same(a, r, object);
-	if (same < 0)  // @r has been read before
-		return refuse(a, t, same);
+	// Whose error it is shows when @r has been read by itself.
+	if (same < 0)
+		return r->hashed ? refuse(a, t, same) : NO_MATCH;
 	if (same == 0)
 		return NO_MATCH;
 	// Somebody opens the object for writing, natively: he waits for our lease, and we stop using what he
 	// will write to.
 	if (claim_holds(&object->claim, true) != 1)
-		return refuse(a, t, -ETXTBSY);
+		return refuse(a, t, -EAGAIN);
+	if (!t->is_object && make_object(a, t) < 0)
+		return NO_MATCH;
 	return link_to(a, t, r);
 }
 
-// Makes the file of @r an object, the next variant of its group. The target takes the reading. NULL: it was
-// skipped.
-static struct target *make_object(struct adopter *a, struct group *group, struct reading *r)
+// Tries all that the group of @r, which is hashed, has.
+static enum outcome try_group(struct adopter *a, struct group *group, struct reading *r)
 {
-	const struct tree_file *f = r->file;
-	struct object_key key = {
-		.digest = group->digest,
-		.size = group->size,
-		.identity = group->identity,
-		.variant = group_free_variant(group),
-	};
-	int err = 0;
-	if (!a->shared->dry_run) {
-		err = make_durable(a->shared, r);
-		while (err == 0 &&
-		       (err = object_adopt(a->shared->store, r->claim.fd, &r->claim.st, &key)) == -EEXIST) {
-			key.variant++;
-			err = 0;
-		}
+	enum outcome o = NO_MATCH;
+	for (struct target *t = group->targets; t && o != DONE; t = t->next) {
+		enum outcome tried = try_target(a, t, r);
+		if (tried != NO_MATCH)
+			o = tried;
+		if (tried == DONE)
+			groups_learn(&a->groups, t, r->file);
 	}
-	struct target *t = err < 0 ? NULL : groups_add_target(&a->groups, group, &key, r);
+	return o;
+}
+
+// The file of @r becomes a target. A small one stays open for the next, which is about to come if one does.
+static struct target *remember(struct adopter *a, struct group *group, struct reading *r)
+{
+	struct target *t = group_add(group, r->file);
 	if (!t) {
-		err = err < 0 ? err : -ENOMEM;
-		skip(a, f, reason_of_linking(err), err);
-		reader_close(r);
+		skip(a, r->file, REASON_READ, -ENOMEM);
 		return NULL;
 	}
-	t->names = 2;
-	t->stand_in = a->shared->dry_run ? f : NULL;
-	struct report_place place = place_of(a, f);
-	report_object(a->shared->report, a->tally, &place);
+	t->mtime = r->claim.st.st_mtim;
+	t->ctime = r->claim.st.st_ctim;
+	t->cold = r->cold;
+	groups_learn(&a->groups, t, r->file);
+	if (group->size <= READER_SMALL)
+		groups_set_open(&a->groups, t, r);
 	return t;
 }
 
-// Opens the file of @f again, if it is still as it was hashed.
-static int open_first(struct adopter *a, const struct first *f, struct reading *ret)
+static void take_hashed(struct adopter *a, struct reading *r, bool full)
 {
-	struct reading r;
-	int err = reader_open(a->reader, f->file, &r);
-	if (err < 0)
-		return err;
-	if (nanoseconds(r.claim.st.st_ctim) != nanoseconds(f->ctime)) {
-		reader_close(&r);
-		return -ESTALE;
-	}
-	*ret = r;
-	return 0;
-}
-
-// Is the file of *@at, met before, the same as @r? Then it becomes an object and @r a link to it. Takes *@at
-// off the list if it has become one, or cannot.
-static enum outcome try_first(struct adopter *a, struct group *group, struct first **at, struct reading *r)
-{
-	struct first *f = *at;
-	struct reading opened = { .claim.fd = -1 };
-	int same = open_first(a, f, &opened);
-	if (same == 0 && opened.claim.st.st_ino == r->claim.st.st_ino) {  // as in try_target()
-		reader_close(&opened);
-		skip(a, r->file, REASON_CHANGED, 0);
-		return DONE;
-	}
-	bool is_open = same == 0;
-	if (is_open)
-		same = is_same(a, r, &opened);
-	if (same == 0) {
-		reader_close(&opened);
-		return NO_MATCH;
-	}
-
-	*at = f->next;
-	const struct tree_file *file = f->file;
-	free(f);
-	if (same < 0) {
-		if (is_open)
-			reader_close(&opened);
-		skip(a, file, reason_of_reading(same), same);
-		return NO_MATCH;
-	}
-	struct target *t = make_object(a, group, &opened);
-	return t ? link_to(a, t, r) : NO_MATCH;
-}
-
-// Tries all that @group has. @r stays the caller's.
-static enum outcome try_all(struct adopter *a, struct group *group, struct reading *r)
-{
-	bool full = false;
-	for (struct target *t = group->targets; t; t = t->next) {
-		enum outcome o = try_target(a, t, r);
-		if (o == DONE)
-			return DONE;
-		full = full || o == FULL;
-	}
-	if (full)
-		return FULL;
-
-	for (struct first **at = &group->firsts; *at;) {
-		struct first *tried = *at;
-		enum outcome o = try_first(a, group, at, r);
-		if (o != NO_MATCH)
-			return o;
-		if (*at == tried)
-			at = &tried->next;
-	}
-	return NO_MATCH;
+	struct group *group = groups_of(&a->groups, (uint64_t)r->claim.st.st_size, r->identity, r->digest);
+	enum outcome o = group ? try_group(a, group, r) : DONE;
+	if (!group)
+		skip(a, r->file, REASON_READ, -ENOMEM);
+	if (o == DONE)
+		return;
+	struct target *t = remember(a, group, r);
+	if (!t || !(full || o == FULL))
+		return;
+	// The objects with this content can take no more names: this is the next.
+	if (t->slot < 0)
+		groups_set_open(&a->groups, t, r);
+	make_object(a, t);
 }
 
 void adopter_take(struct adopter *a, struct reading *r)
 {
-	struct group *group = groups_of(&a->groups, r);
-	enum outcome o = group ? try_all(a, group, r) : DONE;
-	if (!group)
-		skip(a, r->file, REASON_READ, -ENOMEM);
-
-	if (o == FULL) {
-		make_object(a, group, r);
-		return;
-	}
-	if (o == NO_MATCH && group_add_first(group, r) < 0)
-		skip(a, r->file, REASON_READ, -ENOMEM);
+	struct target *likely = groups_predict(&a->groups, r);
+	enum outcome o = likely ? try_target(a, likely, r) : NO_MATCH;
+	if (o == DONE)
+		groups_learn(&a->groups, likely, r->file);
+	int err = o == DONE ? 0 : reader_hash(a->reader, r);
+	if (err < 0)
+		skip(a, r->file, reason_of_reading(err), err);
+	else if (o != DONE)
+		take_hashed(a, r, o == FULL);
 	reader_close(r);
+}
+
+// It was met once.
+static void end_target(struct adopter *a, const struct target *t, enum reason left)
+{
+	skip(a, t->file, left, 0);
+	if (t->cold)
+		reader_drop_pages(a->reader, t->file);
 }
 
 void adopter_end_class(struct adopter *a, enum reason left)
 {
-	for (const struct group *group = a->groups.all; group; group = group->next)
-		for (const struct first *f = group->firsts; f; f = f->next)
-			skip(a, f->file, left, 0);
+	for (struct group *group = a->groups.all; group; group = group->next)
+		for (struct target *t = group->targets; t; t = t->next)
+			if (t->file && !t->is_object && !t->refused)
+				end_target(a, t, left);
 	groups_clear(&a->groups);
 }

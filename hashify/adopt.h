@@ -30,6 +30,7 @@ struct adopt {
 	const struct known *known;  // borrowed
 	struct report *report;      // borrowed
 	bool dry_run;
+	unsigned ignored;      // of enum identity_field
 	bool sync;             // false: never flush anything
 	unsigned waiting;      // displaced files that a worker keeps open
 	uint64_t link_limit;   // dry run: names an inode of this filesystem can have
@@ -47,7 +48,8 @@ void adopt_destroy(struct adopt *a);
 int adopter_new(struct adopt *a, struct reader *reader, struct tally *tally, unsigned worker,
 		struct adopter **ret);
 
-// Takes @r, hashed, of the class being worked on: it becomes a link, an object, or is remembered.
+// Takes @r, open, of the class being worked on: it becomes a link, an object, or is remembered. It is closed
+// then.
 void adopter_take(struct adopter *a, struct reading *r);
 
 // The class is at its end: files met once are skipped, as alone or as @left.

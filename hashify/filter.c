@@ -13,23 +13,10 @@
 			return (a) < (b) ? -1 : 1;                                                           \
 	} while (0)
 
-static int compare_class(const struct tree_file *a, const struct tree_file *b)
-{
-	ORDER(a->size, b->size);
-	ORDER(a->mtime, b->mtime);
-	ORDER(a->mtime_nsec, b->mtime_nsec);
-	ORDER(a->mode, b->mode);
-	ORDER(a->uid, b->uid);
-	ORDER(a->gid, b->gid);
-	return 0;
-}
-
 static int compare_files(const void *pa, const void *pb)
 {
 	const struct tree_file *a = *(struct tree_file *const *)pa, *b = *(struct tree_file *const *)pb;
-	int r = compare_class(a, b);
-	if (r != 0)
-		return r;
+	ORDER(a->class, b->class);
 	ORDER(a->ino, b->ino);
 	return 0;
 }
@@ -54,7 +41,7 @@ static void add_file(struct tree_file *f, void *arg)
 static size_t class_end(struct tree_file **files, size_t count, size_t first)
 {
 	size_t end = first + 1;
-	while (end < count && compare_class(files[first], files[end]) == 0)
+	while (end < count && files[end]->class == files[first]->class)
 		end++;
 	return end;
 }

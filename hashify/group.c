@@ -1,16 +1,18 @@
 #include "hashify/group.h"
 
 #include "store/base/cleanup.h"
+#include "store/digest.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool is_group(const void *value, const void *arg)
 {
-	const struct group *g = value;
-	const struct reading *r = arg;
-	return g->size == r->file->size && g->identity == r->identity && digest_equal(g->digest, r->digest);
+	const struct group *g = value, *wanted = arg;
+	return g->size == wanted->size && g->identity == wanted->identity &&
+	       digest_equal(g->digest, wanted->digest);
 }
 
 static void free_group(struct groups *g, struct group *group)
@@ -21,11 +23,6 @@ static void free_group(struct groups *g, struct group *group)
 		groups_close(g, t);
 		free(t);
 	}
-	while (group->firsts) {
-		struct first *f = group->firsts;
-		group->firsts = f->next;
-		free(f);
-	}
 	free(group);
 }
 
@@ -33,28 +30,31 @@ static void free_group(struct groups *g, struct group *group)
 // used again.
 static int add_known(struct groups *g, struct group *group)
 {
-	const struct object_key key = { .digest = group->digest,
-					.size = group->size,
-					.identity = group->identity };
 	size_t count;
-	const struct known_object *objects = known_variants(g->known, &key, &count);
-	while (count-- > 0)
-		if (!groups_add_target(g, group, &objects[count].key, &(struct reading){ .claim.fd = -1 }))
+	const struct known_object *objects = known_variants(g->known, group->size, group->identity,
+							    group->digest, &count);
+	while (count-- > 0) {
+		struct target *t = group_add(group, NULL);
+		if (!t)
 			return -ENOMEM;
+		t->key = objects[count].key;
+		t->is_object = true;
+	}
 	return 0;
 }
 
-struct group *groups_of(struct groups *g, const struct reading *r)
+struct group *groups_of(struct groups *g, uint64_t size, uint64_t identity, struct digest digest)
 {
-	uint64_t key = r->digest.low ^ r->identity;
-	struct group *group = map_find(&g->map, key, is_group, r);
+	const struct group wanted = { .size = size, .identity = identity, .digest = digest };
+	uint64_t key = digest.low ^ identity;
+	struct group *group = map_find(&g->map, key, is_group, &wanted);
 	if (group)
 		return group;
 
-	group = calloc(1, sizeof(*group));
+	group = malloc(sizeof(*group));
 	if (!group)
 		return NULL;
-	*group = (struct group){ .size = r->file->size, .digest = r->digest, .identity = r->identity };
+	*group = wanted;
 	if (map_reserve(&g->map) < 0 || add_known(g, group) < 0) {
 		free_group(g, group);
 		return NULL;
@@ -65,28 +65,64 @@ struct group *groups_of(struct groups *g, const struct reading *r)
 	return group;
 }
 
-struct target *groups_add_target(struct groups *g, struct group *group, const struct object_key *key,
-				 const struct reading *reading)
+struct target *group_add(struct group *group, const struct tree_file *file)
 {
 	struct target *t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
-	t->key = *key;
+	t->group = group;
+	t->file = file;
 	t->slot = -1;
 	t->next = group->targets;
 	group->targets = t;
-	if (reading->claim.fd >= 0)
-		groups_set_open(g, t, reading);
 	return t;
 }
 
-void groups_set_open(struct groups *g, struct target *t, const struct reading *reading)
+static struct target **prediction(struct groups *g, const struct tree_file *f)
+{
+	return &g->predictions[digest_hash64(0, f->name, strlen(f->name)) % GROUPS_PREDICTIONS];
+}
+
+static bool may_equal(const struct target *t, const struct reading *r)
+{
+	return t && !t->full && !t->refused && t->group->identity == r->identity &&
+	       t->group->size == (uint64_t)r->claim.st.st_size;
+}
+
+// The store's only object of this size and identity.
+static struct target *only_known(struct groups *g, const struct reading *r)
+{
+	const struct known_object *o = known_only(g->known, (uint64_t)r->claim.st.st_size, r->identity);
+	if (!o)
+		return NULL;
+	struct group *group = groups_of(g, o->key.size, r->identity, o->key.digest);
+	return group && may_equal(group->targets, r) ? group->targets : NULL;
+}
+
+struct target *groups_predict(struct groups *g, const struct reading *r)
+{
+	struct target *t = *prediction(g, r->file);
+	if (may_equal(t, r))
+		return t;
+	if (may_equal(g->latest, r))
+		return g->latest;
+	return only_known(g, r);
+}
+
+void groups_learn(struct groups *g, struct target *t, const struct tree_file *f)
+{
+	*prediction(g, f) = t;
+	g->latest = t;
+}
+
+void groups_set_open(struct groups *g, struct target *t, struct reading *reading)
 {
 	unsigned slot = g->open_next++ % GROUPS_OPEN_TARGETS;
 	struct open_target *open = &g->open[slot];
 	if (open->target)
 		groups_close(g, open->target);
 	*open = (struct open_target){ .target = t, .reading = *reading };
+	*reading = (struct reading){ .claim.fd = -1 };
 	t->slot = (int)slot;
 }
 
@@ -105,21 +141,11 @@ void groups_close(struct groups *g, struct target *t)
 	t->slot = -1;
 }
 
-int group_add_first(struct group *group, const struct reading *r)
-{
-	struct first *f = malloc(sizeof(*f));
-	if (!f)
-		return -ENOMEM;
-	*f = (struct first){ .next = group->firsts, .file = r->file, .ctime = r->claim.st.st_ctim };
-	group->firsts = f;
-	return 0;
-}
-
 uint32_t group_free_variant(const struct group *group)
 {
 	uint32_t variant = 0;
 	for (const struct target *t = group->targets; t;) {
-		bool taken = t->key.variant == variant;
+		bool taken = t->is_object && t->key.variant == variant;
 		variant += taken;
 		t = taken ? group->targets : t->next;  // from the start again: they are in no order
 	}
@@ -135,4 +161,6 @@ void groups_clear(struct groups *g)
 	}
 	map_free(&g->map);
 	g->map = (struct map){ 0 };
+	g->latest = NULL;
+	memset(g->predictions, 0, sizeof(g->predictions));
 }

@@ -6,30 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-// How many fields of a key are looked at.
+// How many fields of an object are looked at.
 enum depth { BY_SIZE = 1, BY_IDENTITY, BY_DIGEST, BY_VARIANT };
 
-static int compare(const struct object_key *a, const struct object_key *b, enum depth depth)
+static int compare_u64(uint64_t a, uint64_t b)
 {
-	if (a->size != b->size)
-		return a->size < b->size ? -1 : 1;
-	if (depth >= BY_IDENTITY && a->identity != b->identity)
-		return a->identity < b->identity ? -1 : 1;
-	if (depth < BY_DIGEST)
-		return 0;
-	if (a->digest.high != b->digest.high)
-		return a->digest.high < b->digest.high ? -1 : 1;
-	if (a->digest.low != b->digest.low)
-		return a->digest.low < b->digest.low ? -1 : 1;
-	if (depth >= BY_VARIANT && a->variant != b->variant)
-		return a->variant < b->variant ? -1 : 1;
-	return 0;
+	return (a > b) - (a < b);
+}
+
+static int compare(const struct known_object *a, const struct known_object *b, enum depth depth)
+{
+	int r = compare_u64(a->key.size, b->key.size);
+	if (r == 0 && depth >= BY_IDENTITY)
+		r = compare_u64(a->identity, b->identity);
+	if (r == 0 && depth >= BY_DIGEST)
+		r = compare_u64(a->key.digest.high, b->key.digest.high);
+	if (r == 0 && depth >= BY_DIGEST)
+		r = compare_u64(a->key.digest.low, b->key.digest.low);
+	if (r == 0 && depth >= BY_VARIANT)
+		r = compare_u64(a->key.identity, b->key.identity);
+	if (r == 0 && depth >= BY_VARIANT)
+		r = compare_u64(a->key.variant, b->key.variant);
+	return r;
 }
 
 static int compare_objects(const void *a, const void *b)
 {
-	return compare(&((const struct known_object *)a)->key, &((const struct known_object *)b)->key,
-		       BY_VARIANT);
+	return compare(a, b, BY_VARIANT);
 }
 
 struct loading {
@@ -49,13 +52,17 @@ static int add_object(const struct object_key *key, const struct stat *st, void 
 		k->objects = objects;
 		l->capacity = capacity;
 	}
-	k->objects[k->count++] = (struct known_object){ .key = *key, .ino = st->st_ino };
+	k->objects[k->count++] = (struct known_object){
+		.key = *key,
+		.ino = st->st_ino,
+		.identity = k->any_identity ? 0 : key->identity,
+	};
 	return 0;
 }
 
-int known_load(struct store *s, struct known *ret)
+int known_load(struct store *s, bool any_identity, struct known *ret)
 {
-	struct known k = { 0 };
+	struct known k = { .any_identity = any_identity };
 	struct loading l = { .known = &k };
 	int r = s ? object_each(s, false, add_object, &l, &k.foreign) : 0;
 	if (k.count > 0)
@@ -85,13 +92,13 @@ const struct known_object *known_ino(const struct known *k, uint64_t ino)
 	return k->count > 0 ? map_find(&k->by_ino, ino, NULL, NULL) : NULL;
 }
 
-// The first object that is not before @key.
-static size_t lower_bound(const struct known *k, const struct object_key *key, enum depth depth)
+// The first object that is not before @wanted.
+static size_t lower_bound(const struct known *k, const struct known_object *wanted, enum depth depth)
 {
 	size_t low = 0, high = k->count;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (compare(&k->objects[middle].key, key, depth) < 0)
+		if (compare(&k->objects[middle], wanted, depth) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -99,29 +106,50 @@ static size_t lower_bound(const struct known *k, const struct object_key *key, e
 	return low;
 }
 
-static bool exists(const struct known *k, const struct object_key *key, enum depth depth)
+// How many objects agree with @wanted; *@ret_first is the index of the first.
+static size_t range(const struct known *k, const struct known_object *wanted, enum depth depth, size_t limit,
+		    size_t *ret_first)
 {
-	size_t i = lower_bound(k, key, depth);
-	return i < k->count && compare(&k->objects[i].key, key, depth) == 0;
+	size_t first = lower_bound(k, wanted, depth);
+	size_t end = first;
+	while (end < k->count && end - first < limit && compare(&k->objects[end], wanted, depth) == 0)
+		end++;
+	*ret_first = first;
+	return end - first;
+}
+
+static struct known_object wanted(const struct known *k, uint64_t size, uint64_t identity)
+{
+	return (struct known_object){ .key.size = size, .identity = k->any_identity ? 0 : identity };
 }
 
 bool known_size(const struct known *k, uint64_t size)
 {
-	return exists(k, &(struct object_key){ .size = size }, BY_SIZE);
+	const struct known_object w = wanted(k, size, 0);
+	size_t first;
+	return range(k, &w, BY_SIZE, 1, &first) > 0;
 }
 
 bool known_identity(const struct known *k, uint64_t size, uint64_t identity)
 {
-	return exists(k, &(struct object_key){ .size = size, .identity = identity }, BY_IDENTITY);
+	const struct known_object w = wanted(k, size, identity);
+	size_t first;
+	return range(k, &w, BY_IDENTITY, 1, &first) > 0;
 }
 
-const struct known_object *known_variants(const struct known *k, const struct object_key *key,
-					  size_t *ret_count)
+const struct known_object *known_only(const struct known *k, uint64_t size, uint64_t identity)
 {
-	size_t first = lower_bound(k, key, BY_DIGEST);
-	size_t end = first;
-	while (end < k->count && compare(&k->objects[end].key, key, BY_DIGEST) == 0)
-		end++;
-	*ret_count = end - first;
-	return end > first ? &k->objects[first] : NULL;
+	const struct known_object w = wanted(k, size, identity);
+	size_t first;
+	return range(k, &w, BY_IDENTITY, 2, &first) == 1 ? &k->objects[first] : NULL;
+}
+
+const struct known_object *known_variants(const struct known *k, uint64_t size, uint64_t identity,
+					  struct digest digest, size_t *ret_count)
+{
+	struct known_object w = wanted(k, size, identity);
+	size_t first;
+	w.key.digest = digest;
+	*ret_count = range(k, &w, BY_DIGEST, k->count, &first);
+	return *ret_count > 0 ? &k->objects[first] : NULL;
 }

@@ -16,17 +16,20 @@ struct store;
 struct known_object {
 	struct object_key key;
 	uint64_t ino;
+	uint64_t identity;  // that it is looked up by: of the key, or 0 for all if any may do
 };
 
 struct known {
+	bool any_identity;
 	struct known_object *objects;  // owned; sorted by size, identity, digest, variant
 	size_t count;
 	struct map by_ino;
 	uint64_t foreign;  // names in objects/ that are no object's
 };
 
-// Loads the objects of @s; a NULL @s has none. -ENOMEM.
-int known_load(struct store *s, struct known *ret);
+// Loads the objects of @s; a NULL @s has none. @any_identity: a part of
+// the identity is ignored, so that the one in a name tells nothing. -ENOMEM.
+int known_load(struct store *s, bool any_identity, struct known *ret);
 void known_free(struct known *k);
 
 // The object whose inode is @ino (on the store's own filesystem and subvolume); NULL: none.
@@ -36,6 +39,10 @@ const struct known_object *known_ino(const struct known *k, uint64_t ino);
 bool known_size(const struct known *k, uint64_t size);
 bool known_identity(const struct known *k, uint64_t size, uint64_t identity);
 
-// The objects with the size, identity and digest of @key, by ascending variant: the first and how many.
-const struct known_object *known_variants(const struct known *k, const struct object_key *key,
-					  size_t *ret_count);
+// The object of @size and @identity if there is just one; NULL: none or several.
+const struct known_object *known_only(const struct known *k, uint64_t size, uint64_t identity);
+
+// The objects with @size, @identity and @digest, by ascending variant (of each identity in turn, if any may
+// do): the first and how many.
+const struct known_object *known_variants(const struct known *k, uint64_t size, uint64_t identity,
+					  struct digest digest, size_t *ret_count);

@@ -3,10 +3,10 @@
 #include "hashify/adopt.h"
 #include "hashify/filter.h"
 #include "hashify/known.h"
-#include "hashify/reader.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/walk.h"
+#include "hashify/worker.h"
 #include "store/base/cleanup.h"
 #include "store/store.h"
 
@@ -22,15 +22,13 @@
 #define MAX_THREADS 8
 
 // Fds that a worker needs besides its open directories and displaced files.
-#define FDS_PER_WORKER (GROUPS_OPEN_TARGETS + 16)
+#define FDS_PER_WORKER (GROUPS_OPEN_TARGETS + WORKER_WINDOW + 16)
 #define MAX_OPEN_DIRS 256
 #define MAX_WAITING 256
 
 struct pass {
 	int pool;
-	uint64_t seed;
 	unsigned threads;
-	size_t open_dirs;  // per worker
 	struct report *report;
 	struct known known;
 	struct tree *trees;
@@ -38,10 +36,10 @@ struct pass {
 	struct walk walk;
 	struct classes classes;
 	struct adopt adopt;
+	struct work work;
 
 	pthread_mutex_t lock;  // guards all below
-	size_t next;           // the next guest to walk, then the next class to read
-	unsigned workers;      // that have started to read
+	size_t next;           // the next guest to walk
 	struct tally tally;
 	int error;  // the first that ends the pass
 };
@@ -55,13 +53,13 @@ static void pass_join(struct pass *p, const struct tally *tally, int error)
 		p->error = error;
 }
 
-// Takes the next of @count pieces of work, or -1.
-static ssize_t pass_next(struct pass *p, size_t count)
+// The next guest to walk; NULL: none is left.
+static struct tree *next_tree(struct pass *p)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&p->lock);
-	if (stop_asked() || p->error < 0 || p->next >= count)
-		return -1;
-	return (ssize_t)p->next++;
+	if (stop_asked() || p->error < 0 || p->next == p->tree_count)
+		return NULL;
+	return &p->trees[p->next++];
 }
 
 static int run_threads(struct pass *p, unsigned count, const char *name, void *(*run)(void *))
@@ -87,8 +85,8 @@ static void *walk_thread(void *arg)
 	struct pass *p = arg;
 	struct tally tally = { 0 };
 	int r = 0;
-	for (ssize_t i; r == 0 && (i = pass_next(p, p->tree_count)) >= 0;)
-		r = walk_guest(&p->walk, p->pool, &p->trees[i], &tally);
+	for (struct tree *t; r == 0 && (t = next_tree(p));)
+		r = walk_guest(&p->walk, p->pool, t, &tally);
 	pass_join(p, &tally, r);
 	return NULL;
 }
@@ -102,76 +100,22 @@ static int walk_all(struct pass *p)
 			   walk_thread);
 }
 
-static void skip_file(struct pass *p, struct tally *tally, const struct tree_file *f, enum reason reason,
-		      int err)
-{
-	report_skip(p->report, tally, &(struct report_place){ &p->trees[f->guest], f->dir, f->name }, reason,
-		    err);
-}
-
-static void read_file(struct pass *p, struct reader *reader, struct adopter *adopter, struct tally *tally,
-		      const struct tree_file *f, bool alone)
-{
-	struct reading r;
-	int err = reader_open(reader, f, &r);
-	if (err < 0) {
-		skip_file(p, tally, f, reason_of_reading(err), err);
-		return;
-	}
-	if (alone && !known_identity(&p->known, f->size, r.identity)) {
-		skip_file(p, tally, f, REASON_ALONE, 0);
-		reader_close(&r);
-		return;
-	}
-	err = reader_hash(reader, &r);
-	if (err < 0) {
-		skip_file(p, tally, f, reason_of_reading(err), err);
-		reader_close(&r);
-		return;
-	}
-	tally->read += f->size;
-	adopter_take(adopter, &r);
-}
-
-static void read_class(struct pass *p, struct reader *reader, struct adopter *adopter, struct tally *tally,
-		       const struct class *c)
-{
-	size_t done = 0;
-	while (done < c->count && !stop_asked())
-		read_file(p, reader, adopter, tally, c->files[done++], c->count == 1);
-	adopter_end_class(adopter, done < c->count ? REASON_STOPPED : REASON_ALONE);
-	while (done < c->count)
-		skip_file(p, tally, c->files[done++], REASON_STOPPED, 0);
-}
-
-static int read_classes(struct pass *p, struct tally *tally)
-{
-	mutex_lock(&p->lock);
-	unsigned worker = p->workers++;
-	mutex_unlock(&p->lock);
-
-	struct reader *reader;
-	struct adopter *adopter;
-	int r = reader_new(p->trees, p->pool, p->seed, p->open_dirs, &reader);
-	if (r < 0)
-		return r;
-	r = adopter_new(&p->adopt, reader, tally, worker, &adopter);
-	if (r == 0) {
-		for (ssize_t i; (i = pass_next(p, p->classes.count)) >= 0;)
-			read_class(p, reader, adopter, tally, &p->classes.list[i]);
-		r = adopter_free(adopter);
-	}
-	reader_free(reader);
-	return r;
-}
-
 static void *read_thread(void *arg)
 {
 	struct pass *p = arg;
 	struct tally tally = { 0 };
-	int r = read_classes(p, &tally);
+	int r = worker_run(&p->work, &tally);
 	pass_join(p, &tally, r);
 	return NULL;
+}
+
+static void skip_as_stopped(struct pass *p, const struct class *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const struct tree_file *f = c->files[i];
+		const struct report_place place = { &p->trees[f->guest], f->dir, f->name };
+		report_skip(p->report, &p->tally, &place, REASON_STOPPED, 0);
+	}
 }
 
 static int read_all(struct pass *p)
@@ -181,9 +125,8 @@ static int read_all(struct pass *p)
 	if (r < 0)
 		return r;
 	r = run_threads(p, p->threads, "read", read_thread);
-	for (size_t i = p->next; i < p->classes.count; i++)  // it was stopped
-		for (size_t n = 0; n < p->classes.list[i].count; n++)
-			skip_file(p, &p->tally, p->classes.list[i].files[n], REASON_STOPPED, 0);
+	while (p->work.next < p->classes.count)
+		skip_as_stopped(p, &p->classes.list[p->work.next++]);
 	return r;
 }
 
@@ -214,7 +157,7 @@ static void share_fds(struct pass *p)
 		per_worker = limit.rlim_cur / 2 / p->threads;
 	}
 	size_t left = per_worker > FDS_PER_WORKER ? per_worker - FDS_PER_WORKER : 0;
-	p->open_dirs = at_most(left / 2, MAX_OPEN_DIRS);
+	p->work.open_dirs = at_most(left / 2, MAX_OPEN_DIRS);
 	p->adopt.waiting = 1 + (unsigned)at_most(left / 2, MAX_WAITING);
 }
 
@@ -223,7 +166,7 @@ static int run_stages(struct pass *p, struct store *s)
 	int r = adopt_init(&p->adopt, p->pool);
 	if (r < 0)
 		return r;
-	r = known_load(s, &p->known);
+	r = known_load(s, p->adopt.ignored != 0, &p->known);
 	if (r == 0)
 		r = walk_all(p);
 	if (r == 0)
@@ -239,6 +182,7 @@ static void pass_free(struct pass *p)
 		tree_free(&p->trees[i]);
 	free(p->trees);
 	known_free(&p->known);
+	mutex_destroy(&p->work.lock);
 	mutex_destroy(&p->lock);
 }
 
@@ -265,15 +209,23 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 
 	struct pass p = {
 		.pool = pool,
-		.seed = s ? s->seed : 0,
 		.threads = thread_count(o->threads),
 		.report = report,
-		.adopt = { .store = s, .report = report, .dry_run = o->dry_run, .sync = o->sync },
-		.walk = { .report = report, .dev = s ? s->dev : st.st_dev },
+		.adopt = { .store = s,
+			   .report = report,
+			   .dry_run = o->dry_run,
+			   .sync = o->sync,
+			   .ignored = o->ignored },
+		.walk = { .report = report,
+			  .dev = s ? s->dev : st.st_dev,
+			  .seed = s ? s->seed : 0,
+			  .ignored = o->ignored },
 	};
+	p.work = (struct work){ .adopt = &p.adopt, .classes = &p.classes, .pool = pool };
 	p.adopt.known = p.walk.known = &p.known;
 	share_fds(&p);
 	mutex_init(&p.lock);
+	mutex_init(&p.work.lock);
 	r = run_stages(&p, s);
 
 	ret->tally = p.tally;

@@ -15,6 +15,7 @@ struct pass_options {
 	bool dry_run;
 	bool sync;  // false: a power cut soon after the pass may cost content of files written shortly before
 		    // it
+	unsigned ignored;  // of enum identity_field
 	unsigned threads;  // 0: as many as pay
 };
 

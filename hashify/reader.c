@@ -3,6 +3,7 @@
 #include "hashify/dircache.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
+#include "store/base/sys.h"
 #include "store/content.h"
 #include "store/identity.h"
 
@@ -11,24 +12,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-// Bytes of a file that is kept in memory while it is compared. Small enough to come from malloc's own heap.
-#define SMALL ((uint64_t)64 * 1024)
+// How far ahead of us the disk is sent in a large file.
+#define AHEAD ((uint64_t)1024 * 1024)
 
 struct reader {
 	uint64_t seed;
+	unsigned ignored;
 	struct dircache *dirs;         // owned
 	struct digest_stream *stream;  // owned
 	char *buffers[2];              // owned, CONTENT_BUFFER_SIZE bytes each
 };
 
-int reader_new(const struct tree *trees, int pool, uint64_t seed, size_t dirs, struct reader **ret)
+int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
+	       struct reader **ret)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->seed = seed;
+	r->ignored = ignored;
 	r->stream = digest_stream_new(seed);
 	r->buffers[0] = malloc(CONTENT_BUFFER_SIZE);
 	r->buffers[1] = malloc(CONTENT_BUFFER_SIZE);
@@ -66,25 +71,24 @@ static int open_file(int dir, const char *name)
 	return fd == -EPERM ? beneath_open(dir, name, flags, 0) : fd;
 }
 
-static bool is_as_seen(const struct stat *st, const struct tree_file *f)
+static bool is_as_seen(const struct reader *r, const struct stat *st, const struct tree_file *f)
 {
-	return st->st_ino == f->ino && st->st_nlink == 1 && (uint64_t)st->st_size == f->size &&
-	       st->st_mode == f->mode && st->st_uid == f->uid && st->st_gid == f->gid &&
-	       st->st_mtim.tv_sec == f->mtime && st->st_mtim.tv_nsec == (long)f->mtime_nsec;
+	return st->st_ino == f->ino && st->st_nlink == 1 && S_ISREG(st->st_mode) &&
+	       identity_class(r->seed, st, r->ignored) == f->class;
 }
 
 // Closing @fd, which stays the caller's, ends the claim.
-static int claim(int fd, const struct tree_file *f, struct claim *ret)
+static int claim(const struct reader *reader, int fd, const struct tree_file *f, struct claim *ret)
 {
 	struct claim c;
 	int r = claim_take(fd, &c);
 	if (r == -EINVAL) {  // no leases here; or something that takes none has the file's name now
 		struct stat st;
-		return fstat(fd, &st) == 0 && !is_as_seen(&st, f) ? -ESTALE : -EOPNOTSUPP;
+		return fstat(fd, &st) == 0 && !is_as_seen(reader, &st, f) ? -ESTALE : -EOPNOTSUPP;
 	}
 	if (r < 0)
 		return r;
-	if (!is_as_seen(&c.st, f))
+	if (!is_as_seen(reader, &c.st, f))
 		return -ESTALE;
 	*ret = c;
 	return 0;
@@ -100,13 +104,13 @@ int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret
 		return fd;
 
 	struct reading reading = { .file = f };
-	int err = claim(fd, f, &reading.claim);
+	int err = claim(r, fd, f, &reading.claim);
 	if (err < 0)
 		return err;
 	err = xattr_read(fd, &reading.xattrs);
 	if (err < 0)
 		return err;
-	reading.identity = identity_digest(r->seed, &reading.claim.st, &reading.xattrs);
+	reading.identity = identity_digest(r->seed, &reading.claim.st, &reading.xattrs, r->ignored);
 	reading.claim.fd = take_fd(&fd);
 	*ret = reading;
 	return 0;
@@ -118,6 +122,7 @@ void reader_close(struct reading *reading)
 	xattr_free(&reading->xattrs);
 	free(reading->content);
 	reading->content = NULL;
+	reading->loaded = false;
 }
 
 static uint64_t size_of(const struct reading *reading)
@@ -125,10 +130,44 @@ static uint64_t size_of(const struct reading *reading)
 	return (uint64_t)reading->claim.st.st_size;
 }
 
-// Reads exactly @size bytes.
-static int read_piece(int fd, void *buffer, size_t size, uint64_t at)
+static bool is_small(const struct reading *reading)
 {
-	ssize_t got = fd_pread_all(fd, buffer, size, at);
+	return size_of(reading) <= READER_SMALL;
+}
+
+static bool has_room(struct reading *reading)
+{
+	if (!reading->content)
+		reading->content = malloc(size_of(reading) + 1);
+	return reading->content;
+}
+
+void reader_ahead(struct reading *reading)
+{
+	int fd = reading->claim.fd;
+	uint64_t size = size_of(reading);
+
+	if (!is_small(reading)) {
+		reading->cold = sys_cached_pages(fd, size) == 0;
+		if (reading->cold)
+			readahead(fd, 0, AHEAD);
+		return;
+	}
+	if (!has_room(reading))
+		return;
+	// What is not there yet is on its way then (filemap_get_pages() in the kernel's mm/filemap.c).
+	const struct iovec all = { reading->content, size };
+	ssize_t got = preadv2(fd, &all, 1, 0, RWF_NOWAIT);
+	reading->loaded = got >= 0 && (uint64_t)got == size;
+	reading->cold = got < 0 && errno == EAGAIN;
+}
+
+// Reads exactly @size bytes.
+static int read_piece(const struct reading *reading, void *buffer, size_t size, uint64_t at)
+{
+	if (reading->cold && at % AHEAD == 0 && at + AHEAD < size_of(reading))
+		readahead(reading->claim.fd, (off_t)(at + AHEAD), AHEAD);
+	ssize_t got = fd_pread_all(reading->claim.fd, buffer, size, at);
 	if (got < 0)
 		return (int)got;
 	return (size_t)got == size ? 0 : -ESTALE;
@@ -137,26 +176,27 @@ static int read_piece(int fd, void *buffer, size_t size, uint64_t at)
 // Reads all of a small file.
 static int load(struct reading *reading)
 {
-	if (reading->content)
+	if (reading->loaded)
 		return 0;
-	char *content = malloc(size_of(reading) + 1);
-	if (!content)
+	if (!has_room(reading))
 		return -ENOMEM;
-	int r = read_piece(reading->claim.fd, content, size_of(reading), 0);
-	if (r < 0) {
-		free(content);
-		return r;
-	}
-	reading->content = content;
-	return 0;
+	int r = read_piece(reading, reading->content, size_of(reading), 0);
+	reading->loaded = r == 0;
+	return r;
+}
+
+static size_t piece_at(const struct reading *reading, uint64_t at)
+{
+	uint64_t left = size_of(reading) - at;
+	return left < CONTENT_BUFFER_SIZE ? (size_t)left : CONTENT_BUFFER_SIZE;
 }
 
 static int hash_large(struct reader *r, const struct reading *reading, struct digest *ret)
 {
 	digest_stream_reset(r->stream);
-	for (uint64_t at = 0, size = size_of(reading); at < size;) {
-		size_t piece = size - at < CONTENT_BUFFER_SIZE ? (size_t)(size - at) : CONTENT_BUFFER_SIZE;
-		int err = read_piece(reading->claim.fd, r->buffers[0], piece, at);
+	for (uint64_t at = 0; at < size_of(reading);) {
+		size_t piece = piece_at(reading, at);
+		int err = read_piece(reading, r->buffers[0], piece, at);
 		if (err < 0)
 			return err;
 		digest_stream_update(r->stream, r->buffers[0], piece);
@@ -168,21 +208,45 @@ static int hash_large(struct reader *r, const struct reading *reading, struct di
 
 int reader_hash(struct reader *r, struct reading *reading)
 {
-	if (size_of(reading) > SMALL)
-		return hash_large(r, reading, &reading->digest);
-	int err = load(reading);
+	int err = is_small(reading) ? load(reading) : hash_large(r, reading, &reading->digest);
 	if (err < 0)
 		return err;
-	reading->digest = digest_of(r->seed, reading->content, size_of(reading));
+	if (is_small(reading))
+		reading->digest = digest_of(r->seed, reading->content, size_of(reading));
+	reading->hashed = true;
 	return 0;
+}
+
+static int equal_large(struct reader *r, const struct reading *a, const struct reading *b)
+{
+	for (uint64_t at = 0; at < size_of(a);) {
+		size_t piece = piece_at(a, at);
+		int err = read_piece(a, r->buffers[0], piece, at);
+		if (err == 0)
+			err = read_piece(b, r->buffers[1], piece, at);
+		if (err < 0)
+			return err;
+		if (memcmp(r->buffers[0], r->buffers[1], piece) != 0)
+			return 0;
+		at += piece;
+	}
+	return 1;
 }
 
 int reader_equal(struct reader *r, struct reading *a, struct reading *b)
 {
-	if (size_of(a) > SMALL)
-		return content_equal(a->claim.fd, b->claim.fd, size_of(a), r->buffers[0], r->buffers[1]);
+	if (!is_small(a))
+		return equal_large(r, a, b);
 	int err = load(a);
 	if (err == 0)
 		err = load(b);
 	return err < 0 ? err : memcmp(a->content, b->content, size_of(a)) == 0;
+}
+
+void reader_drop_pages(struct reader *r, const struct tree_file *f)
+{
+	int dir = reader_dir(r, f);
+	auto_close int fd = dir < 0 ? -1 : open_file(dir, f->name);
+	if (fd >= 0)
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }

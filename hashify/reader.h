@@ -1,6 +1,7 @@
 // Opens a guest's file, claims it, reads it once. A reader belongs to one worker.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,19 +12,27 @@
 
 struct reader;
 
+// Content up to this size is read at once and kept while it is compared; it comes from malloc's own heap.
+#define READER_SMALL ((uint64_t)64 * 1024)
+
 // A file that is open under a claim: nobody can write it unseen until reader_close().
 struct reading {
-	const struct tree_file *file;
-	struct claim claim;       // owned with its fd; -1: closed
-	struct xattr_set xattrs;  // owned
-	uint64_t identity;        // digest of identity.h
-	struct digest digest;     // of the content; after reader_hash()
-	char *content;            // owned: all of it, if it is small and was read; NULL: it was not
+	const struct tree_file *file;  // NULL: it is an object of the store
+	struct claim claim;            // owned with its fd; -1: closed
+	struct xattr_set xattrs;       // owned
+	uint64_t identity;             // digest of identity.h, without what is ignored
+	bool hashed;
+	struct digest digest;  // of the content, if it is hashed
+	char *content;         // owned: room for all of it, if it is small; NULL: nothing was read yet
+	bool loaded;           // @content is there
+	bool cold;             // it was not in the page cache
 };
 
-// A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed and keeping up to
-// @dirs directories open. -ENOMEM.
-int reader_new(const struct tree *trees, int pool, uint64_t seed, size_t dirs, struct reader **ret);
+// A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed, leaving the
+// identity fields
+// @ignored out and keeping up to @dirs directories open. -ENOMEM.
+int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
+	       struct reader **ret);
 void reader_free(struct reader *r);
 
 // Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw; -EAGAIN: somebody writes
@@ -31,12 +40,18 @@ void reader_free(struct reader *r);
 int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret);
 void reader_close(struct reading *reading);
 
-// Reads all of it and sets its digest. -ESTALE: it has not the size it had.
+// Takes what the page cache has of a small file and has the disk begin with the rest, without waiting for it.
+void reader_ahead(struct reading *reading);
+
+// Reads all of it and hashes it. -ESTALE: it has not the size it had.
 int reader_hash(struct reader *r, struct reading *reading);
 
 // Have @a and @b, which are of one size, the same bytes? 1 or 0, or the error of reading them. What of them
 // is small is kept, so that each is read once for all comparisons under its claim.
 int reader_equal(struct reader *r, struct reading *a, struct reading *b);
+
+// Takes the pages of @f, which is closed, out of the page cache: it was cold, and stays a file of one guest.
+void reader_drop_pages(struct reader *r, const struct tree_file *f);
 
 // The directory of @f; the fd stays the reader's, and open until two others have been used.
 int reader_dir(struct reader *r, const struct tree_file *f);

@@ -13,16 +13,14 @@ struct tree_dir {
 	const char *name;
 };
 
-// A file that is not a link, as the walk saw it.
+// A file that is not a link, as the walk saw it. There may be millions: each byte counts.
 struct tree_file {
 	uint64_t ino;
 	uint64_t size;
-	int64_t mtime;  // seconds
-	uint32_t mtime_nsec;
-	uint32_t mode, uid, gid;
+	uint64_t class;  // identity_class() of what it was
+	const char *name;
 	uint32_t guest;  // index among the guests
 	uint32_t dir;    // index in the guest's tree
-	const char *name;
 };
 
 struct tree_chunk;

@@ -4,6 +4,7 @@
 #include "hashify/stop.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
+#include "store/identity.h"
 #include "store/store.h"
 
 #include <dirent.h>
@@ -103,6 +104,18 @@ static enum reason judge(const struct walker *w, dev_t dir_dev, const struct sta
 	return REASON_NONE;
 }
 
+static uint64_t class_of(const struct walk *w, const struct statx *st)
+{
+	const struct stat known = {
+		.st_size = (off_t)st->stx_size,
+		.st_mode = st->stx_mode,
+		.st_uid = st->stx_uid,
+		.st_gid = st->stx_gid,
+		.st_mtim = { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec },
+	};
+	return identity_class(w->seed, &known, w->ignored);
+}
+
 static int see_file(struct walker *w, const struct level *l, const char *name)
 {
 	struct statx st;
@@ -125,11 +138,7 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 	struct tree_file f = {
 		.ino = st.stx_ino,
 		.size = st.stx_size,
-		.mtime = st.stx_mtime.tv_sec,
-		.mtime_nsec = st.stx_mtime.tv_nsec,
-		.mode = st.stx_mode,
-		.uid = st.stx_uid,
-		.gid = st.stx_gid,
+		.class = class_of(w->walk, &st),
 		.dir = l->dir,
 	};
 	return tree_add_file(w->tree, &f, name);

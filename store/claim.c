@@ -65,7 +65,7 @@ void claim_drop(struct claim *c)
 
 int claim_retake(const struct claim *c)
 {
-	struct claim again;
+	struct claim again = { 0 };
 
 	int r = claim_take(c->fd, &again);
 	if (r == -EAGAIN)

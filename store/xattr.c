@@ -144,21 +144,44 @@ bool xattr_equal(const struct xattr_set *a, const struct xattr_set *b)
 	return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
 }
 
+// One record of a set.
+struct record {
+	char *name;
+	char *value;
+	uint32_t size;
+};
+
+// The record at @p.
+static struct record record_at(char *p)
+{
+	struct record r = { .name = p };
+	p += strlen(p) + 1;
+	memcpy(&r.size, p, sizeof(r.size));
+	r.value = p + sizeof(r.size);
+	return r;
+}
+
+struct xattr_set xattr_find(const struct xattr_set *s, const char *name)
+{
+	struct record r;
+
+	for (char *p = s->data; p < s->data + s->size; p = r.value + r.size) {
+		r = record_at(p);
+		if (strcmp(r.name, name) == 0)
+			return (struct xattr_set){ p, (size_t)(r.value + r.size - p) };
+	}
+	return (struct xattr_set){ 0 };
+}
+
 int xattr_write(int fd, const struct xattr_set *s)
 {
-	const char *end = s->data + s->size;
+	struct record r;
 
-	for (const char *p = s->data; p < end;) {
-		const char *name = p;
-		uint32_t size;
-
-		p += strlen(p) + 1;
-		memcpy(&size, p, sizeof(size));
-		p += sizeof(size);
-		int r = xattr_set(fd, name, p, size, 0);
-		if (r < 0)
-			return r;
-		p += size;
+	for (char *p = s->data; p < s->data + s->size; p = r.value + r.size) {
+		r = record_at(p);
+		int e = xattr_set(fd, r.name, r.value, r.size, 0);
+		if (e < 0)
+			return e;
 	}
 	return 0;
 }

@@ -22,6 +22,10 @@ bool xattr_is_ours(const char *name);
 // Reads the set of @fd. A filesystem without xattrs has an empty set. -E2BIG, -ENOMEM.
 int xattr_read(int fd, struct xattr_set *ret);
 void xattr_free(struct xattr_set *s);
+
+// The set of @name alone, as a part of @s, which stays its owner; empty: it is not there.
+struct xattr_set xattr_find(const struct xattr_set *s, const char *name);
+
 bool xattr_equal(const struct xattr_set *a, const struct xattr_set *b);
 
 // Gives @fd, a new file, all of @s. The first failure is returned: a copy without its labels is no copy.

@@ -49,7 +49,7 @@ struct object_key key_of(const struct pool *p, const char *path)
 	struct object_key key = {
 		.digest = digest_of(p->store->seed, content, (size_t)st.st_size),
 		.size = (uint64_t)st.st_size,
-		.identity = identity_digest(p->store->seed, &st, &xattrs),
+		.identity = identity_digest(p->store->seed, &st, &xattrs, 0),
 	};
 	xattr_free(&xattrs);
 	close(fd);

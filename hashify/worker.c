@@ -1,0 +1,173 @@
+#include "hashify/worker.h"
+
+#include "hashify/reader.h"
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "store/base/cleanup.h"
+#include "store/base/thread.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+// A file in the page cache need not be opened ahead. Each that is not there deepens the window, up to its
+// whole size.
+#define WINDOW_WARM 2
+
+// More bytes than these are not sent for ahead of time, so that nothing is evicted before it is read and no
+// writer waits long for a claim.
+#define WINDOW_BYTES ((uint64_t)1024 * 1024)
+
+struct ahead {
+	const struct class *class;
+	struct reading reading;
+};
+
+struct worker {
+	struct work *work;
+	struct tally *tally;
+	struct reader *reader;
+	struct adopter *adopter;
+	const struct class *opening;   // the class whose files are being opened
+	size_t opened;                 // of its files
+	const struct class *adopting;  // the class that the adopter knows
+	struct ahead window[WORKER_WINDOW];
+	unsigned first, count;  // of the window
+	uint64_t bytes;         // in the window
+	unsigned cold;          // how many more files to open ahead
+};
+
+static void skip_file(struct worker *w, const struct tree_file *f, enum reason reason, int err)
+{
+	struct adopt *a = w->work->adopt;
+	report_skip(a->report, w->tally, &(struct report_place){ &a->trees[f->guest], f->dir, f->name },
+		    reason, err);
+}
+
+static const struct class *next_class(struct work *w)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&w->lock);
+	return stop_asked() || w->next == w->classes->count ? NULL : &w->classes->list[w->next++];
+}
+
+// The next file to open; NULL: there is none.
+static const struct tree_file *next_file(struct worker *w)
+{
+	if (!w->opening || w->opened == w->opening->count) {
+		w->opening = next_class(w->work);
+		w->opened = 0;
+	}
+	return w->opening ? w->opening->files[w->opened] : NULL;
+}
+
+// Without an object that it may be equal to, a file that is alone need not be read. Its xattrs tell.
+static bool is_wanted(const struct worker *w, const struct reading *r)
+{
+	return w->opening->count > 1 || known_identity(w->work->adopt->known, r->file->size, r->identity);
+}
+
+static void open_ahead(struct worker *w, const struct tree_file *f)
+{
+	struct ahead a = { .class = w->opening };
+	int err = reader_open(w->reader, f, &a.reading);
+	if (err < 0) {
+		skip_file(w, f, reason_of_reading(err), err);
+		return;
+	}
+	if (!is_wanted(w, &a.reading)) {
+		skip_file(w, f, REASON_ALONE, 0);
+		reader_close(&a.reading);
+		return;
+	}
+	reader_ahead(&a.reading);
+	if (a.reading.cold)
+		w->cold = WORKER_WINDOW;
+	else if (w->cold > 0)
+		w->cold--;
+	w->window[(w->first + w->count++) % WORKER_WINDOW] = a;
+	w->bytes += f->size;
+}
+
+static bool has_room(const struct worker *w, const struct tree_file *next)
+{
+	if (w->count == 0)
+		return true;
+	unsigned depth = w->cold > WINDOW_WARM ? w->cold : WINDOW_WARM;
+	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
+}
+
+static void fill_window(struct worker *w)
+{
+	for (const struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
+		w->opened++;
+		open_ahead(w, f);
+	}
+}
+
+static struct ahead take_first(struct worker *w)
+{
+	struct ahead a = w->window[w->first++ % WORKER_WINDOW];
+	w->count--;
+	w->bytes -= a.reading.file->size;
+	return a;
+}
+
+static void adopt_first(struct worker *w)
+{
+	struct ahead a = take_first(w);
+	if (a.class != w->adopting)
+		adopter_end_class(w->adopter, REASON_ALONE);
+	w->adopting = a.class;
+	w->tally->read += a.reading.file->size;
+	adopter_take(w->adopter, &a.reading);
+}
+
+static void leave_rest(struct worker *w)
+{
+	adopter_end_class(w->adopter, stop_asked() ? REASON_STOPPED : REASON_ALONE);
+	while (w->count > 0) {
+		struct ahead a = take_first(w);
+		skip_file(w, a.reading.file, REASON_STOPPED, 0);
+		reader_close(&a.reading);
+	}
+	while (w->opening && w->opened < w->opening->count)
+		skip_file(w, w->opening->files[w->opened++], REASON_STOPPED, 0);
+}
+
+static void work_through(struct worker *w)
+{
+	while (!stop_asked()) {
+		fill_window(w);
+		if (w->count == 0)
+			break;
+		adopt_first(w);
+	}
+	leave_rest(w);
+}
+
+static unsigned number_of(struct work *w)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&w->lock);
+	return w->workers++;
+}
+
+int worker_run(struct work *work, struct tally *tally)
+{
+	const struct adopt *a = work->adopt;
+	struct worker *w = calloc(1, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	w->work = work;
+	w->tally = tally;
+	int r = reader_new(a->trees, work->pool, a->store ? a->store->seed : 0, a->ignored, work->open_dirs,
+			   &w->reader);
+	if (r == 0)
+		r = adopter_new(work->adopt, w->reader, tally, number_of(work), &w->adopter);
+	if (r == 0) {
+		work_through(w);
+		r = adopter_free(w->adopter);
+	}
+	reader_free(w->reader);
+	free(w);
+	return r;
+}
