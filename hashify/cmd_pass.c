@@ -10,16 +10,20 @@
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
 #include "store/claim.h"
+#include "store/identity.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct options {
 	const char *pool;  // borrowed
 	bool json, verbose, dry_run, sync;
+	unsigned ignored;  // of enum identity_field
+	unsigned jobs;     // 0: as many as pay
 };
 
 static const char help[] =
@@ -40,6 +44,12 @@ static const char help[] =
 	"                    shared: a power cut at any instant costs nothing (the default)\n"
 	"      --sync=none   flush nothing: a power cut may cost content of files written shortly before the "
 	"pass\n"
+	"      --ignore=LIST let files be identical that differ in some of these, separated by commas: "
+	"mtime, owner,\n"
+	"                    mode, xattr; all guests then see what the object has. Mode and owner of set-id "
+	"files,\n"
+	"                    and capabilities, always count\n"
+	"  -j, --jobs=N      read and link with N threads (1 to 64; default: twice the CPUs, 4 to 16)\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
@@ -51,13 +61,15 @@ static const char help[] =
 	"files:\n"
 	"run it again to go on.\n";
 
-enum { OPT_JSON = 256, OPT_SYNC };
+enum { OPT_JSON = 256, OPT_SYNC, OPT_IGNORE };
 
 static const struct option list[] = {
 	{ "dry-run", no_argument, NULL, 'n' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "sync", required_argument, NULL, OPT_SYNC },
+	{ "ignore", required_argument, NULL, OPT_IGNORE },
+	{ "jobs", required_argument, NULL, 'j' },
 	{ 0 },
 };
 
@@ -66,6 +78,48 @@ static int set_sync(struct options *o, const char *value)
 	o->sync = strcmp(value, "none") != 0;
 	if (o->sync && strcmp(value, "batch") != 0)
 		return options_usage("--sync is batch or none, not ", value);
+	return -1;
+}
+
+static unsigned field_of(const char *name, size_t len)
+{
+	static const struct {
+		const char *name;
+		unsigned field;
+	} fields[] = {
+		{ "mtime", IDENTITY_MTIME },
+		{ "owner", IDENTITY_OWNER },
+		{ "mode", IDENTITY_MODE },
+		{ "xattr", IDENTITY_XATTRS },
+	};
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		if (strlen(fields[i].name) == len && memcmp(fields[i].name, name, len) == 0)
+			return fields[i].field;
+	return 0;
+}
+
+static int set_ignore(struct options *o, const char *value)
+{
+	for (const char *p = value, *end;; p = end + 1) {
+		end = strchrnul(p, ',');
+		unsigned field = field_of(p, (size_t)(end - p));
+		if (!field)
+			return options_usage(
+				"--ignore takes mtime, owner, mode and xattr, separated by commas, not ",
+				value);
+		o->ignored |= field;
+		if (!*end)
+			return -1;
+	}
+}
+
+static int set_jobs(struct options *o, const char *value)
+{
+	char *end;
+	unsigned long jobs = strtoul(value, &end, 10);
+	if (*end || value[0] < '0' || value[0] > '9' || jobs < 1 || jobs > PASS_MAX_THREADS)
+		return options_usage("--jobs is a number from 1 to 64, not ", value);
+	o->jobs = (unsigned)jobs;
 	return -1;
 }
 
@@ -83,6 +137,10 @@ static int set(int option, const char *value, void *options)
 	case 'n':
 		o->dry_run = true;
 		break;
+	case OPT_IGNORE:
+		return set_ignore(o, value);
+	case 'j':
+		return set_jobs(o, value);
 	default:
 		return set_sync(o, value);
 	}
@@ -192,7 +250,12 @@ int cmd_pass(int argc, char **argv)
 	stop_init();
 	struct report report;
 	report_init(&report, o.verbose, o.dry_run);
-	const struct pass_options options = { .dry_run = o.dry_run, .sync = o.sync };
+	const struct pass_options options = {
+		.dry_run = o.dry_run,
+		.sync = o.sync,
+		.ignored = o.ignored,
+		.threads = o.jobs,
+	};
 	struct pass_result result;
 	int err = pass_run(pool.dir, pool.store, &options, &report, &result);
 	status = finish(&o, &result, err);

@@ -17,9 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-// Cold reads gain from a queue, even on few CPUs; beyond this the store's own directories become the limit.
-#define MIN_THREADS 4
-#define MAX_THREADS 8
+// More threads than CPUs, because some wait for the disk and for each other's directories; beyond the second
+// number the store's own directories are the limit.
+#define DEFAULT_MIN_THREADS 4
+#define DEFAULT_MAX_THREADS 16
 
 // Fds that a worker needs besides its open directories and displaced files.
 #define FDS_PER_WORKER (GROUPS_OPEN_TARGETS + WORKER_WINDOW + 16)
@@ -64,7 +65,7 @@ static struct tree *next_tree(struct pass *p)
 
 static int run_threads(struct pass *p, unsigned count, const char *name, void *(*run)(void *))
 {
-	pthread_t threads[MAX_THREADS];
+	pthread_t threads[PASS_MAX_THREADS];
 	unsigned started = 0;
 	int r = 0;
 
@@ -133,11 +134,11 @@ static int read_all(struct pass *p)
 static unsigned thread_count(unsigned wanted)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	if (wanted == 0)
-		wanted = cpus > 0 ? (unsigned)cpus : 1;
-	if (wanted < MIN_THREADS)
-		wanted = MIN_THREADS;
-	return wanted > MAX_THREADS ? MAX_THREADS : wanted;
+	if (wanted > 0)
+		return wanted;
+	if (cpus * 2 < DEFAULT_MIN_THREADS)
+		return DEFAULT_MIN_THREADS;
+	return cpus * 2 > DEFAULT_MAX_THREADS ? DEFAULT_MAX_THREADS : (unsigned)cpus * 2;
 }
 
 static size_t at_most(size_t wanted, size_t limit)

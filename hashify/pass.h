@@ -11,12 +11,14 @@
 struct store;
 struct report;
 
+#define PASS_MAX_THREADS 64
+
 struct pass_options {
 	bool dry_run;
 	bool sync;  // false: a power cut soon after the pass may cost content of files written shortly before
 		    // it
 	unsigned ignored;  // of enum identity_field
-	unsigned threads;  // 0: as many as pay
+	unsigned threads;  // 1 to PASS_MAX_THREADS; 0: as many as pay
 };
 
 struct pass_result {
