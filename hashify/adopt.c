@@ -91,13 +91,23 @@ void adopt_destroy(struct adopt *a)
 	dirtimes_destroy(&a->dirtimes);
 }
 
+// Was @st changed for the last time before @when? If somebody has set the clock back meanwhile, ctimes say
+// nothing.
+static bool changed_before(const struct adopt *a, const struct stat *st, int64_t when)
+{
+	int64_t offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+	return llabs(offset - a->clock_offset) <= DURABLE_MARGIN / 10 && nanoseconds(st->st_ctim) < when;
+}
+
 static bool is_durable(const struct adopt *a, const struct stat *st)
 {
-	// If somebody has set the clock back meanwhile, ctimes say nothing.
-	int64_t offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-	if (llabs(offset - a->clock_offset) > DURABLE_MARGIN / 10)
-		return false;
-	return nanoseconds(st->st_ctim) < a->durable_till;
+	return changed_before(a, st, a->durable_till);
+}
+
+// Will whatever changes the file from now on move its ctime?
+static bool is_settled(const struct adopt *a, const struct stat *st)
+{
+	return changed_before(a, st, clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN);
 }
 
 static int make_durable(const struct adopt *a, const struct reading *r)
@@ -203,13 +213,18 @@ static int open_object(struct adopter *a, const struct object_key *key, struct r
 	return 0;
 }
 
+static uint64_t stamp_of(const struct adopter *a, const struct stat *st)
+{
+	return index_stamp(a->shared->hashed->seed, (uint64_t)st->st_size, st->st_mtim, st->st_ctim);
+}
+
 // Opens the file of @t again, if it is still as it was hashed.
 static int reopen(struct adopter *a, const struct target *t, struct reading *ret)
 {
 	int err = reader_open(a->reader, t->file, ret);
 	if (err < 0)
 		return err;
-	if (nanoseconds(ret->claim.st.st_ctim) == nanoseconds(t->ctime))
+	if (stamp_of(a, &ret->claim.st) == t->stamp)
 		return 0;
 	reader_close(ret);
 	return -ESTALE;
@@ -412,8 +427,8 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 		skip(a, r->file, REASON_READ, -ENOMEM);
 		return NULL;
 	}
-	t->mtime = r->claim.st.st_mtim;
-	t->ctime = r->claim.st.st_ctim;
+	t->stamp = stamp_of(a, &r->claim.st);
+	t->is_news = is_settled(a->shared, &r->claim.st);
 	t->cold = r->cold;
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)
@@ -438,6 +453,20 @@ static void take_hashed(struct adopter *a, struct reading *r, bool full)
 	make_object(a, t);
 }
 
+bool adopter_recall(struct adopter *a, const struct tree_file *f)
+{
+	const struct index_file *row = hashed_row(a->shared->hashed, f->row);
+	struct group *group = groups_of(&a->groups, f->size, row->identity, row->digest);
+	if (group && group->targets)
+		return false;
+	struct target *t = group ? group_add(group, f) : NULL;
+	if (t)
+		t->stamp = row->stamp;
+	else
+		skip(a, f, REASON_READ, -ENOMEM);
+	return true;
+}
+
 void adopter_take(struct adopter *a, struct reading *r)
 {
 	struct target *likely = groups_predict(&a->groups, r);
@@ -456,6 +485,13 @@ void adopter_take(struct adopter *a, struct reading *r)
 static void end_target(struct adopter *a, const struct target *t, enum reason left)
 {
 	skip(a, t->file, left, 0);
+	if (t->is_news)
+		hashed_add(a->shared->hashed, &(struct index_file){
+						      .ino = t->file->ino,
+						      .stamp = t->stamp,
+						      .digest = t->group->digest,
+						      .identity = t->group->identity,
+					      });
 	if (t->cold)
 		reader_drop_pages(a->reader, t->file);
 }

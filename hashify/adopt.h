@@ -16,6 +16,7 @@
 
 #include "hashify/dirtimes.h"
 #include "hashify/group.h"
+#include "hashify/hashed.h"
 #include "hashify/reader.h"
 #include "hashify/reason.h"
 
@@ -28,6 +29,7 @@ struct adopt {
 	struct store *store;        // borrowed; NULL: a dry run on a pool without one
 	const struct tree *trees;   // borrowed
 	const struct known *known;  // borrowed
+	struct hashed *hashed;      // borrowed
 	struct report *report;      // borrowed
 	bool dry_run;
 	unsigned ignored;      // of enum identity_field
@@ -47,6 +49,10 @@ void adopt_destroy(struct adopt *a);
 // A worker, numbered from 0, that uses @reader and counts in @tally (both borrowed).
 int adopter_new(struct adopt *a, struct reader *reader, struct tally *tally, unsigned worker,
 		struct adopter **ret);
+
+// Takes @f, which an earlier pass has hashed: it is remembered. False: there is something that it may be
+// equal to, so it must be opened for adopter_take().
+bool adopter_recall(struct adopter *a, const struct tree_file *f);
 
 // Takes @r, open, of the class being worked on: it becomes a link, an object, or is remembered. It is closed
 // then.

@@ -214,12 +214,28 @@ static void print_recovery(const struct recovery *r)
 			 r->removed + r->put_back + r->kept, r->put_back, r->removed, r->kept);
 }
 
+static void print_index(const struct options *o, const struct pass_result *r)
+{
+	const char *path = STORE_DIR "/index.sqlite";
+
+	if (r->index == INDEX_FOREIGN)
+		log_warning("%s/%s: is of another store, version or --ignore; it is made anew, and this pass "
+			    "reads more",
+			    o->pool, path);
+	if (r->index == INDEX_CORRUPT)
+		log_warning("%s/%s: was damaged; it is made anew, and this pass reads more", o->pool, path);
+	if (r->index_error < 0)
+		log_warning("%s/%s: %s; nothing was lost, but the next pass reads more than it need", o->pool,
+			    path, strerror(-r->index_error));
+}
+
 static int finish(const struct options *o, const struct pass_result *r, int err)
 {
 	if (err < 0)
 		log_error("%s: the pass ended early: %s; nothing was lost; mend that and run hashify again",
 			  o->pool, strerror(-err));
 	print_recovery(&r->recovery);
+	print_index(o, r);
 	if (o->json)
 		print_json(o, r);
 	else

@@ -20,12 +20,13 @@ struct target {
 	struct target *next;           // in its group
 	struct group *group;           // borrowed
 	const struct tree_file *file;  // the guest's file that it is; NULL: an object that was there before
-	struct timespec mtime, ctime;  // of @file when it was hashed
+	uint64_t stamp;                // index_stamp() of @file when it was hashed
 	struct object_key key;         // of the object
 	uint64_t names;                // dry run: how many it would have; 0: not known yet
 	bool is_object;                // in a dry run also what would be one
 	bool full;                     // it can take no more names
 	bool refused;                  // it cannot be used: it is damaged, has changed, or somebody writes it
+	bool is_news;                  // the index is to be told of @file
 	bool cold;                     // @file was not in the page cache
 	int slot;                      // where it is open; -1: it is not
 };

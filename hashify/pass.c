@@ -32,6 +32,7 @@ struct pass {
 	unsigned threads;
 	struct report *report;
 	struct known known;
+	struct hashed hashed;
 	struct tree *trees;
 	size_t tree_count;
 	struct walk walk;
@@ -176,6 +177,25 @@ static int run_stages(struct pass *p, struct store *s)
 	return r;
 }
 
+static void save_index(struct pass *p, int64_t started, struct pass_result *result)
+{
+	const struct tally *t = &p->tally;
+	const struct index_pass pass = {
+		.started = started,
+		.seconds = result->seconds,
+		.guests = result->guests,
+		.seen = t->seen,
+		.linked = t->linked,
+		.objects = t->objects,
+		.freed = t->freed,
+		.errors = tally_errors(t),
+		.signal = result->signal,
+	};
+	int r = hashed_save(&p->hashed, !stop_asked() && p->error == 0, &pass);
+	if (result->index_error == 0)
+		result->index_error = r;
+}
+
 static void pass_free(struct pass *p)
 {
 	filter_free(&p->classes);
@@ -183,6 +203,7 @@ static void pass_free(struct pass *p)
 		tree_free(&p->trees[i]);
 	free(p->trees);
 	known_free(&p->known);
+	hashed_free(&p->hashed);
 	mutex_destroy(&p->work.lock);
 	mutex_destroy(&p->lock);
 }
@@ -224,16 +245,20 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	};
 	p.work = (struct work){ .adopt = &p.adopt, .classes = &p.classes, .pool = pool };
 	p.adopt.known = p.walk.known = &p.known;
+	p.adopt.hashed = p.walk.hashed = &p.hashed;
 	share_fds(&p);
 	mutex_init(&p.lock);
 	mutex_init(&p.work.lock);
-	r = run_stages(&p, s);
+	r = hashed_load(s, o->ignored, !o->dry_run, &p.hashed, &ret->index, &ret->index_error);
+	if (r == 0)
+		r = run_stages(&p, s);
 
 	ret->tally = p.tally;
 	ret->guests = p.tree_count;
 	ret->foreign = p.known.foreign;
 	ret->signal = stop_signal();
-	pass_free(&p);
 	ret->seconds = seconds_since(&start);
+	save_index(&p, time(NULL) - (time_t)ret->seconds, ret);
+	pass_free(&p);
 	return r;
 }

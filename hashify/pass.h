@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "hashify/reason.h"
+#include "store/index.h"
 #include "store/replace.h"
 
 struct store;
@@ -25,8 +26,10 @@ struct pass_result {
 	struct tally tally;
 	struct recovery recovery;  // what a pass that was killed had left
 	size_t guests;
-	uint64_t foreign;  // names in objects/ that are no object's
-	int signal;        // that stopped it; 0: it went through
+	enum index_state index;  // what was there
+	int index_error;         // negative errno: it could not be had or written; 0
+	uint64_t foreign;        // names in objects/ that are no object's
+	int signal;              // that stopped it; 0: it went through
 	double seconds;
 };
 

@@ -21,6 +21,7 @@ struct tree_file {
 	const char *name;
 	uint32_t guest;  // index among the guests
 	uint32_t dir;    // index in the guest's tree
+	uint32_t row;    // hashed_find()
 };
 
 struct tree_chunk;

@@ -116,6 +116,15 @@ static uint64_t class_of(const struct walk *w, const struct statx *st)
 	return identity_class(w->seed, &known, w->ignored);
 }
 
+static uint32_t row_of(const struct walk *w, const struct statx *st)
+{
+	if (!w->hashed)
+		return 0;
+	const struct timespec mtime = { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec };
+	const struct timespec ctime = { st->stx_ctime.tv_sec, st->stx_ctime.tv_nsec };
+	return hashed_find(w->hashed, st->stx_ino, index_stamp(w->seed, st->stx_size, mtime, ctime));
+}
+
 static int see_file(struct walker *w, const struct level *l, const char *name)
 {
 	struct statx st;
@@ -140,6 +149,7 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		.size = st.stx_size,
 		.class = class_of(w->walk, &st),
 		.dir = l->dir,
+		.row = row_of(w->walk, &st),
 	};
 	return tree_add_file(w->tree, &f, name);
 }

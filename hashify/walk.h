@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "hashify/hashed.h"
 #include "hashify/known.h"
 #include "hashify/reason.h"
 #include "hashify/tree.h"
@@ -20,6 +21,7 @@ struct walk {
 	dev_t dev;                  // of the store: files elsewhere cannot be linked to its objects
 	uint64_t seed;              // of identity_class()
 	unsigned ignored;           // of enum identity_field
+	struct hashed *hashed;      // borrowed; may be NULL
 	bool links_only;            // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);

@@ -20,7 +20,8 @@
 
 struct ahead {
 	const struct class *class;
-	struct reading reading;
+	struct reading reading;  // closed, but for the file: an earlier pass has hashed it
+	uint64_t bytes;
 };
 
 struct worker {
@@ -66,9 +67,19 @@ static bool is_wanted(const struct worker *w, const struct reading *r)
 	return w->opening->count > 1 || known_identity(w->work->adopt->known, r->file->size, r->identity);
 }
 
+static void put_last(struct worker *w, const struct ahead *a)
+{
+	w->window[(w->first + w->count++) % WORKER_WINDOW] = *a;
+	w->bytes += a->bytes;
+}
+
 static void open_ahead(struct worker *w, const struct tree_file *f)
 {
-	struct ahead a = { .class = w->opening };
+	struct ahead a = { .class = w->opening, .reading = { .file = f, .claim.fd = -1 } };
+	if (f->row) {
+		put_last(w, &a);
+		return;
+	}
 	int err = reader_open(w->reader, f, &a.reading);
 	if (err < 0) {
 		skip_file(w, f, reason_of_reading(err), err);
@@ -84,8 +95,8 @@ static void open_ahead(struct worker *w, const struct tree_file *f)
 		w->cold = WORKER_WINDOW;
 	else if (w->cold > 0)
 		w->cold--;
-	w->window[(w->first + w->count++) % WORKER_WINDOW] = a;
-	w->bytes += f->size;
+	a.bytes = f->size;
+	put_last(w, &a);
 }
 
 static bool has_room(const struct worker *w, const struct tree_file *next)
@@ -108,7 +119,7 @@ static struct ahead take_first(struct worker *w)
 {
 	struct ahead a = w->window[w->first++ % WORKER_WINDOW];
 	w->count--;
-	w->bytes -= a.reading.file->size;
+	w->bytes -= a.bytes;
 	return a;
 }
 
@@ -118,7 +129,17 @@ static void adopt_first(struct worker *w)
 	if (a.class != w->adopting)
 		adopter_end_class(w->adopter, REASON_ALONE);
 	w->adopting = a.class;
-	w->tally->read += a.reading.file->size;
+	const struct tree_file *f = a.reading.file;
+	if (f->row) {
+		if (adopter_recall(w->adopter, f))
+			return;
+		int err = reader_open(w->reader, f, &a.reading);
+		if (err < 0) {
+			skip_file(w, f, reason_of_reading(err), err);
+			return;
+		}
+	}
+	w->tally->read += f->size;
 	adopter_take(w->adopter, &a.reading);
 }
 

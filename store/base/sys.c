@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -85,6 +86,24 @@ int64_t sys_cached_pages(int fd, uint64_t size)
 	if (syscall(SYS_cachestat, fd, &range, &stat, 0) == 0)
 		return (int64_t)stat.cached;
 	return errno == ENOSYS ? mincore_pages(fd, size) : -errno;
+}
+
+// As in headers since 6.9.
+struct fs_uuid {
+	uint8_t len;
+	uint8_t uuid[16];
+};
+#define GET_FS_UUID _IOR(0x15, 0, struct fs_uuid)
+
+void sys_fs_uuid(int fd, char ret[33])
+{
+	struct fs_uuid id = { 0 };
+
+	ret[0] = '\0';
+	if (ioctl(fd, GET_FS_UUID, &id) < 0)
+		return;
+	for (unsigned i = 0; i < id.len && i < sizeof(id.uuid); i++)
+		snprintf(ret + 2 * i, 3, "%02x", id.uuid[i]);
 }
 
 int sys_clone(int dst, int src)

@@ -25,6 +25,9 @@ int sys_mount_readonly_noatime(int fd);
 // Pages of @fd that are in the page cache now (cachestat(2), Linux 6.5; falls back to mincore(2)).
 int64_t sys_cached_pages(int fd, uint64_t size);
 
+// The UUID of the filesystem of @fd in hexadecimal (FS_IOC_GETFSUUID, Linux 6.9); "": it cannot be told.
+void sys_fs_uuid(int fd, char ret[33]);
+
 // Shares the blocks of @src with @dst (FICLONE). -EOPNOTSUPP, -EXDEV, -EINVAL: the filesystem can't.
 int sys_clone(int dst, int src);
 

@@ -1,0 +1,163 @@
+"""The index spares reading; deleting, truncating or damaging it costs time, never data."""
+import contextlib
+import os
+import random
+import sqlite3
+import sys
+import time
+
+import cases
+import tree
+from cases import case, expect, expect_equal
+from cli import command, full_inventory, expect_same, new_pool, summary
+
+TOP = sys.argv[1]
+SIZE = 5000
+
+
+@contextlib.contextmanager
+def hashed_pool():
+    """Files that are alike but for their bytes, so that each is hashed; older than the index wants them."""
+    with new_pool(TOP) as pool:
+        for i in range(20):
+            pool.put("a/own%d" % i, tree.noise(i, SIZE))
+        pool.put_all("same", tree.noise("same", SIZE), guests="ab")
+        pool.settle()
+        time.sleep(0.3)
+        s = summary(pool.path)
+        expect_equal((s["linked"], s["skipped"]["alone"]), (1, 20))
+        expect_equal(s["bytes_read"], 22 * SIZE, "read by the first pass")
+        yield pool
+
+
+def index(pool):
+    return pool.at(".hash/index.sqlite")
+
+
+def run(pool, read, linked=0):
+    """A pass that reads so many files, or one of so many."""
+    before = full_inventory(pool.path)
+    s = summary(pool.path)
+    expect_same(before, full_inventory(pool.path), "changed by a pass")
+    expect(s["bytes_read"] // SIZE in (read if isinstance(read, tuple) else (read,)), "files read:", s["bytes_read"] // SIZE)
+    expect_equal(s["linked"], linked, "linked")
+
+
+@case("what has not changed is not read again")
+def _(_):
+    with hashed_pool() as pool:
+        run(pool, read=0)
+        expect_equal(os.stat(index(pool)).st_mode & 0o777, 0o600)
+
+
+@case("a twin of a file that was hashed before is found, and so are two such files")
+def _(_):
+    with hashed_pool() as pool:
+        pool.put("b/own7", tree.noise(7, SIZE))
+        pool.settle()
+        run(pool, read=(1, 2), linked=1)
+        pool.expect_linked("a/own7", "b/own7")
+        run(pool, read=0)
+
+
+@case("what was written to is read again, though size and mtime are as before")
+def _(_):
+    with hashed_pool() as pool:
+        path = pool.at("a/own3")
+        st = os.stat(path)
+        with open(path, "r+b") as f:
+            f.write(tree.noise(4, SIZE))
+        os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+        time.sleep(0.3)
+        run(pool, read=(1, 2), linked=1)
+        pool.expect_linked("a/own3", "a/own4")
+
+
+@case("a file that has just changed is not trusted to stay as it is")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i in range(3):
+            pool.put("a/own%d" % i, tree.noise(i, SIZE))
+        summary(pool.path)
+        s = summary(pool.path)
+        expect_equal(s["bytes_read"] // SIZE, 3, "read again")
+
+
+@case("without the index, or with what is left of it, all is found again")
+def _(_):
+    with hashed_pool() as pool:
+        with open(index(pool), "rb") as f:
+            good = f.read()
+        def damage(how):
+            with open(index(pool), "wb") as f:
+                f.write(how)
+        for n in range(0, len(good), 4096):
+            damage(good[:n])
+            before = full_inventory(pool.path)
+            summary(pool.path)
+            expect_same(before, full_inventory(pool.path), "changed by a pass")
+            run(pool, read=0)
+        os.unlink(index(pool))
+        run(pool, read=20)
+        damage(b"rubbish" * 1000)
+        r = command(pool.path)
+        expect(r.returncode == 0 and b"index.sqlite" in r.stderr, r.returncode, r.stderr)
+        run(pool, read=0)
+        for seed in range(30):
+            rng = random.Random(seed)
+            bad = bytearray(good)
+            for _ in range(rng.randrange(1, 200)):
+                bad[rng.randrange(len(bad))] = rng.randrange(256)
+            damage(bad)
+            pool.put("b/own%d" % (seed % 20), tree.noise(seed % 20, SIZE + 1))
+            before = full_inventory(pool.path)
+            summary(pool.path)
+            expect_same(before, full_inventory(pool.path), "changed by a pass")
+            os.unlink(pool.at("b/own%d" % (seed % 20)))
+
+
+@case("an index that lies finds less, and mixes nothing up")
+def _(_):
+    with hashed_pool() as pool:
+        db = sqlite3.connect(index(pool))
+        (high, low, identity), = db.execute("SELECT high, low, identity FROM files ORDER BY ino LIMIT 1")
+        db.execute("UPDATE files SET high = ?, low = ?, identity = ?", (high, low, identity))
+        db.commit()
+        db.close()
+        before = full_inventory(pool.path)
+        s = summary(pool.path)
+        expect_equal(s["linked"], 0)
+        expect_same(before, full_inventory(pool.path), "changed by a pass")
+        expect_equal(summary(pool.path)["linked"], 0)
+
+
+@case("an index with other tables, views and triggers is made anew and runs nothing")
+def _(_):
+    with hashed_pool() as pool:
+        for sql in ("DROP TABLE files; CREATE VIEW files AS SELECT 1 ino, 2 stamp, 3 high, 4 low, 5 identity",
+                    "DROP TABLE files; CREATE TABLE files (ino TEXT, stamp TEXT, high BLOB, low, identity);"
+                    "INSERT INTO files VALUES ('x', NULL, zeroblob(100000), 1.5, 'y')",
+                    "DELETE FROM owner", "DROP TABLE owner", "PRAGMA user_version = 99",
+                    "CREATE TRIGGER t AFTER INSERT ON passes BEGIN DELETE FROM files; END"):
+            db = sqlite3.connect(index(pool))
+            db.executescript(sql)
+            db.close()
+            before = full_inventory(pool.path)
+            summary(pool.path)
+            expect_same(before, full_inventory(pool.path), "changed by a pass")
+            run(pool, read=0)
+
+
+@case("a pass that was stopped keeps what it has hashed, and a dry run writes nothing")
+def _(_):
+    with hashed_pool() as pool:
+        os.unlink(index(pool))
+        summary("--dry-run", pool.path)
+        expect(not os.path.exists(index(pool)), "made by a dry run")
+        summary(pool.path)
+        before = os.stat(index(pool)).st_mtime_ns
+        s = summary("--dry-run", pool.path)
+        expect_equal((s["bytes_read"], os.stat(index(pool)).st_mtime_ns), (0, before))
+
+
+sys.exit(cases.run(None))
