@@ -178,8 +178,8 @@ static int check_tables(struct index *x)
 // Is it ours, and as we make it?
 static int check(struct index *x, const struct owner *wanted, enum index_state *ret)
 {
-	struct owner found;
-	int version;
+	struct owner found = { 0 };
+	int version = 0;
 
 	int r = read_version(x, &version);
 	if (r < 0)
