@@ -101,14 +101,8 @@ int cmd_stat(int argc, char **argv)
 		return status;
 
 	struct openpool pool;
-	if (openpool(o.pool, OPENPOOL_LOOK, &pool) < 0)
+	if (openpool_with_store(o.pool, OPENPOOL_LOOK, &pool) < 0)
 		return EXIT_FATAL;
-	if (!pool.store) {
-		log_error("%s: has no store; expected a pool that was hashified; run hashify %s first",
-			  o.pool, o.pool);
-		openpool_close(&pool);
-		return EXIT_FATAL;
-	}
 
 	struct report report;
 	report_init(&report, false, false);

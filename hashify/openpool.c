@@ -74,6 +74,11 @@ static int say_mount(const struct registration *r, void *arg)
 	return 0;
 }
 
+static void say_changing(const char *path)
+{
+	log_error("%s is in use: another hashify runs on it; wait for its end and run hashify again", path);
+}
+
 static void say_locked(struct store *s, const char *path, enum openpool_mode mode)
 {
 	struct saying saying = { .path = path };
@@ -120,46 +125,66 @@ static bool is_readonly(int fd)
 // -ESTALE: looking changes nothing, and can't see what is shared.
 static int renew(struct store *s, const char *path, enum openpool_mode mode)
 {
-	if (mode == OPENPOOL_LOOK)
+	if (mode != OPENPOOL_CHANGE)
 		return -ESTALE;
 	log_warning("%s: its store (" STORE_DIR ") was copied with it; marking its objects anew", path);
 	return store_renew(s);
 }
 
+// Opens the store, which is made where there is none and one is wanted.
+static int find_store(int pool, enum openpool_mode mode, struct store **ret)
+{
+	int r = store_open(pool, ret);
+	if (r != -ENOENT || mode != OPENPOOL_CHANGE)
+		return r;
+	r = store_create(pool);
+	return r == 0 || r == -EEXIST ? store_open(pool, ret) : r;  // another hashify may have been faster
+}
+
+// 0, or -1: the reason was said.
+static int lock_store(struct store *s, const char *path, int pool, enum openpool_mode mode)
+{
+	int r = mode != OPENPOOL_LOOK && is_readonly(pool) ? -EROFS : 0;
+	if (r == 0 && mode != OPENPOOL_LOOK)
+		r = store_lock_pass(s);
+	if (r == -EWOULDBLOCK) {
+		say_changing(path);
+		return -1;
+	}
+	if (r == 0 && mode != OPENPOOL_TIDY)
+		r = store_lock(s, mode == OPENPOOL_CHANGE ? STORE_EXCLUSIVE : STORE_SHARED);
+	if (r == -EWOULDBLOCK) {
+		say_locked(s, path, mode);
+		return -1;
+	}
+	if (r == 0 && s->copied)
+		r = renew(s, path, mode);
+	if (r < 0)
+		say(path, store_sentences, r);
+	return r < 0 ? -1 : 0;
+}
+
 static int open_store(const char *path, int pool, enum openpool_mode mode, struct store **ret)
 {
 	struct store *s = NULL;
-	int r = store_open(pool, &s);
-	if ((r == 0 || r == -ENOENT) && check_place(path, pool) < 0) {
-		store_close(s);
-		return -1;
-	}
-	if (r == -ENOENT && mode == OPENPOOL_LOOK) {
+	int r = check_place(path, pool);
+	if (r < 0)
+		return r;
+	r = find_store(pool, mode, &s);
+	if (r == -ENOENT) {
 		*ret = NULL;
 		return 0;
 	}
-	if (r == -ENOENT) {
-		r = store_create(pool);
-		if (r == 0 || r == -EEXIST)  // another hashify was faster
-			r = store_open(pool, &s);
-	}
-	if (r == 0 && mode == OPENPOOL_CHANGE && is_readonly(pool))
-		r = -EROFS;
-	if (r == 0) {
-		r = store_lock(s, mode == OPENPOOL_CHANGE ? STORE_EXCLUSIVE : STORE_SHARED);
-		if (r == 0 && s->copied)
-			r = renew(s, path, mode);
-		if (r == 0) {
-			*ret = s;
-			return 0;
-		}
-	}
-	if (r == -EWOULDBLOCK)
-		say_locked(s, path, mode);
-	else
+	if (r < 0) {
 		say(path, store_sentences, r);
-	store_close(s);
-	return -1;
+		return -1;
+	}
+	if (lock_store(s, path, pool, mode) < 0) {
+		store_close(s);
+		return -1;
+	}
+	*ret = s;
+	return 0;
 }
 
 int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
@@ -174,6 +199,16 @@ int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
 		return -1;
 	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
 	return 0;
+}
+
+int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret)
+{
+	int r = openpool(path, mode, ret);
+	if (r < 0 || ret->store)
+		return r;
+	log_error("%s: has no store; expected a pool that was hashified; run hashify %s first", path, path);
+	openpool_close(ret);
+	return -1;
 }
 
 void openpool_close(struct openpool *p)

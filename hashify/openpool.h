@@ -12,9 +12,14 @@ struct openpool {
 
 enum openpool_mode {
 	OPENPOOL_CHANGE,  // exclusively; the store is made if there is none
+	OPENPOOL_TIDY,    // changes nothing but the store, and that in such a way that mounts may go on
 	OPENPOOL_LOOK,    // shared; writes nothing
 };
 
 // 0, or -1: the reason was said.
 int openpool(const char *path, enum openpool_mode mode, struct openpool *ret);
+
+// The same for a command that has nothing to do where there is no store: says so, and returns -1.
+int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret);
+
 void openpool_close(struct openpool *p);

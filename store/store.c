@@ -124,6 +124,18 @@ static int drop_default_acl(int dir)
 	return r == -ENODATA || r == -EOPNOTSUPP ? 0 : r;
 }
 
+static const char *const lock_files[] = { "lock", "pass" };
+
+static int make_lock_files(int dir)
+{
+	for (size_t i = 0; i < sizeof(lock_files) / sizeof(*lock_files); i++) {
+		auto_close int fd = openat(dir, lock_files[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static int fill(int dir)
 {
 	int r = drop_default_acl(dir);
@@ -132,10 +144,9 @@ static int fill(int dir)
 	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
 		if (mkdirat(dir, directories[i], 0700) < 0)
 			return -errno;
-	auto_close int lock = openat(dir, "lock", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (lock < 0)
-		return -errno;
-	r = write_format(dir);
+	r = make_lock_files(dir);
+	if (r == 0)
+		r = write_format(dir);
 	if (r < 0)
 		return r;
 	return fsync(dir) < 0 ? -errno : 0;
@@ -151,7 +162,8 @@ static void remove_attempt(int pool, const char *name)
 		return;
 	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
 		unlinkat(dir, directories[i], AT_REMOVEDIR);
-	unlinkat(dir, "lock", 0);
+	for (size_t i = 0; i < sizeof(lock_files) / sizeof(*lock_files); i++)
+		unlinkat(dir, lock_files[i], 0);
 	unlinkat(dir, "format", 0);
 	unlinkat(dir, "probe", 0);
 	unlinkat(pool, name, AT_REMOVEDIR);
@@ -294,7 +306,7 @@ int store_open(int pool, struct store **ret)
 	if (!s)
 		return -ENOMEM;
 
-	*s = (struct store){ .dir = -1, .tmp = -1, .objects = -1, .lock = -1 };
+	*s = (struct store){ .dir = -1, .tmp = -1, .objects = -1, .lock = -1, .pass = -1 };
 	int r = open_parts(s, pool);
 	if (r < 0)
 		store_close(s);
@@ -308,6 +320,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	cleanup_close(&s->lock);
+	cleanup_close(&s->pass);
 	cleanup_close(&s->objects);
 	cleanup_close(&s->tmp);
 	cleanup_close(&s->dir);
@@ -322,5 +335,15 @@ int store_lock(struct store *s, enum store_lock_mode mode)
 	if (flock(fd, (mode == STORE_SHARED ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
 		return -errno;
 	s->lock = take_fd(&fd);
+	return 0;
+}
+
+int store_lock_pass(struct store *s)
+{
+	// A store of before there was this file gets it now.
+	auto_close int fd = openat(s->dir, "pass", O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	s->pass = take_fd(&fd);
 	return 0;
 }

@@ -17,6 +17,7 @@ struct store {
 	int tmp;      // owned: tmp/
 	int objects;  // owned: objects/
 	int lock;     // owned: the lock file; -1 until store_lock()
+	int pass;     // owned: the lock file of those that change the store; -1 until store_lock_pass()
 	dev_t dev;    // the filesystem of the store
 	ino_t ino;    // of POOL/.hash, to hide it
 	uint64_t seed;
@@ -50,5 +51,12 @@ void store_close(struct store *s);
 // Takes the store's lock for as long as @s is open: exclusively for a program that changes links (hashify),
 // shared for one that serves or reads (hashfs, dry runs). It dies with the process. -EWOULDBLOCK: the others
 // are there.
+//
+// What changes the store takes another lock before this one, by store_lock_pass(). What changes it in such a
+// way that mounts may go on needs only that.
 enum store_lock_mode { STORE_SHARED, STORE_EXCLUSIVE };
 int store_lock(struct store *s, enum store_lock_mode mode);
+
+// Makes @s the only one that changes the store, for as long as it is open; mounts may be there. It dies with
+// the process. -EWOULDBLOCK: another one does.
+int store_lock_pass(struct store *s);

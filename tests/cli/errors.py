@@ -140,6 +140,21 @@ def _(_):
             refused_everywhere(pool.path, "in use", "again")
 
 
+@case("another program changes the store: a pass waits for nobody and says so, looking does not disturb it")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        summary(pool.path)
+        with open(pool.at(".hash/pass")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            refused(pool.path, says=("in use", "another hashify", "again"))
+            expect_equal(summary("-n", pool.path)["already_linked"], 3)
+            expect_equal(summary("stat", pool.path)["links"], 3)
+        os.unlink(pool.at(".hash/pass"))  # as in a store of before there was one
+        expect_equal(summary(pool.path)["already_linked"], 3)
+        expect(os.path.exists(pool.at(".hash/pass")), "the lock file was not made")
+
+
 @case("the mount that serves the pool is named")
 def _(_):
     with new_pool(TOP) as pool:

@@ -287,6 +287,33 @@ static void a_pass_and_a_mount_exclude_each_other_and_mounts_do_not(void **state
 	store_close(a);
 }
 
+static void one_changes_the_store_at_a_time_and_mounts_may_be_there(void **state)
+{
+	struct tree *t = *state;
+	struct store *a = new_store(t), *b = NULL, *mount = NULL;
+	assert_int_equal(store_open(t->dir, &b), 0);
+	assert_int_equal(store_open(t->dir, &mount), 0);
+
+	assert_int_equal(store_lock(mount, STORE_SHARED), 0);
+	assert_int_equal(store_lock_pass(a), 0);
+	assert_int_equal(store_lock_pass(b), -EWOULDBLOCK);
+	store_close(a);
+	assert_int_equal(store_lock_pass(b), 0);
+	store_close(b);
+	store_close(mount);
+}
+
+static void a_store_without_the_second_lock_file_gets_it(void **state)
+{
+	struct tree *t = *state;
+	struct store *s = new_store(t);
+	assert_int_equal(unlinkat(s->dir, "pass", 0), 0);
+
+	assert_int_equal(store_lock_pass(s), 0);
+	assert_int_equal(faccessat(s->dir, "pass", F_OK, 0), 0);
+	store_close(s);
+}
+
 static void a_pool_is_found_from_inside_and_no_guest_can_plant_one(void **state)
 {
 	struct tree *t = *state;
@@ -418,6 +445,8 @@ int main(void)
 		in_tree(a_store_that_others_may_write_to_or_a_link_to_one_is_refused),
 		in_tree(a_copied_store_is_known_as_one_until_it_is_renewed),
 		in_tree(a_pass_and_a_mount_exclude_each_other_and_mounts_do_not),
+		in_tree(one_changes_the_store_at_a_time_and_mounts_may_be_there),
+		in_tree(a_store_without_the_second_lock_file_gets_it),
 		in_tree(a_pool_is_found_from_inside_and_no_guest_can_plant_one),
 		in_tree(only_one_mount_serves_a_tree),
 		in_tree(a_mount_of_which_we_cannot_tell_is_taken_for_live),
