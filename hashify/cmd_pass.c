@@ -13,7 +13,6 @@
 #include "store/identity.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +28,7 @@ struct options {
 static const char help[] =
 	"Usage: hashify [run] [OPTIONS] POOL\n"
 	"       hashify stat [OPTIONS] POOL\n"
+	"       hashify gc [OPTIONS] POOL\n"
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"
@@ -53,7 +53,8 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"hashify stat --help explains its figures. A pool called stat or run is given as ./stat.\n"
+	"hashify COMMAND --help tells about each of the others. A pool called like a command is given as "
+	"./stat.\n"
 	"\n"
 	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2 "
 	"nothing\n"
@@ -149,21 +150,13 @@ static int set(int option, const char *value, void *options)
 
 static const struct options_spec spec = { help, "POOL", list, set };
 
-static const char *signal_name(int signal)
-{
-	return signal == SIGINT ? "SIGINT" : "SIGTERM";
-}
-
 static void print_json(const struct options *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
 	printf("{\"pool\": ");
 	text_json(stdout, o->pool);
 	printf(", \"dry_run\": %s, \"stopped_by\": ", o->dry_run ? "true" : "false");
-	if (r->signal)
-		printf("\"%s\"", signal_name(r->signal));
-	else
-		printf("null");
+	text_json_signal(stdout, r->signal);
 	printf(", \"guests\": %zu, \"directories\": %" PRIu64 ", \"seen\": %" PRIu64, r->guests,
 	       t->directories, t->seen);
 	printf(", \"already_linked\": %" PRIu64 ", \"objects_created\": %" PRIu64 ", \"linked\": %" PRIu64,

@@ -1,5 +1,6 @@
 // The table of commands.
 
+#include "hashify/cmd_gc.h"
 #include "hashify/cmd_pass.h"
 #include "hashify/cmd_stat.h"
 #include "store/base/log.h"
@@ -12,6 +13,7 @@ static const struct {
 } commands[] = {
 	{ "run", cmd_pass },
 	{ "stat", cmd_stat },
+	{ "gc", cmd_gc },
 };
 
 int main(int argc, char **argv)

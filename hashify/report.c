@@ -94,6 +94,16 @@ void report_store(struct report *r, int err)
 		  strerror(-err));
 }
 
+void report_removed(struct report *r, const char *path, int err)
+{
+	if (err < 0)
+		log_error(STORE_DIR "/%s: cannot be removed: %s; expected a file that can be; "
+				    "mend that and run hashify gc again",
+			  path, strerror(-err));
+	else if (r->verbose)
+		log_info(STORE_DIR "/%s: %s", path, r->dry_run ? "would be removed" : "removed");
+}
+
 void report_bad_object(struct report *r, const struct object_key *key, int err)
 {
 	char path[OBJECT_PATH_SIZE];

@@ -35,5 +35,8 @@ void report_link(struct report *r, struct tally *t, const struct report_place *p
 // Names an error of the store that belongs to no file.
 void report_store(struct report *r, int err);
 
+// Names an object that no link was left to: it was removed, or cannot be for the negative errno @err.
+void report_removed(struct report *r, const char *path, int err);
+
 // Names an object that cannot be used.
 void report_bad_object(struct report *r, const struct object_key *key, int err);

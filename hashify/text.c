@@ -1,5 +1,6 @@
 #include "hashify/text.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,4 +113,9 @@ struct text_size text_size(uint64_t bytes)
 	}
 	snprintf(ret.text, sizeof(ret.text), unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 	return ret;
+}
+
+void text_json_signal(FILE *f, int signal)
+{
+	fputs(signal == 0 ? "null" : signal == SIGINT ? "\"SIGINT\"" : "\"SIGTERM\"", f);
 }

@@ -11,6 +11,9 @@ char *text_printable(const char *name);
 // Writes @name as a JSON string; bytes that are no UTF-8 become U+FFFD.
 void text_json(FILE *f, const char *name);
 
+// Writes the name of @signal, SIGINT or SIGTERM, as a JSON string; 0 as null.
+void text_json_signal(FILE *f, int signal);
+
 // "1.5 GiB", "17 bytes".
 struct text_size {
 	char text[24];

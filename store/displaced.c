@@ -1,5 +1,6 @@
 #include "store/displaced.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,6 +33,26 @@ int displaced_name_parse(const char *name, struct object_key *ret)
 	memcpy(object, name, (size_t)(dot - name));
 	object[dot - name] = '\0';
 	return object_name_parse(object, ret);
+}
+
+int displaced_each(struct store *s, int (*each)(const struct object_key *key, void *arg), void *arg)
+{
+	struct object_key key;
+	const struct dirent *e;
+	auto_close int fd = openat(s->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int r = 0;
+
+	if (!d)
+		return -errno;
+	take_fd(&fd);
+	while (r == 0 && (errno = 0, e = readdir(d)))
+		if (displaced_name_parse(e->d_name, &key) == 0)
+			r = each(&key, arg);
+	if (r == 0 && errno != 0)
+		r = -errno;
+	closedir(d);
+	return r;
 }
 
 bool displaced_is_transient(int error)

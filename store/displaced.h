@@ -21,6 +21,10 @@ enum put_back {
 		      // removed it, or a directory on the way
 };
 
+// Calls @each with the key of the object that took the place of each displaced file in tmp/, which recovery
+// is going to compare with it; stops at its first non-zero answer and returns that.
+int displaced_each(struct store *s, int (*each)(const struct object_key *key, void *arg), void *arg);
+
 // Exchanges the displaced file @tmp with the name @path of the pool, if that is a link to the inode @object,
 // and removes the link. The directory's times stay.
 int displaced_put_back(struct store *s, const char *tmp, const char *path, uint64_t object);

@@ -95,6 +95,17 @@ int object_link(struct store *s, int fd, const char *name)
 	return link_fd(fd, s->tmp, name);
 }
 
+int object_remove_unused(struct store *s, const char *path, struct stat *ret)
+{
+	if (fstatat(s->dir, path, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISREG(ret->st_mode))
+		return -EINVAL;
+	if (ret->st_nlink > 1)
+		return OBJECT_HAS_LINKS;
+	return unlinkat(s->dir, path, 0) < 0 ? -errno : OBJECT_REMOVED;
+}
+
 struct visit {
 	bool with_stat;
 	int (*each)(const struct object_key *key, const struct stat *st, void *arg);

@@ -23,6 +23,12 @@ int object_adopt(struct store *s, int fd, const struct stat *st, const struct ob
 // Links the object @fd to @name in tmp/. -EMLINK: the inode can take no more names: take the next variant.
 int object_link(struct store *s, int fd, const char *name);
 
+// Removes @path, below the store's directory, if that is the only name its file has; @ret is the file's
+// status. Whoever has it open goes on reading it. The caller holds the lock of those that change the store:
+// nobody else gives an object a new name. -ENOENT: it is gone; -EINVAL: it is no regular file.
+enum object_removed { OBJECT_REMOVED, OBJECT_HAS_LINKS };
+int object_remove_unused(struct store *s, const char *path, struct stat *ret);
+
 // Calls @each for every object, shard by shard: key and status of its inode (@st has st_ino alone unless
 // @with_stat); stops at its first non-zero answer and returns that. Names that are no object's are passed
 // over, their number is added to @ret_foreign.
