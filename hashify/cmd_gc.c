@@ -67,8 +67,8 @@ static void print_json(const struct options *o, const struct gc_result *r)
 	printf(", \"dry_run\": %s, \"stopped_by\": ", o->dry_run ? "true" : "false");
 	text_json_signal(stdout, r->signal);
 	printf(", \"removed\": %" PRIu64 ", \"bytes_freed\": %" PRIu64 ", \"kept\": %" PRIu64
-	       ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 "}\n",
-	       r->removed, r->freed, r->kept, r->foreign, r->errors);
+	       ", \"quarantined\": %" PRIu64 ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 "}\n",
+	       r->removed, r->freed, r->kept, r->quarantined, r->foreign, r->errors);
 }
 
 static void print_text(const struct options *o, const struct gc_result *r)
@@ -78,9 +78,12 @@ static void print_text(const struct options *o, const struct gc_result *r)
 	       r->removed, o->dry_run ? "would be removed" : "removed", text_size(r->freed).text,
 	       o->dry_run ? "would be freed" : "freed", r->kept,
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
+	if (r->quarantined > 0)
+		printf("  %" PRIu64
+		       " of these are damaged and in quarantine; hashify verify names their links\n",
+		       r->quarantined);
 	if (r->foreign > 0)
-		printf("  %" PRIu64 " names in " STORE_DIR "/objects are no object's and were left alone\n",
-		       r->foreign);
+		printf("  %" PRIu64 " names in the store are no object's and were left alone\n", r->foreign);
 }
 
 static int finish(const struct options *o, const struct gc_result *r, int err)

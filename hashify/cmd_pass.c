@@ -29,6 +29,7 @@ static const char help[] =
 	"Usage: hashify [run] [OPTIONS] POOL\n"
 	"       hashify stat [OPTIONS] POOL\n"
 	"       hashify gc [OPTIONS] POOL\n"
+	"       hashify verify [OPTIONS] POOL\n"
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"

@@ -6,6 +6,7 @@
 #include "store/base/map.h"
 #include "store/displaced.h"
 #include "store/object.h"
+#include "store/quarantine.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -74,24 +75,37 @@ static void drop(const struct gc *gc, const char *path, struct stat st)
 	gc->result->freed += (uint64_t)st.st_blocks * 512;
 }
 
-static int see(const struct object_key *key, const struct stat *st, void *arg)
+// Non-zero: asked to stop.
+static int see(const struct gc *gc, const char *path, const struct stat *st, bool awaited)
+{
+	if (stop_asked())
+		return 1;
+	if (!S_ISREG(st->st_mode))
+		gc->result->foreign++;
+	else if (st->st_nlink > 1 || awaited)
+		gc->result->kept++;
+	else
+		drop(gc, path, *st);
+	return 0;
+}
+
+static int see_object(const struct object_key *key, const struct stat *st, void *arg)
 {
 	const struct gc *gc = arg;
 	char path[OBJECT_PATH_SIZE];
 
-	if (stop_asked())
-		return 1;
-	if (!S_ISREG(st->st_mode)) {
-		gc->result->foreign++;
-		return 0;
-	}
-	if (st->st_nlink > 1 || is_awaited(gc, key)) {
-		gc->result->kept++;
-		return 0;
-	}
 	object_path_print(key, path);
-	drop(gc, path, *st);
-	return 0;
+	return see(gc, path, st, is_awaited(gc, key));
+}
+
+static int see_quarantined(const struct object_key *key, const struct stat *st, void *arg)
+{
+	const struct gc *gc = arg;
+	char path[OBJECT_PATH_SIZE];
+
+	gc->result->quarantined += S_ISREG(st->st_mode) && st->st_nlink > 1;
+	quarantine_path_print(key, path);
+	return see(gc, path, st, false);
 }
 
 int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_result *ret)
@@ -101,7 +115,9 @@ int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_resul
 
 	int r = displaced_each(s, await, &gc);
 	if (r == 0)
-		r = object_each(s, true, see, &gc, &ret->foreign);
+		r = object_each(s, true, see_object, &gc, &ret->foreign);
+	if (r == 0)
+		r = quarantine_each(s, see_quarantined, &gc, &ret->foreign);
 	ret->signal = stop_signal();
 	map_each(&gc.awaited, free_key, NULL);
 	map_free(&gc.awaited);

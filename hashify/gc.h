@@ -9,11 +9,12 @@ struct report;
 
 struct gc_result {
 	uint64_t removed;
-	uint64_t freed;    // bytes: blocks of inodes whose last name went away
-	uint64_t kept;     // objects that have links, or are needed to recover what a killed pass has left
-	uint64_t foreign;  // names in objects/ that are no object's
-	uint64_t errors;   // objects that could not be removed
-	int signal;        // that stopped it; 0: it went through
+	uint64_t freed;  // bytes: blocks of inodes whose last name went away
+	uint64_t kept;   // objects that have links, or are needed to recover what a killed pass has left
+	uint64_t quarantined;  // those of them that are in quarantine/
+	uint64_t foreign;      // names in objects/ and quarantine/ that are no object's
+	uint64_t errors;       // objects that could not be removed
+	int signal;            // that stopped it; 0: it went through
 };
 
 // Goes through all objects of @s, which store_lock_pass() was called for unless this is a @dry_run: that only

@@ -3,6 +3,7 @@
 #include "hashify/cmd_gc.h"
 #include "hashify/cmd_pass.h"
 #include "hashify/cmd_stat.h"
+#include "hashify/cmd_verify.h"
 #include "store/base/log.h"
 
 #include <string.h>
@@ -14,6 +15,7 @@ static const struct {
 	{ "run", cmd_pass },
 	{ "stat", cmd_stat },
 	{ "gc", cmd_gc },
+	{ "verify", cmd_verify },
 };
 
 int main(int argc, char **argv)

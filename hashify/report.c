@@ -1,5 +1,6 @@
 #include "hashify/report.h"
 
+#include "hashify/rehash.h"
 #include "hashify/text.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
@@ -102,6 +103,32 @@ void report_removed(struct report *r, const char *path, int err)
 			  path, strerror(-err));
 	else if (r->verbose)
 		log_info(STORE_DIR "/%s: %s", path, r->dry_run ? "would be removed" : "removed");
+}
+
+void report_damaged(struct report *r, const struct object_key *key, unsigned damage, int err)
+{
+	char path[OBJECT_PATH_SIZE], words[DAMAGE_WORDS_SIZE];
+	object_path_print(key, path);
+	damage_print(damage, words);
+	if (err < 0)
+		log_error(STORE_DIR "/%s: damaged (%s), and cannot be moved to " STORE_DIR "/quarantine: %s; "
+				    "expected a store that can be written; mend that and verify again",
+			  path, words, strerror(-err));
+	else
+		log_error(STORE_DIR "/%s: damaged (%s); %s to " STORE_DIR
+				    "/quarantine; expected what its name "
+				    "says; restore the guests' files that are listed below from a backup",
+			  path, words, r->dry_run ? "would be moved" : "moved");
+}
+
+void report_unchecked(struct report *r, const struct object_key *key, int err)
+{
+	char path[OBJECT_PATH_SIZE];
+	object_path_print(key, path);
+	(void)r;
+	log_error(STORE_DIR "/%s: cannot be checked: %s; expected an object that can be read; "
+			    "mend that and verify again",
+		  path, strerror(-err));
 }
 
 void report_bad_object(struct report *r, const struct object_key *key, int err)

@@ -27,16 +27,22 @@ static int check(const struct store *s, int fd, const struct object_key *key, st
 	return r;
 }
 
-int object_open(struct store *s, const struct object_key *key, struct stat *ret)
+int object_open_unchecked(struct store *s, const struct object_key *key)
 {
 	char path[OBJECT_PATH_SIZE];
 
 	object_path_print(key, path);
-	auto_close int fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
+	int fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
 	if (fd < 0 && errno == EPERM)  // O_NOATIME is for the owner
 		fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int object_open(struct store *s, const struct object_key *key, struct stat *ret)
+{
+	auto_close int fd = object_open_unchecked(s, key);
 	if (fd < 0)
-		return errno == ELOOP ? -EBADMSG : -errno;
+		return fd == -ELOOP ? -EBADMSG : fd;
 	int r = check(s, fd, key, ret);
 	return r < 0 ? r : take_fd(&fd);
 }

@@ -14,6 +14,10 @@ struct store;
 // -EBADMSG: what has that name is no object (its mark or size lies).
 int object_open(struct store *s, const struct object_key *key, struct stat *ret);
 
+// Opens whatever has the name of the object @key, to see what it is. -ENOENT: nothing; -ELOOP, -ENXIO: no
+// regular file.
+int object_open_unchecked(struct store *s, const struct object_key *key);
+
 // Makes the file @fd (opened O_RDONLY, status @st, one name) the object @key, in place: marks its inode, then
 // links it into objects/. A crash in between leaves a private file with a mark that says nothing (it has one
 // name). -EEXIST: @key exists (take the next variant); -EXDEV: another filesystem, subvolume or project;

@@ -53,6 +53,20 @@ int sys_mount_readonly_noatime(int fd)
 	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
 
+int sys_resident(int fd, uint64_t offset, size_t size, unsigned char *ret)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	void *map = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, (off_t)offset);
+	if (map == MAP_FAILED)
+		return -errno;
+	int r = mincore(map, size, ret) < 0 ? -errno : 0;
+	munmap(map, size);
+	for (size_t i = 0; r == 0 && i < (size + page - 1) / page; i++)
+		ret[i] &= 1;
+	return r;
+}
+
 static int64_t mincore_pages(int fd, uint64_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

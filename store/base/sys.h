@@ -28,6 +28,11 @@ int64_t sys_cached_pages(int fd, uint64_t size);
 // The UUID of the filesystem of @fd in hexadecimal (FS_IOC_GETFSUUID, Linux 6.9); "": it cannot be told.
 void sys_fs_uuid(int fd, char ret[33]);
 
+// Which pages of @size bytes at @offset, a multiple of the page's size, are in the page cache now: fills one
+// byte a page of @ret, 1 or 0 (mincore(2)). A file that is neither ours nor writable seems to be there as a
+// whole.
+int sys_resident(int fd, uint64_t offset, size_t size, unsigned char *ret);
+
 // Shares the blocks of @src with @dst (FICLONE). -EOPNOTSUPP, -EXDEV, -EINVAL: the filesystem can't.
 int sys_clone(int dst, int src);
 

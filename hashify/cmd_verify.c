@@ -1,0 +1,219 @@
+#include "hashify/cmd_verify.h"
+
+#include "hashify/exit.h"
+#include "hashify/openpool.h"
+#include "hashify/options.h"
+#include "hashify/rehash.h"
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "hashify/text.h"
+#include "hashify/verify.h"
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/quarantine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+	const char *pool;  // borrowed
+	bool json, dry_run;
+	uint64_t io_limit;
+};
+
+static const char help[] =
+	"Usage: hashify verify [OPTIONS] POOL\n"
+	"\n"
+	"Reads every object in POOL/.hash and checks that content, size, metadata and mark are what its "
+	"name\n"
+	"says, the one first that has waited longest. A damaged object is moved to POOL/.hash/quarantine, "
+	"so\n"
+	"that no further file is linked to it, and the guests' files that are links to it are listed: who\n"
+	"reads them reads the damage, until they are restored from a backup. No guest's file is touched.\n"
+	"Guests may be mounted and in use meanwhile. It does not run beside another hashify that changes "
+	"the\n"
+	"store.\n"
+	"\n"
+	"  -n, --dry-run         move nothing, and report what is damaged\n"
+	"      --io-limit=BYTES  read no more than that in a second; with K, M, G or T it is KiB, MiB …\n"
+	"      --json            print the summary as JSON\n"
+	"  -h, --help            show this help\n"
+	"      --version         show the version\n"
+	"\n"
+	"Exit status: 0 all objects are sound; 1 some are damaged, or guests still have files that are "
+	"links\n"
+	"to what is in quarantine; 2 something could not be checked, moved or listed, whatever else was "
+	"found;\n"
+	"130 or 143 stopped by SIGINT or SIGTERM.\n";
+
+enum { OPT_JSON = 256, OPT_IO_LIMIT };
+
+static const struct option list[] = {
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ "io-limit", required_argument, NULL, OPT_IO_LIMIT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ 0 },
+};
+
+// Digits and at most one letter.
+static int parse_bytes(const char *text, uint64_t *ret)
+{
+	static const char letters[] = "KMGT";
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	const char *letter = *end ? strchr(letters, *end) : NULL;
+	unsigned shift = letter ? 10 * ((unsigned)(letter - letters) + 1) : 0;
+	if (errno != 0 || value == 0 || value > UINT64_MAX >> shift || (letter ? end[1] : *end) != '\0')
+		return -EINVAL;
+	*ret = (uint64_t)value << shift;
+	return 0;
+}
+
+static int set(int option, const char *value, void *options)
+{
+	struct options *o = options;
+
+	switch (option) {
+	case OPT_JSON:
+		o->json = true;
+		break;
+	case 'n':
+		o->dry_run = true;
+		break;
+	default:
+		if (parse_bytes(value, &o->io_limit) < 0)
+			return options_usage(
+				"--io-limit is a number of bytes above 0, like 500K or 20M, not ", value);
+	}
+	return -1;
+}
+
+static const struct options_spec spec = { help, "POOL", list, set };
+
+static void finding_path(const struct finding *f, char ret[OBJECT_PATH_SIZE])
+{
+	if (f->quarantined)
+		quarantine_path_print(&f->key, ret);
+	else
+		object_path_print(&f->key, ret);
+}
+
+static void print_json_finding(const struct finding *f)
+{
+	char path[OBJECT_PATH_SIZE];
+	const char *comma = "";
+
+	finding_path(f, path);
+	printf("{\"object\": \"" STORE_DIR "/%s\", \"found_now\": %s, \"quarantined\": %s, \"damage\": [",
+	       path, f->damage ? "true" : "false", f->quarantined ? "true" : "false");
+	for (unsigned one = 1; one < DAMAGE_END; one <<= 1) {
+		if (!(f->damage & one))
+			continue;
+		printf("%s\"%s\"", comma, damage_word(one));
+		comma = ", ";
+	}
+	printf("], \"names\": [");
+	for (size_t i = 0; i < f->name_count; i++) {
+		fputs(i > 0 ? ", " : "", stdout);
+		text_json(stdout, f->names[i]);
+	}
+	printf("]}");
+}
+
+static void print_json(const struct options *o, const struct verify_result *r)
+{
+	printf("{\"pool\": ");
+	text_json(stdout, o->pool);
+	printf(", \"dry_run\": %s, \"stopped_by\": ", o->dry_run ? "true" : "false");
+	text_json_signal(stdout, r->signal);
+	printf(", \"objects\": %" PRIu64 ", \"bytes_read\": %" PRIu64 ", \"damaged\": %" PRIu64
+	       ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"findings\": [",
+	       r->objects, r->read, r->damaged, r->foreign, r->errors);
+	for (size_t i = 0; i < r->findings.count; i++) {
+		fputs(i > 0 ? ", " : "", stdout);
+		print_json_finding(&r->findings.list[i]);
+	}
+	printf("]}\n");
+}
+
+static void print_finding(const struct finding *f)
+{
+	char path[OBJECT_PATH_SIZE], words[DAMAGE_WORDS_SIZE] = "found by an earlier run";
+
+	finding_path(f, path);
+	if (f->damage)
+		damage_print(f->damage, words);
+	printf("  " STORE_DIR "/%s: %s; %zu names in guests%s\n", path, words, f->name_count,
+	       f->name_count > 0 ? ":" : "");
+	for (size_t i = 0; i < f->name_count; i++) {
+		auto_free char *name = text_printable(f->names[i]);
+		printf("    %s\n", name ? name : "");
+	}
+}
+
+static void print_text(const struct options *o, const struct verify_result *r)
+{
+	auto_free char *pool = text_printable(o->pool);
+	printf("%s: %" PRIu64 " objects checked, %s read; %" PRIu64 " damaged%s%s\n", pool ? pool : "",
+	       r->objects, text_size(r->read).text, r->damaged,
+	       o->dry_run ? "; a dry run, nothing was changed" : "",
+	       r->signal ? "; stopped early, names may be missing" : "");
+	for (size_t i = 0; i < r->findings.count; i++)
+		print_finding(&r->findings.list[i]);
+	if (r->foreign > 0)
+		printf("  %" PRIu64 " names in the store are no object's and were left alone\n", r->foreign);
+}
+
+static int finish(const struct options *o, const struct verify_result *r, int err)
+{
+	if (err < 0)
+		log_error("%s: ended early: %s; nothing was lost; mend that and run hashify verify again",
+			  o->pool, strerror(-err));
+	if (o->json)
+		print_json(o, r);
+	else
+		print_text(o, r);
+	if (fflush(stdout) != 0) {
+		log_error("standard output: cannot be written; the work itself was done");
+		return EXIT_FATAL;
+	}
+	if (err < 0)
+		return EXIT_FATAL;
+	if (r->signal)
+		return 128 + r->signal;
+	if (r->errors > 0)
+		return EXIT_FATAL;
+	return r->findings.count > 0 ? EXIT_DAMAGE : EXIT_OK;
+}
+
+int cmd_verify(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int status = options_parse(&spec, argc, argv, &o, &o.pool);
+	if (status >= 0)
+		return status;
+
+	struct openpool pool;
+	if (openpool_with_store(o.pool, o.dry_run ? OPENPOOL_LOOK : OPENPOOL_TIDY, &pool) < 0)
+		return EXIT_FATAL;
+
+	stop_init();
+	struct report report;
+	report_init(&report, false, o.dry_run);
+	const struct verify_options options = { .dry_run = o.dry_run, .io_limit = o.io_limit };
+	struct verify_result result;
+	int err = verify_run(pool.dir, pool.store, &options, &report, &result);
+	status = finish(&o, &result, err);
+	findings_free(&result.findings);
+	report_destroy(&report);
+	openpool_close(&pool);
+	return status;
+}

@@ -1,0 +1,265 @@
+#include "hashify/rehash.h"
+
+#include "hashify/stop.h"
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+#include "store/base/sys.h"
+#include "store/content.h"
+#include "store/digest.h"
+#include "store/identity.h"
+#include "store/mark.h"
+#include "store/object.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SMALLEST_PAGE 4096
+
+// A part of a file that is read in one go, and which of its pages were in memory before. Much longer than
+// what the kernel reads ahead.
+#define WINDOW ((uint64_t)8 * 1024 * 1024)
+
+struct window {
+	uint64_t at;
+	size_t size;  // 0: the file has ended
+	unsigned char resident[WINDOW / SMALLEST_PAGE];
+};
+
+struct throttle {
+	uint64_t limit;  // bytes a second; 0: none
+	uint64_t free;   // when the next bytes may be read; nanoseconds of CLOCK_MONOTONIC
+};
+
+struct rehash {
+	struct store *store;
+	struct throttle throttle;
+	struct digest_stream *stream;  // owned
+	struct window windows[2];
+	char buffer[CONTENT_BUFFER_SIZE];
+};
+
+const char *damage_word(enum damage one)
+{
+	switch (one) {
+	case DAMAGE_KIND:
+		return "kind";
+	case DAMAGE_SIZE:
+		return "size";
+	case DAMAGE_METADATA:
+		return "metadata";
+	case DAMAGE_MARK:
+		return "mark";
+	case DAMAGE_CONTENT:
+		return "content";
+	default:
+		return "unreadable";
+	}
+}
+
+void damage_print(unsigned damage, char ret[DAMAGE_WORDS_SIZE])
+{
+	int used = 0;
+
+	ret[0] = '\0';
+	for (unsigned one = 1; one < DAMAGE_END; one <<= 1)
+		if (damage & one)
+			used += snprintf(ret + used, DAMAGE_WORDS_SIZE - (size_t)used, "%s%s",
+					 used > 0 ? ", " : "", damage_word(one));
+}
+
+int rehash_new(struct store *s, uint64_t io_limit, struct rehash **ret)
+{
+	struct rehash *h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->store = s;
+	h->throttle.limit = io_limit;
+	h->stream = digest_stream_new(s->seed);
+	if (!h->stream) {
+		rehash_free(h);
+		return -ENOMEM;
+	}
+	*ret = h;
+	return 0;
+}
+
+void rehash_free(struct rehash *h)
+{
+	if (!h)
+		return;
+	if (h->stream)
+		digest_stream_free(h->stream);
+	free(h);
+}
+
+#define SECOND 1000000000ULL
+
+// Waits until @bytes may be read. -EINTR: asked to stop.
+static int throttle_take(struct throttle *t, uint64_t bytes)
+{
+	struct timespec now;
+
+	if (t->limit == 0)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	uint64_t then = (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+	if (t->free < then)
+		t->free = then;
+	const struct timespec until = { (time_t)(t->free / SECOND), (long)(t->free % SECOND) };
+	while (!stop_asked() && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		continue;
+	t->free += (uint64_t)((double)bytes / (double)t->limit * (double)SECOND);
+	return stop_asked() ? -EINTR : 0;
+}
+
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void window_look(int fd, uint64_t at, uint64_t end, struct window *ret)
+{
+	ret->at = at;
+	ret->size = (size_t)(end - at < WINDOW ? end - at : WINDOW);
+	if (ret->size > 0 && sys_resident(fd, at, ret->size, ret->resident) < 0)
+		memset(ret->resident, 1, sizeof(ret->resident));  // we cannot tell: drop nothing
+}
+
+// What the guests have in memory stays there, what only we have read does not.
+static void window_drop(int fd, const struct window *w)
+{
+	size_t page = page_size(), pages = (w->size + page - 1) / page;
+
+	for (size_t i = 0, first; i < pages; i++) {
+		if (w->resident[i])
+			continue;
+		for (first = i; i < pages && !w->resident[i];)
+			i++;
+		posix_fadvise(fd, (off_t)(w->at + first * page), (off_t)((i - first) * page),
+			      POSIX_FADV_DONTNEED);
+	}
+}
+
+// -ESTALE: the file is shorter.
+static int hash_window(struct rehash *h, int fd, const struct window *w)
+{
+	for (size_t done = 0; done < w->size;) {
+		size_t left = w->size - done;
+		size_t piece = left < sizeof(h->buffer) ? left : sizeof(h->buffer);
+		int r = stop_asked() ? -EINTR : throttle_take(&h->throttle, piece);
+		if (r < 0)
+			return r;
+		ssize_t got = fd_pread_all(fd, h->buffer, piece, w->at + done);
+		if (got < 0)
+			return (int)got;
+		if ((size_t)got != piece)
+			return -ESTALE;
+		digest_stream_update(h->stream, h->buffer, piece);
+		done += piece;
+	}
+	return 0;
+}
+
+static int hash_content(struct rehash *h, int fd, uint64_t size, struct digest *ret)
+{
+	struct window *now = &h->windows[0], *next = &h->windows[1];
+	int r = 0;
+
+	digest_stream_reset(h->stream);
+	window_look(fd, 0, size, now);
+	while (r == 0 && now->size > 0) {
+		window_look(fd, now->at + now->size, size, next);  // before it is read ahead
+		r = hash_window(h, fd, now);
+		window_drop(fd, now);
+		struct window *last = now;
+		now = next;
+		next = last;
+	}
+	*ret = digest_stream_final(h->stream);
+	return r;
+}
+
+static int check_metadata(const struct rehash *h, int fd, const struct stat *st, const struct object_key *key,
+			  unsigned *ret)
+{
+	struct xattr_set xattrs = { 0 };
+	struct digest marked;
+
+	int r = xattr_read(fd, &xattrs);
+	if (r < 0)
+		return r;
+	if (identity_digest(h->store->seed, st, &xattrs) != key->identity)
+		*ret |= DAMAGE_METADATA;
+	xattr_free(&xattrs);
+
+	r = mark_read(h->store->marks, fd, st, &marked);
+	if (r == -ENODATA || (r == 0 && !digest_equal(marked, key->digest))) {
+		*ret |= DAMAGE_MARK;
+		return 0;
+	}
+	return r;
+}
+
+static int check(struct rehash *h, int fd, const struct object_key *key, unsigned *ret, uint64_t *ret_read)
+{
+	struct digest digest;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode)) {
+		*ret |= DAMAGE_KIND;
+		return 0;
+	}
+	int r = check_metadata(h, fd, &st, key, ret);
+	if (r < 0)
+		return r;
+	if ((uint64_t)st.st_size != key->size) {
+		*ret |= DAMAGE_SIZE;
+		return 0;
+	}
+	r = hash_content(h, fd, key->size, &digest);
+	if (r == -ESTALE) {
+		*ret |= DAMAGE_SIZE;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	*ret_read += key->size;
+	if (!digest_equal(digest, key->digest))
+		*ret |= DAMAGE_CONTENT;
+	return 0;
+}
+
+// Does the error say that the disk, or the filesystem on it, has lost the file? A file that we may not open
+// is no more what was put into our own store, either.
+static bool is_unreadable(int r)
+{
+	return r == -EIO || r == -EUCLEAN || r == -EBADMSG || r == -ENODATA || r == -EILSEQ || r == -EACCES;
+}
+
+int rehash_object(struct rehash *h, const struct object_key *key, unsigned *ret, uint64_t *ret_read)
+{
+	unsigned damage = 0;
+
+	auto_close int fd = object_open_unchecked(h->store, key);
+	int r = fd;
+	if (r == -ELOOP || r == -ENXIO)  // a symbolic link, a socket
+		damage = DAMAGE_KIND;
+	else if (r >= 0)
+		r = check(h, fd, key, &damage, ret_read);
+	if (is_unreadable(r))
+		damage |= DAMAGE_UNREADABLE;
+	else if (r < 0 && damage == 0)
+		return r;
+	*ret = damage;
+	return 0;
+}

@@ -1,0 +1,37 @@
+// Is an object what its name says? Reads it as a whole; what of it was not in the page cache before is
+// dropped from it again, and its atime stays.
+#pragma once
+
+#include <stdint.h>
+
+#include "store/name.h"
+
+struct store;
+struct rehash;  // one thread's
+
+// What is wrong with an object, as a set of these.
+enum damage {
+	DAMAGE_KIND = 1,         // no regular file
+	DAMAGE_SIZE = 2,         // its content is not looked at then
+	DAMAGE_METADATA = 4,     // mode, owner, mtime or xattrs
+	DAMAGE_MARK = 8,         // missing, of another inode or of other content
+	DAMAGE_CONTENT = 16,     // other bytes
+	DAMAGE_UNREADABLE = 32,  // the disk or the filesystem gives an error
+	DAMAGE_END = 64,
+};
+
+// The word that stands for one of them; and all words of a set, with commas.
+const char *damage_word(enum damage one);
+#define DAMAGE_WORDS_SIZE 64
+void damage_print(unsigned damage, char ret[DAMAGE_WORDS_SIZE]);
+
+// @io_limit: bytes a second, 0: no limit. -ENOMEM.
+int rehash_new(struct store *s, uint64_t io_limit, struct rehash **ret);
+
+// NULL is fine.
+void rehash_free(struct rehash *h);
+
+// Checks the object @key. Its damage, 0 if it is sound, goes to @ret, and the bytes that were read are added
+// to
+// @ret_read. -ENOENT: it is gone; -EINTR: asked to stop (stop.h); others say nothing of the object.
+int rehash_object(struct rehash *h, const struct object_key *key, unsigned *ret, uint64_t *ret_read);

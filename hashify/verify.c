@@ -1,0 +1,143 @@
+#include "hashify/verify.h"
+
+#include "hashify/rehash.h"
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "store/base/cleanup.h"
+#include "store/object.h"
+#include "store/quarantine.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct candidate {
+	struct object_key key;
+	uint64_t ino;
+	int64_t since;  // when it was last known to be sound; nanoseconds
+};
+
+struct verify {
+	struct store *store;
+	const struct verify_options *options;
+	struct report *report;
+	struct rehash *rehash;         // owned
+	struct candidate *candidates;  // owned; in the order of checking
+	size_t count, capacity;
+	struct verify_result *result;
+};
+
+// When the object was last verified. That is not recorded yet; its inode has been touched last when it became
+// an object, or got or lost a link. What cannot even be asked comes first.
+static int64_t verified_at(const struct store *s, const struct object_key *key)
+{
+	char path[OBJECT_PATH_SIZE];
+	struct stat st;
+
+	object_path_print(key, path);
+	if (fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	return (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+}
+
+static int add_candidate(const struct object_key *key, const struct stat *st, void *arg)
+{
+	struct verify *v = arg;
+
+	if (stop_asked())
+		return 1;
+	if (v->count == v->capacity) {
+		size_t capacity = v->capacity ? v->capacity * 2 : 1024;
+		struct candidate *candidates = reallocarray(v->candidates, capacity, sizeof(*candidates));
+		if (!candidates)
+			return -ENOMEM;
+		v->candidates = candidates;
+		v->capacity = capacity;
+	}
+	v->candidates[v->count++] = (struct candidate){ *key, st->st_ino, verified_at(v->store, key) };
+	return 0;
+}
+
+static int compare_candidates(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	if (x->since != y->since)
+		return x->since < y->since ? -1 : 1;
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static int list_objects(struct verify *v)
+{
+	int r = object_each(v->store, false, add_candidate, v, &v->result->foreign);
+	if (v->count > 0)
+		qsort(v->candidates, v->count, sizeof(*v->candidates), compare_candidates);
+	return r < 0 ? r : 0;
+}
+
+// What earlier runs have found, as long as a guest has it.
+static int add_quarantined(const struct object_key *key, const struct stat *st, void *arg)
+{
+	struct verify *v = arg;
+	const struct finding f = { .key = *key, .ino = st->st_ino, .quarantined = true };
+	return S_ISREG(st->st_mode) && st->st_nlink > 1 ? findings_add(&v->result->findings, &f) : 0;
+}
+
+static int take_damaged(struct verify *v, const struct candidate *c, unsigned damage)
+{
+	struct finding f = { .key = c->key, .ino = c->ino, .damage = damage };
+	int r = v->options->dry_run ? 0 : quarantine_add(v->store, &f.key);
+
+	f.quarantined = r == 0 && !v->options->dry_run;
+	report_damaged(v->report, &c->key, damage, r);
+	v->result->damaged++;
+	v->result->errors += r < 0;
+	return findings_add(&v->result->findings, &f);
+}
+
+// -ENOMEM.
+static int verify_one(struct verify *v, const struct candidate *c)
+{
+	unsigned damage;
+
+	int r = rehash_object(v->rehash, &c->key, &damage, &v->result->read);
+	if (r == -EINTR || r == -ENOENT)  // stopped, or removed meanwhile
+		return 0;
+	v->result->objects += r == 0;
+	if (r == 0)
+		return damage ? take_damaged(v, c, damage) : 0;
+	report_unchecked(v->report, &c->key, r);
+	v->result->errors++;
+	return 0;
+}
+
+static int verify_objects(struct verify *v)
+{
+	int r = list_objects(v);
+	for (size_t i = 0; r == 0 && i < v->count && !stop_asked(); i++)
+		r = verify_one(v, &v->candidates[i]);
+	return r;
+}
+
+int verify_run(int pool, struct store *s, const struct verify_options *o, struct report *report,
+	       struct verify_result *ret)
+{
+	struct verify v = { .store = s, .options = o, .report = report, .result = ret };
+	*ret = (struct verify_result){ 0 };
+
+	int r = rehash_new(s, o->io_limit, &v.rehash);
+	if (r == 0)
+		r = quarantine_each(s, add_quarantined, &v, &ret->foreign);
+	if (r == 0)
+		r = verify_objects(&v);
+	free(v.candidates);
+	rehash_free(v.rehash);
+	// Even after an error: what was found must be told.
+	int names = ret->findings.count == 0
+			    ? 0
+			    : findings_find_names(&ret->findings, pool, s->dev, report, &ret->errors);
+	ret->signal = stop_signal();
+	return r < 0 ? r : names;
+}

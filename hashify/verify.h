@@ -1,0 +1,33 @@
+// Checks every object against its name, those first that have waited longest; moves damaged ones into
+// quarantine and finds the guests' names that are links to them. Mounts may go on meanwhile.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "hashify/findings.h"
+
+struct store;
+struct report;
+
+struct verify_options {
+	bool dry_run;       // nothing is moved
+	uint64_t io_limit;  // bytes a second; 0: none
+};
+
+struct verify_result {
+	uint64_t objects;  // that were checked
+	uint64_t read;     // bytes of their content
+	uint64_t damaged;  // of these objects
+	// Those, and what earlier runs have put into quarantine and guests still have links to.
+	struct findings findings;
+	uint64_t foreign;  // names in objects/ and quarantine/ that are no object's
+	uint64_t errors;   // what could not be checked, moved or searched for names
+	int signal;        // that stopped it; 0: it went through
+};
+
+// Verifies the objects of @s, for which store_lock_pass() was called unless this is a dry run. Errors of
+// single objects are named and counted, others end it and are returned; @ret is filled anyway, and freed by
+// the caller (findings_free).
+int verify_run(int pool, struct store *s, const struct verify_options *o, struct report *report,
+	       struct verify_result *ret);

@@ -1,0 +1,109 @@
+#include "store/quarantine.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store/base/cleanup.h"
+#include "store/mark.h"
+#include "store/store.h"
+
+#define QUARANTINE "quarantine"
+
+void quarantine_path_print(const struct object_key *key, char ret[OBJECT_PATH_SIZE])
+{
+	static_assert(sizeof(QUARANTINE "/") - 1 + OBJECT_NAME_SIZE <= OBJECT_PATH_SIZE, "the path fits");
+	memcpy(ret, QUARANTINE "/", sizeof(QUARANTINE "/") - 1);
+	object_name_print(key, ret + sizeof(QUARANTINE "/") - 1);
+}
+
+// Sees to it that guests' names of @path are links to every mount. Any mark will do for that.
+static int keep_marked(struct store *s, const char *path, struct digest digest)
+{
+	struct stat st;
+
+	auto_close int fd = openat(s->dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink < 2)
+		return 0;
+	int r = mark_is_link(s->marks, fd, &st);
+	return r == 0 ? mark_write(s->marks, fd, &st, digest) : r;
+}
+
+// Moves @path to the first variant that is free.
+static int move(struct store *s, const char *path, struct object_key *key)
+{
+	char to[OBJECT_PATH_SIZE];
+
+	for (;;) {
+		quarantine_path_print(key, to);
+		if (renameat2(s->dir, path, s->dir, to, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST || key->variant == UINT32_MAX)
+			return -errno;
+		key->variant++;
+	}
+}
+
+int quarantine_add(struct store *s, struct object_key *key)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	object_path_print(key, path);
+	int r = keep_marked(s, path, key->digest);
+	if (r < 0)
+		return r;
+	if (mkdirat(s->dir, QUARANTINE, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	struct object_key moved = *key;
+	r = move(s, path, &moved);
+	if (r == 0)
+		*key = moved;
+	return r;
+}
+
+struct visit {
+	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
+	void *arg;
+	uint64_t *foreign;
+};
+
+static int visit_entry(int dir, const char *name, const struct visit *v)
+{
+	struct object_key key;
+	struct stat st;
+
+	if (object_name_parse(name, &key) < 0) {
+		++*v->foreign;
+		return 0;
+	}
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return v->each(&key, &st, v->arg);
+}
+
+int quarantine_each(struct store *s,
+		    int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
+		    uint64_t *ret_foreign)
+{
+	const struct visit v = { each, arg, ret_foreign };
+	const struct dirent *e;
+	auto_close int fd = openat(s->dir, QUARANTINE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : -errno;
+	take_fd(&fd);
+	while (r == 0 && (errno = 0, e = readdir(d)))
+		if (e->d_name[0] != '.')
+			r = visit_entry(dirfd(d), e->d_name, &v);
+	if (r == 0 && errno != 0)
+		r = -errno;
+	closedir(d);
+	return r;
+}
