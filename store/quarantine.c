@@ -31,7 +31,10 @@ static int keep_marked(struct store *s, const char *path, struct digest digest)
 	if (!S_ISREG(st.st_mode) || st.st_nlink < 2)
 		return 0;
 	int r = mark_is_link(s->marks, fd, &st);
-	return r == 0 ? mark_write(s->marks, fd, &st, digest) : r;
+	if (r == 0)
+		r = mark_write(s->marks, fd, &st, digest);
+	// Its mode keeps even its owner out. Moving it is all that can be done.
+	return r == -EACCES ? 0 : r;
 }
 
 // Moves @path to the first variant that is free.

@@ -239,6 +239,13 @@ def _(_):
         expect_equal(os.listxattr(pool.at("a/d/f")), ["user.hashfs.object"])
         expect_equal(os.lstat(pool.at("b/d")).st_mtime_ns, tree.OLD, "mtime of a directory")
         expect_equal(summary("stat", pool.path, user=NOBODY)["links"], 3)
+        object, = pool.objects()
+        os.chmod(object, 0)
+        s = summary("verify", pool.path, user=NOBODY, status=1)
+        expect_equal((s["damaged"], s["findings"][0]["names"]), (1, ["a/d/f", "b/d/f", "c/d/f"]))
+        for g in "abc":
+            os.unlink(pool.at(g, "d/f"))
+        expect_equal(summary("gc", pool.path, user=NOBODY)["removed"], 1)
 
 
 @case("the summary for people names what was done")
