@@ -196,7 +196,7 @@ static int check_metadata(const struct rehash *h, int fd, const struct stat *st,
 	int r = xattr_read(fd, &xattrs);
 	if (r < 0)
 		return r;
-	if (identity_digest(h->store->seed, st, &xattrs) != key->identity)
+	if (identity_digest(h->store->seed, st, &xattrs, 0) != key->identity)
 		*ret |= DAMAGE_METADATA;
 	xattr_free(&xattrs);
 
