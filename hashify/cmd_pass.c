@@ -22,6 +22,7 @@ struct options {
 	const char *pool;  // borrowed
 	bool json, verbose, dry_run, sync;
 	unsigned ignored;  // of enum identity_field
+	uint64_t memory;   // 0: as much as is usual
 	unsigned jobs;     // 0: as many as pay
 };
 
@@ -40,17 +41,16 @@ static const char help[] =
 	"  -n, --dry-run     change nothing, and report exactly what a real run would\n"
 	"  -v, --verbose     name each file and what becomes of it, or why it is left alone, on stderr\n"
 	"      --json        print the summary as JSON\n"
-	"      --sync=batch  flush the pool once when the pass starts, and each file changed since before it "
-	"is\n"
-	"                    shared: a power cut at any instant costs nothing (the default)\n"
-	"      --sync=none   flush nothing: a power cut may cost content of files written shortly before the "
-	"pass\n"
-	"      --ignore=LIST let files be identical that differ in some of these, separated by commas: "
-	"mtime, owner,\n"
-	"                    mode, xattr; all guests then see what the object has. Mode and owner of set-id "
-	"files,\n"
-	"                    and capabilities, always count\n"
+	"      --sync=batch  flush the pool once when the pass starts, and each file changed since\n"
+	"                    before it is shared: a power cut costs nothing (the default)\n"
+	"      --sync=none   flush nothing: a power cut may cost content of files written shortly\n"
+	"                    before the pass\n"
+	"      --ignore=LIST let files be identical that differ in some of mtime, owner, mode, xattr\n"
+	"                    (separated by commas); all guests then see what the object has. Mode and\n"
+	"                    owner of set-id files, and capabilities, always count\n"
 	"  -j, --jobs=N      read and link with N threads (1 to 64; default: twice the CPUs, 4 to 16)\n"
+	"      --memory=SIZE what the names of new files may take (like 500M; default: an eighth of\n"
+	"                    the machine's); with more new files the guests are walked several times\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
@@ -63,7 +63,7 @@ static const char help[] =
 	"files:\n"
 	"run it again to go on.\n";
 
-enum { OPT_JSON = 256, OPT_SYNC, OPT_IGNORE };
+enum { OPT_JSON = 256, OPT_SYNC, OPT_IGNORE, OPT_MEMORY };
 
 static const struct option list[] = {
 	{ "dry-run", no_argument, NULL, 'n' },
@@ -71,6 +71,7 @@ static const struct option list[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "sync", required_argument, NULL, OPT_SYNC },
 	{ "ignore", required_argument, NULL, OPT_IGNORE },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "jobs", required_argument, NULL, 'j' },
 	{ 0 },
 };
@@ -125,6 +126,13 @@ static int set_jobs(struct options *o, const char *value)
 	return -1;
 }
 
+static int set_memory(struct options *o, const char *value)
+{
+	if (text_parse_size(value, &o->memory) < 0)
+		return options_usage("--memory is a number of bytes above 0, like 500M or 2G, not ", value);
+	return -1;
+}
+
 static int set(int option, const char *value, void *options)
 {
 	struct options *o = options;
@@ -141,6 +149,8 @@ static int set(int option, const char *value, void *options)
 		break;
 	case OPT_IGNORE:
 		return set_ignore(o, value);
+	case OPT_MEMORY:
+		return set_memory(o, value);
 	case 'j':
 		return set_jobs(o, value);
 	default:
@@ -264,6 +274,7 @@ int cmd_pass(int argc, char **argv)
 		.dry_run = o.dry_run,
 		.sync = o.sync,
 		.ignored = o.ignored,
+		.memory = o.memory,
 		.threads = o.jobs,
 	};
 	struct pass_result result;

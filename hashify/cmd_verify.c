@@ -59,24 +59,6 @@ static const struct option list[] = {
 	{ 0 },
 };
 
-// Digits and at most one letter.
-static int parse_bytes(const char *text, uint64_t *ret)
-{
-	static const char letters[] = "KMGT";
-	char *end;
-
-	if (*text < '0' || *text > '9')
-		return -EINVAL;
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	const char *letter = *end ? strchr(letters, *end) : NULL;
-	unsigned shift = letter ? 10 * ((unsigned)(letter - letters) + 1) : 0;
-	if (errno != 0 || value == 0 || value > UINT64_MAX >> shift || (letter ? end[1] : *end) != '\0')
-		return -EINVAL;
-	*ret = (uint64_t)value << shift;
-	return 0;
-}
-
 static int set(int option, const char *value, void *options)
 {
 	struct options *o = options;
@@ -89,7 +71,7 @@ static int set(int option, const char *value, void *options)
 		o->dry_run = true;
 		break;
 	default:
-		if (parse_bytes(value, &o->io_limit) < 0)
+		if (text_parse_size(value, &o->io_limit) < 0)
 			return options_usage(
 				"--io-limit is a number of bytes above 0, like 500K or 20M, not ", value);
 	}

@@ -27,12 +27,16 @@
 #define MAX_OPEN_DIRS 256
 #define MAX_WAITING 256
 
+#define LEAST_MEMORY (UINT64_C(64) * 1024 * 1024)
+#define MAX_PARTS 65536
+
 struct pass {
 	int pool;
 	unsigned threads;
 	struct report *report;
 	struct known known;
 	struct hashed hashed;
+	struct tree_budget budget;
 	struct tree *trees;
 	size_t tree_count;
 	struct walk walk;
@@ -93,11 +97,26 @@ static void *walk_thread(void *arg)
 	return NULL;
 }
 
+static void free_trees(struct pass *p)
+{
+	filter_free(&p->classes);
+	for (size_t i = 0; i < p->tree_count; i++)
+		tree_free(&p->trees[i]);
+	free(p->trees);
+	p->trees = NULL;
+	p->tree_count = 0;
+}
+
+// Each call makes the trees anew.
 static int walk_all(struct pass *p)
 {
+	free_trees(p);
 	int r = walk_guests(p->pool, &p->trees, &p->tree_count);
 	if (r < 0)
 		return r;
+	p->budget.used = 0;
+	for (size_t i = 0; i < p->tree_count; i++)
+		p->trees[i].budget = &p->budget;
 	return run_threads(p, p->tree_count < p->threads ? (unsigned)p->tree_count : p->threads, "walk",
 			   walk_thread);
 }
@@ -123,6 +142,8 @@ static void skip_as_stopped(struct pass *p, const struct class *c)
 static int read_all(struct pass *p)
 {
 	p->adopt.trees = p->trees;
+	p->work.next = 0;
+	p->work.workers = 0;
 	int r = filter_classes(p->trees, p->tree_count, &p->known, p->report, &p->tally, &p->classes);
 	if (r < 0)
 		return r;
@@ -140,6 +161,13 @@ static unsigned thread_count(unsigned wanted)
 	if (cpus * 2 < DEFAULT_MIN_THREADS)
 		return DEFAULT_MIN_THREADS;
 	return cpus * 2 > DEFAULT_MAX_THREADS ? DEFAULT_MAX_THREADS : (unsigned)cpus * 2;
+}
+
+static uint64_t usual_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	uint64_t memory = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 8 : 0;
+	return memory > LEAST_MEMORY ? memory : LEAST_MEMORY;
 }
 
 static size_t at_most(size_t wanted, size_t limit)
@@ -163,6 +191,77 @@ static void share_fds(struct pass *p)
 	p->adopt.waiting = 1 + (unsigned)at_most(left / 2, MAX_WAITING);
 }
 
+// Walks for the first part of the files: all, if their names fit into the memory. If not, the pool is walked
+// once for each part. Files of one class are in one part, so they meet each other.
+static int walk_first(struct pass *p)
+{
+	for (;;) {
+		int r = walk_all(p);
+		if (r != -ENOBUFS)
+			return r;
+		p->walk.parts = p->walk.parts > 0 ? p->walk.parts * 2 : 2;
+		if (p->walk.parts > MAX_PARTS)
+			return -ENOMEM;
+		p->tally = (struct tally){ 0 };
+		p->error = 0;
+	}
+}
+
+// The first walk has counted what there is and said what is wrong: this one collects files alone.
+static int walk_again(struct pass *p, unsigned part)
+{
+	const struct tally counted = p->tally;
+	struct report silent;
+	report_init(&silent, false, true);
+	silent.silent = true;
+	p->walk.part = part;
+	p->walk.report = &silent;
+	p->budget.limit = UINT64_MAX;  // parts are about equal
+	int r = walk_all(p);
+	p->walk.report = p->report;
+	p->tally = counted;
+	report_destroy(&silent);
+	return r;
+}
+
+static size_t files_in(const struct pass *p)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < p->tree_count; i++)
+		count += p->trees[i].file_count;
+	return count;
+}
+
+// Files of later parts were counted as seen and are now accounted for, but for those that came or went
+// meanwhile.
+static void settle_later(struct pass *p, size_t found)
+{
+	struct tally *t = &p->tally;
+	if (found > t->later)
+		t->seen += found - t->later;
+	else if (stop_asked())
+		t->skipped[REASON_STOPPED] += t->later - found;
+	else
+		t->skipped[REASON_CHANGED] += t->later - found;
+	t->later = 0;
+}
+
+static int run_parts(struct pass *p)
+{
+	size_t later = 0;
+	int r = walk_first(p);
+	if (r == 0)
+		r = read_all(p);
+	for (unsigned part = 1; part < p->walk.parts && r == 0 && !stop_asked(); part++) {
+		r = walk_again(p, part);
+		later += files_in(p);
+		if (r == 0)
+			r = read_all(p);
+	}
+	settle_later(p, later);
+	return r;
+}
+
 static int run_stages(struct pass *p, struct store *s)
 {
 	int r = adopt_init(&p->adopt, p->pool);
@@ -170,9 +269,7 @@ static int run_stages(struct pass *p, struct store *s)
 		return r;
 	r = known_load(s, p->adopt.ignored != 0, &p->known);
 	if (r == 0)
-		r = walk_all(p);
-	if (r == 0)
-		r = read_all(p);
+		r = run_parts(p);
 	adopt_destroy(&p->adopt);
 	return r;
 }
@@ -198,10 +295,7 @@ static void save_index(struct pass *p, int64_t started, struct pass_result *resu
 
 static void pass_free(struct pass *p)
 {
-	filter_free(&p->classes);
-	for (size_t i = 0; i < p->tree_count; i++)
-		tree_free(&p->trees[i]);
-	free(p->trees);
+	free_trees(p);
 	known_free(&p->known);
 	hashed_free(&p->hashed);
 	mutex_destroy(&p->work.lock);
@@ -246,6 +340,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	p.work = (struct work){ .adopt = &p.adopt, .classes = &p.classes, .pool = pool };
 	p.adopt.known = p.walk.known = &p.known;
 	p.adopt.hashed = p.walk.hashed = &p.hashed;
+	p.budget.limit = o->memory > 0 ? o->memory : usual_memory();
 	share_fds(&p);
 	mutex_init(&p.lock);
 	mutex_init(&p.work.lock);

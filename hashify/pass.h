@@ -19,6 +19,8 @@ struct pass_options {
 	bool sync;  // false: a power cut soon after the pass may cost content of files written shortly before
 		    // it
 	unsigned ignored;  // of enum identity_field
+	uint64_t memory;   // bytes that the names of new files may take at a time; 0: an eighth of the
+			   // machine's
 	unsigned threads;  // 1 to PASS_MAX_THREADS; 0: as many as pay
 };
 

@@ -88,6 +88,7 @@ void tally_add(struct tally *sum, const struct tally *part)
 {
 	sum->directories += part->directories;
 	sum->seen += part->seen;
+	sum->later += part->later;
 	sum->already += part->already;
 	sum->objects += part->objects;
 	sum->linked += part->linked;

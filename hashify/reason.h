@@ -45,6 +45,7 @@ enum reason reason_of_linking(int err);
 struct tally {
 	uint64_t directories;
 	uint64_t seen;
+	uint64_t later;    // seen, and not in the part that is being worked on
 	uint64_t already;  // links before this pass
 	uint64_t objects;  // files that became an object; their names are links now
 	uint64_t linked;   // names that became links to an object that was there

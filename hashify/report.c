@@ -66,6 +66,8 @@ void report_skip(struct report *r, struct tally *t, const struct report_place *p
 		 int err)
 {
 	t->skipped[reason]++;
+	if (r->silent)
+		return;
 	if (reason_is_error(reason))
 		say_error(r, place, reason, err);
 	else if (r->verbose)

@@ -11,6 +11,7 @@
 struct report {
 	bool verbose;
 	bool dry_run;
+	bool silent;  // counts alone
 	pthread_mutex_t lock;
 	int said[REASON_COUNT][8];  // errnos already named, by reason; under lock
 };

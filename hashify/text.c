@@ -1,5 +1,6 @@
 #include "hashify/text.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -118,4 +119,21 @@ struct text_size text_size(uint64_t bytes)
 void text_json_signal(FILE *f, int signal)
 {
 	fputs(signal == 0 ? "null" : signal == SIGINT ? "\"SIGINT\"" : "\"SIGTERM\"", f);
+}
+
+int text_parse_size(const char *text, uint64_t *ret)
+{
+	static const char letters[] = "KMGT";
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	const char *letter = *end ? strchr(letters, *end) : NULL;
+	unsigned shift = letter ? 10 * ((unsigned)(letter - letters) + 1) : 0;
+	if (errno != 0 || value == 0 || value > UINT64_MAX >> shift || (letter ? end[1] : *end) != '\0')
+		return -EINVAL;
+	*ret = (uint64_t)value << shift;
+	return 0;
 }

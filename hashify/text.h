@@ -14,6 +14,9 @@ void text_json(FILE *f, const char *name);
 // Writes the name of @signal, SIGINT or SIGTERM, as a JSON string; 0 as null.
 void text_json_signal(FILE *f, int signal);
 
+// Parses a number of bytes above 0: digits, and K, M, G or T for KiB and so on. -EINVAL: anything else.
+int text_parse_size(const char *text, uint64_t *ret);
+
 // "1.5 GiB", "17 bytes".
 struct text_size {
 	char text[24];

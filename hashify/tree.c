@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,20 +17,26 @@
 
 struct tree_chunk {
 	struct tree_chunk *next;
-	size_t used;
-	alignas(8) char data[CHUNK_SIZE - 2 * sizeof(size_t)];
+	size_t size, used;  // of data
+	alignas(8) char data[];
 };
+
+// The first is small: there may be thousands of guests, each with little that is new.
+static size_t chunk_size(const struct tree_chunk *last)
+{
+	return last ? CHUNK_SIZE : CHUNK_SIZE / 16;
+}
 
 static void *chunk_add(struct tree_chunk **head, size_t size)
 {
 	struct tree_chunk *c = *head;
-	assert(size <= sizeof(c->data));
-	if (!c || sizeof(c->data) - c->used < size) {
-		c = malloc(sizeof(*c));
+	if (!c || c->size - c->used < size) {
+		size_t whole = chunk_size(c);
+		c = malloc(whole);
 		if (!c)
 			return NULL;
-		c->next = *head;
-		c->used = 0;
+		*c = (struct tree_chunk){ .next = *head, .size = whole - sizeof(*c) };
+		assert(size <= c->size);
 		*head = c;
 	}
 	void *p = c->data + c->used;
@@ -100,6 +107,23 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 	return (int64_t)t->dir_count++;
 }
 
+// Besides what it takes here, each file has a pointer in its class, and a list of classes an entry for two
+// files or more.
+#define SHARE (2 * sizeof(void *))
+
+// Threads meet at the budget: not for every file.
+#define CHARGED_AT_ONCE ((size_t)16 * 1024)
+
+static int charge(struct tree *t, size_t size)
+{
+	t->uncharged += size;
+	if (!t->budget || t->uncharged < CHARGED_AT_ONCE)
+		return 0;
+	uint64_t used = atomic_fetch_add(&t->budget->used, t->uncharged) + t->uncharged;
+	t->uncharged = 0;
+	return used > t->budget->limit ? -ENOBUFS : 0;
+}
+
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 {
 	const char *copy = add_name(t, name);
@@ -113,7 +137,7 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 	added->guest = t->index;
 	added->name = copy;
 	t->file_count++;
-	return 0;
+	return charge(t, sizeof(*f) + SHARE + strlen(name) + 1);
 }
 
 void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg)

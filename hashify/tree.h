@@ -26,6 +26,12 @@ struct tree_file {
 
 struct tree_chunk;
 
+// What the files of all trees of a walk may take together.
+struct tree_budget {
+	_Atomic uint64_t used;  // bytes
+	uint64_t limit;
+};
+
 struct tree {
 	char *guest;     // owned: the name of the guest in the pool
 	uint32_t index;  // of the guest
@@ -33,6 +39,8 @@ struct tree {
 	size_t dir_count, dir_capacity;
 	struct tree_chunk *names, *files;  // newest first
 	size_t file_count;
+	struct tree_budget *budget;  // borrowed; NULL: no limit
+	size_t uncharged;            // bytes
 };
 
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.
@@ -42,7 +50,7 @@ void tree_free(struct tree *t);
 // Adds a directory and returns its index: 0 for the first, the guest's root, whose @name is "". -ENOMEM.
 int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);
 
-// Adds a copy of @f with @name in the directory @f->dir. -ENOMEM.
+// Adds a copy of @f with @name in the directory @f->dir. -ENOMEM; -ENOBUFS: the budget is used up.
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
 
 // Calls @each for all files.

@@ -151,6 +151,10 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		.dir = l->dir,
 		.row = row_of(w->walk, &st),
 	};
+	if (w->walk->parts > 0 && f.class % w->walk->parts != w->walk->part) {
+		w->tally->later++;
+		return 0;
+	}
 	return tree_add_file(w->tree, &f, name);
 }
 

@@ -22,14 +22,16 @@ struct walk {
 	uint64_t seed;              // of identity_class()
 	unsigned ignored;           // of enum identity_field
 	struct hashed *hashed;      // borrowed; may be NULL
-	bool links_only;            // leave all other files out: no status, no reason, no place in the tree
+	unsigned part,
+		parts;    // of the files, split by class, only this part goes into the trees; 0 parts: all
+	bool links_only;  // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;
 };
 
 // Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is
-// skipped. -ENOMEM.
+// skipped. -ENOMEM; -ENOBUFS: the tree's budget is used up.
 int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);
 
 // Lists the guests of @pool: every directory in it but the store and what the store is being built as

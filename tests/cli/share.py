@@ -6,7 +6,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import FULL, full_inventory, new_pool, stamps, expect_same, summary, sync
+from cli import FULL, constant, full_inventory, new_pool, stamps, expect_same, summary, sync
 
 TOP = sys.argv[1]
 SIZES = (1, 100, 4095, 4096, 4097, 131071, 131072, 131073, 1_000_000)
@@ -63,6 +63,24 @@ def _(_):
         expect_equal(second["already_linked"], first["objects_created"] + first["linked"])
         expect(second["bytes_read"] <= 3 * 5000, "the second pass read", second["bytes_read"])
         expect_equal(second["skipped"], first["skipped"], "skipped")
+
+
+@case("with little memory the guests are walked in parts, and the result is the same")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i in range(2000):
+            pool.put_all("d%d/f%d" % (i % 7, i), tree.noise(i % 1500, 100 + i % 1500))
+        pool.put("a/own", b"own")
+        os.mkfifo(pool.at("a/fifo"))
+        pool.settle()
+        plain = summary("--dry-run", pool.path)
+        for memory in ("1", "100K", "300K", "100M"):
+            expect_equal(constant(summary("--dry-run", "--memory=" + memory, pool.path)), constant(plain), memory)
+        before = full_inventory(pool.path)
+        s = summary("--memory=100K", pool.path)
+        expect_same(before, full_inventory(pool.path), "changed by a pass")
+        expect_equal(constant(s), constant(plain))
+        expect_equal(summary("--memory=100K", pool.path)["already_linked"], 6000)
 
 
 @case("a dry run on a directory without a store makes none")
