@@ -1,5 +1,6 @@
 #include "hashify/known.h"
 
+#include "store/base/thread.h"
 #include "store/object.h"
 
 #include <errno.h>
@@ -35,38 +36,98 @@ static int compare_objects(const void *a, const void *b)
 	return compare(a, b, BY_VARIANT);
 }
 
+// What one thread loads.
 struct loading {
-	struct known *known;
-	size_t capacity;
+	struct store *store;
+	struct object_part part;
+	bool any_identity;
+	pthread_t thread;
+	struct known_object *objects;  // owned
+	size_t count, capacity;
+	uint64_t foreign;
+	int error;
 };
 
 static int add_object(const struct object_key *key, const struct stat *st, void *arg)
 {
 	struct loading *l = arg;
-	struct known *k = l->known;
-	if (k->count == l->capacity) {
+	if (l->count == l->capacity) {
 		size_t capacity = l->capacity ? l->capacity * 2 : 1024;
-		struct known_object *objects = reallocarray(k->objects, capacity, sizeof(*objects));
+		struct known_object *objects = reallocarray(l->objects, capacity, sizeof(*objects));
 		if (!objects)
 			return -ENOMEM;
-		k->objects = objects;
+		l->objects = objects;
 		l->capacity = capacity;
 	}
-	k->objects[k->count++] = (struct known_object){
+	l->objects[l->count++] = (struct known_object){
 		.key = *key,
 		.ino = st->st_ino,
-		.identity = k->any_identity ? 0 : key->identity,
+		.identity = l->any_identity ? 0 : key->identity,
 	};
 	return 0;
 }
 
-int known_load(struct store *s, bool any_identity, struct known *ret)
+static void *load_part(void *arg)
+{
+	struct loading *l = arg;
+	l->error = object_each(l->store, l->part, false, add_object, l, &l->foreign);
+	return NULL;
+}
+
+// The parts together, in order. They are used up.
+static int join_parts(struct loading *parts, unsigned count, struct known *k)
+{
+	int r = 0;
+	size_t total = 0;
+	for (unsigned i = 0; i < count; i++) {
+		total += parts[i].count;
+		k->foreign += parts[i].foreign;
+		r = r < 0 ? r : parts[i].error;
+	}
+	k->objects = malloc((total + 1) * sizeof(*k->objects));
+	if (!k->objects)
+		r = -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		if (k->objects && parts[i].count > 0)
+			memcpy(&k->objects[k->count], parts[i].objects, parts[i].count * sizeof(*k->objects));
+		k->count += parts[i].count;
+		free(parts[i].objects);
+	}
+	if (r == 0)
+		qsort(k->objects, k->count, sizeof(*k->objects), compare_objects);
+	return r;
+}
+
+static int load_objects(struct store *s, unsigned threads, struct known *k)
+{
+	struct loading *parts = calloc(threads, sizeof(*parts));
+	if (!parts)
+		return -ENOMEM;
+	int r = 0;
+	for (unsigned i = 0; i < threads; i++)
+		parts[i] = (struct loading){
+			.store = s,
+			.part = { i, threads },
+			.any_identity = k->any_identity,
+		};
+	unsigned started = 0;
+	while (started < threads && r == 0) {
+		r = thread_start(&parts[started].thread, "objects", load_part, &parts[started]);
+		started += r == 0;
+	}
+	for (unsigned i = 0; i < started; i++)
+		thread_join(parts[i].thread);
+	for (unsigned i = started; i < threads; i++)  // no more threads are to be had
+		load_part(&parts[i]);
+	r = join_parts(parts, threads, k);
+	free(parts);
+	return r;
+}
+
+int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret)
 {
 	struct known k = { .any_identity = any_identity };
-	struct loading l = { .known = &k };
-	int r = s ? object_each(s, false, add_object, &l, &k.foreign) : 0;
-	if (k.count > 0)
-		qsort(k.objects, k.count, sizeof(*k.objects), compare_objects);
+	int r = s ? load_objects(s, threads, &k) : 0;
 	for (size_t i = 0; i < k.count && r >= 0; i++) {
 		r = map_reserve(&k.by_ino);
 		if (r >= 0)

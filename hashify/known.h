@@ -29,7 +29,8 @@ struct known {
 
 // Loads the objects of @s; a NULL @s has none. @any_identity: a part of
 // the identity is ignored, so that the one in a name tells nothing. -ENOMEM.
-int known_load(struct store *s, bool any_identity, struct known *ret);
+// @threads read at the same time.
+int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret);
 void known_free(struct known *k);
 
 // The object whose inode is @ino (on the store's own filesystem and subvolume); NULL: none.

@@ -160,6 +160,10 @@ void reader_ahead(struct reading *reading)
 	ssize_t got = preadv2(fd, &all, 1, 0, RWF_NOWAIT);
 	reading->loaded = got >= 0 && (uint64_t)got == size;
 	reading->cold = got < 0 && errno == EAGAIN;
+	if (!reading->loaded) {  // it takes no memory while it is on its way
+		free(reading->content);
+		reading->content = NULL;
+	}
 }
 
 // Reads exactly @size bytes.

@@ -110,7 +110,7 @@ static void add_objects(struct store *s, const struct counting *c, struct report
 int stat_pool(int pool, struct store *s, struct report *report, struct stat_figures *ret)
 {
 	struct known known;
-	int r = known_load(s, false, &known);
+	int r = known_load(s, false, 1, &known);
 	if (r < 0)
 		return r;
 

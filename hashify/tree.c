@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,29 +125,35 @@ static int charge(struct tree *t, size_t size)
 	return used > t->budget->limit ? -ENOBUFS : 0;
 }
 
+// Of a file with its name, so that the next is aligned.
+static size_t record_size(const char *name)
+{
+	size_t size = offsetof(struct tree_file, name) + strlen(name) + 1;
+	return (size + alignof(struct tree_file) - 1) / alignof(struct tree_file) * alignof(struct tree_file);
+}
+
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 {
-	const char *copy = add_name(t, name);
-	if (!copy)
-		return -ENOMEM;
-	struct tree_file *added = chunk_add(&t->files, sizeof(*added));
+	size_t size = record_size(name);
+	struct tree_file *added = chunk_add(&t->files, size);
 	if (!added)
 		return -ENOMEM;
 
-	*added = *f;
+	memcpy(added, f, offsetof(struct tree_file, name));
+	memcpy(added->name, name, strlen(name) + 1);
 	added->guest = t->index;
-	added->name = copy;
 	t->file_count++;
-	return charge(t, sizeof(*f) + SHARE + strlen(name) + 1);
+	return charge(t, size + SHARE);
 }
 
 void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg)
 {
-	for (struct tree_chunk *c = t->files; c; c = c->next) {
-		struct tree_file *f = (struct tree_file *)c->data;
-		for (size_t i = 0; i < c->used / sizeof(*f); i++)
-			each(&f[i], arg);
-	}
+	for (struct tree_chunk *c = t->files; c; c = c->next)
+		for (size_t at = 0; at < c->used;) {
+			struct tree_file *f = (struct tree_file *)(c->data + at);
+			at += record_size(f->name);
+			each(f, arg);
+		}
 }
 
 // Writes the path of @dir below the guest, which ends at @end, backwards from there.

@@ -18,10 +18,10 @@ struct tree_file {
 	uint64_t ino;
 	uint64_t size;
 	uint64_t class;  // identity_class() of what it was
-	const char *name;
 	uint32_t guest;  // index among the guests
 	uint32_t dir;    // index in the guest's tree
 	uint32_t row;    // hashed_find()
+	char name[];
 };
 
 struct tree_chunk;

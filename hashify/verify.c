@@ -71,7 +71,7 @@ static int compare_candidates(const void *a, const void *b)
 
 static int list_objects(struct verify *v)
 {
-	int r = object_each(v->store, false, add_candidate, v, &v->result->foreign);
+	int r = object_each(v->store, OBJECT_ALL, false, add_candidate, v, &v->result->foreign);
 	if (v->count > 0)
 		qsort(v->candidates, v->count, sizeof(*v->candidates), compare_candidates);
 	return r < 0 ? r : 0;

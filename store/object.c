@@ -168,19 +168,20 @@ static int visit_shard(struct store *s, const char *name, const struct visit *v)
 	return r;
 }
 
-int object_each(struct store *s, bool with_stat,
+int object_each(struct store *s, struct object_part part, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign)
 {
 	struct visit v = { with_stat, each, arg, ret_foreign };
 	const struct dirent *e;
 	DIR *d = open_dir(s->objects, ".");
+	unsigned number = 0;
 	int r = 0;
 
 	if (!d)
 		return -errno;
 	while (r == 0 && (errno = 0, e = readdir(d)))
-		if (e->d_name[0] != '.')
+		if (e->d_name[0] != '.' && number++ % part.of == part.number)
 			r = visit_shard(s, e->d_name, &v);
 	if (r == 0 && errno != 0)
 		r = -errno;

@@ -33,9 +33,16 @@ int object_link(struct store *s, int fd, const char *name);
 enum object_removed { OBJECT_REMOVED, OBJECT_HAS_LINKS };
 int object_remove_unused(struct store *s, const char *path, struct stat *ret);
 
-// Calls @each for every object, shard by shard: key and status of its inode (@st has st_ino alone unless
+// One part of several of the objects: whole shards, so that threads share them out.
+struct object_part {
+	unsigned number, of;
+};
+#define OBJECT_ALL ((struct object_part){ 0, 1 })
+
+// Calls @each for every object of @part, shard by shard: key and status of its inode (@st has st_ino alone
+// unless
 // @with_stat); stops at its first non-zero answer and returns that. Names that are no object's are passed
 // over, their number is added to @ret_foreign.
-int object_each(struct store *s, bool with_stat,
+int object_each(struct store *s, struct object_part part, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);

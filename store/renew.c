@@ -44,7 +44,7 @@ int store_renew(struct store *s)
 {
 	uint64_t foreign = 0;
 
-	int r = object_each(s, false, mark_anew, s, &foreign);
+	int r = object_each(s, OBJECT_ALL, false, mark_anew, s, &foreign);
 	if (r == 0)
 		r = quarantine_each(s, mark_quarantined, s, &foreign);
 	return r < 0 ? r : store_rewrite_format(s);
