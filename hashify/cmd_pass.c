@@ -4,26 +4,32 @@
 #include "hashify/openpool.h"
 #include "hashify/options.h"
 #include "hashify/pass.h"
+#include "hashify/policy.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/text.h"
+#include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
 #include "store/claim.h"
 #include "store/identity.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct options {
 	const char *pool;  // borrowed
 	bool json, verbose, dry_run, sync;
-	unsigned ignored;  // of enum identity_field
-	uint64_t memory;   // 0: as much as is usual
-	unsigned jobs;     // 0: as many as pay
+	struct policy policy;  // owned
+	unsigned ignored;      // of enum identity_field
+	uint64_t memory;       // 0: as much as is usual
+	unsigned jobs;         // 0: as many as pay
 };
 
 static const char help[] =
@@ -48,6 +54,13 @@ static const char help[] =
 	"      --ignore=LIST let files be identical that differ in some of mtime, owner, mode, xattr\n"
 	"                    (separated by commas); all guests then see what the object has. Mode and\n"
 	"                    owner of set-id files, and capabilities, always count\n"
+	"      --exclude=PATTERN, --exclude-from=FILE\n"
+	"                    leave files alone, as in a .gitignore: *.log at any depth, /var/log/ from the\n"
+	"                    guest's root on, !/etc/ not after all; the last that matches counts\n"
+	"      --no-default-excludes, --print-default-excludes\n"
+	"                    logs, databases, configuration, keys and the like are left alone by default\n"
+	"      --min-size=SIZE leave smaller files alone (K, M, G)\n"
+	"      --guest=NAME  only this guest (may be repeated)\n"
 	"  -j, --jobs=N      read and link with N threads (1 to 64; default: twice the CPUs, 4 to 16)\n"
 	"      --memory=SIZE what the names of new files may take (like 500M; default: an eighth of\n"
 	"                    the machine's); with more new files the guests are walked several times\n"
@@ -63,7 +76,18 @@ static const char help[] =
 	"files:\n"
 	"run it again to go on.\n";
 
-enum { OPT_JSON = 256, OPT_SYNC, OPT_IGNORE, OPT_MEMORY };
+enum {
+	OPT_JSON = 256,
+	OPT_SYNC,
+	OPT_IGNORE,
+	OPT_MEMORY,
+	OPT_MIN_SIZE,
+	OPT_EXCLUDE,
+	OPT_EXCLUDE_FROM,
+	OPT_NO_DEFAULTS,
+	OPT_PRINT_DEFAULTS,
+	OPT_GUEST
+};
 
 static const struct option list[] = {
 	{ "dry-run", no_argument, NULL, 'n' },
@@ -72,9 +96,21 @@ static const struct option list[] = {
 	{ "sync", required_argument, NULL, OPT_SYNC },
 	{ "ignore", required_argument, NULL, OPT_IGNORE },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "min-size", required_argument, NULL, OPT_MIN_SIZE },
+	{ "exclude", required_argument, NULL, OPT_EXCLUDE },
+	{ "exclude-from", required_argument, NULL, OPT_EXCLUDE_FROM },
+	{ "no-default-excludes", no_argument, NULL, OPT_NO_DEFAULTS },
+	{ "print-default-excludes", no_argument, NULL, OPT_PRINT_DEFAULTS },
+	{ "guest", required_argument, NULL, OPT_GUEST },
 	{ "jobs", required_argument, NULL, 'j' },
 	{ 0 },
 };
+
+static int fail(const char *what, int err)
+{
+	log_error("%s: %s", what, strerror(-err));
+	return EXIT_FATAL;
+}
 
 static int set_sync(struct options *o, const char *value)
 {
@@ -133,6 +169,66 @@ static int set_memory(struct options *o, const char *value)
 	return -1;
 }
 
+static int set_min_size(struct options *o, const char *value)
+{
+	if (text_parse_size(value, &o->policy.min_size) < 0)
+		return options_usage("--min-size is a number of bytes above 0, like 4096 or 64K, not ",
+				     value);
+	return -1;
+}
+
+static int set_exclude(struct options *o, const char *value)
+{
+	int r = policy_add_pattern(&o->policy, value);
+	if (r == -EINVAL)
+		return options_usage("--exclude takes a pattern like *.log, /var/log/ or !/etc/, not ",
+				     value);
+	return r < 0 ? fail(value, r) : -1;
+}
+
+static int set_exclude_from(struct options *o, const char *value)
+{
+	int line;
+	int r = policy_add_file(&o->policy, value, &line);
+	if (r == -EINVAL) {
+		log_error("%s:%d: is no pattern; expected one a line, like *.log, /var/log/ or !/etc/", value,
+			  line);
+		return EXIT_FATAL;
+	}
+	return r < 0 ? fail(value, r) : -1;
+}
+
+static int print_defaults(void)
+{
+	policy_print_defaults(stdout);
+	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FATAL;
+}
+
+static int set_guest(struct options *o, const char *value)
+{
+	int r = policy_add_guest(&o->policy, value);
+	return r < 0 ? fail(value, r) : -1;
+}
+
+static int set_more(struct options *o, int option, const char *value)
+{
+	switch (option) {
+	case OPT_MIN_SIZE:
+		return set_min_size(o, value);
+	case OPT_EXCLUDE:
+		return set_exclude(o, value);
+	case OPT_EXCLUDE_FROM:
+		return set_exclude_from(o, value);
+	case OPT_PRINT_DEFAULTS:
+		return print_defaults();
+	case OPT_GUEST:
+		return set_guest(o, value);
+	default:
+		o->policy.no_defaults = true;
+		return -1;
+	}
+}
+
 static int set(int option, const char *value, void *options)
 {
 	struct options *o = options;
@@ -153,8 +249,10 @@ static int set(int option, const char *value, void *options)
 		return set_memory(o, value);
 	case 'j':
 		return set_jobs(o, value);
-	default:
+	case OPT_SYNC:
 		return set_sync(o, value);
+	default:
+		return set_more(o, option, value);
 	}
 	return -1;
 }
@@ -255,32 +353,62 @@ static int finish(const struct options *o, const struct pass_result *r, int err)
 	return tally_errors(&r->tally) > 0 ? EXIT_ERRORS : EXIT_OK;
 }
 
+// A name that is mistyped must not look like a guest without anything to share.
+static int check_guests(const struct options *o, int pool)
+{
+	for (size_t i = 0; i < o->policy.guest_count; i++) {
+		const char *name = o->policy.guests[i];
+		struct stat st;
+		bool there = !strchr(name, '/') && fstatat(pool, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+		if (there && S_ISDIR(st.st_mode) && walk_is_guest(name))
+			continue;
+		auto_free char *printable = text_printable(name);
+		log_error("%s: has no guest %s; expected the name of a directory in it", o->pool,
+			  printable ? printable : "");
+		return EXIT_FATAL;
+	}
+	return -1;
+}
+
+static int run(const struct options *o, const struct openpool *pool)
+{
+	struct report report;
+	report_init(&report, o->verbose, o->dry_run);
+	const struct pass_options options = {
+		.dry_run = o->dry_run,
+		.sync = o->sync,
+		.policy = &o->policy,
+		.ignored = o->ignored,
+		.memory = o->memory,
+		.threads = o->jobs,
+	};
+	struct pass_result result;
+	int err = pass_run(pool->dir, pool->store, &options, &report, &result);
+	int status = finish(o, &result, err);
+	report_destroy(&report);
+	return status;
+}
+
+static int open_and_run(const struct options *o)
+{
+	claim_init();
+	struct openpool pool;
+	if (openpool(o->pool, o->dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &pool) < 0)
+		return EXIT_FATAL;
+	stop_init();
+	int status = check_guests(o, pool.dir);
+	if (status < 0)
+		status = run(o, &pool);
+	openpool_close(&pool);
+	return status;
+}
+
 int cmd_pass(int argc, char **argv)
 {
 	struct options o = { .sync = true };
 	int status = options_parse(&spec, argc, argv, &o, &o.pool);
-	if (status >= 0)
-		return status;
-
-	claim_init();
-	struct openpool pool;
-	if (openpool(o.pool, o.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &pool) < 0)
-		return EXIT_FATAL;
-
-	stop_init();
-	struct report report;
-	report_init(&report, o.verbose, o.dry_run);
-	const struct pass_options options = {
-		.dry_run = o.dry_run,
-		.sync = o.sync,
-		.ignored = o.ignored,
-		.memory = o.memory,
-		.threads = o.jobs,
-	};
-	struct pass_result result;
-	int err = pass_run(pool.dir, pool.store, &options, &report, &result);
-	status = finish(&o, &result, err);
-	report_destroy(&report);
-	openpool_close(&pool);
+	if (status < 0)
+		status = open_and_run(&o);
+	policy_free(&o.policy);
 	return status;
 }

@@ -87,7 +87,7 @@ static int walk_all(struct search *s, int pool, const struct walk *walk, uint64_
 {
 	struct tree *trees;
 	size_t count;
-	int r = walk_guests(pool, &trees, &count);
+	int r = walk_guests(pool, NULL, &trees, &count);
 	if (r < 0)
 		return r;
 

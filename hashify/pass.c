@@ -111,7 +111,7 @@ static void free_trees(struct pass *p)
 static int walk_all(struct pass *p)
 {
 	free_trees(p);
-	int r = walk_guests(p->pool, &p->trees, &p->tree_count);
+	int r = walk_guests(p->pool, p->walk.policy, &p->trees, &p->tree_count);
 	if (r < 0)
 		return r;
 	p->budget.used = 0;
@@ -288,7 +288,8 @@ static void save_index(struct pass *p, int64_t started, struct pass_result *resu
 		.errors = tally_errors(t),
 		.signal = result->signal,
 	};
-	int r = hashed_save(&p->hashed, !stop_asked() && p->error == 0, &pass);
+	int r = hashed_save(&p->hashed, !stop_asked() && p->error == 0 && p->walk.policy->guest_count == 0,
+			    &pass);
 	if (result->index_error == 0)
 		result->index_error = r;
 }
@@ -335,7 +336,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 		.walk = { .report = report,
 			  .dev = s ? s->dev : st.st_dev,
 			  .seed = s ? s->seed : 0,
-			  .ignored = o->ignored },
+			  .ignored = o->ignored,
+			  .policy = o->policy },
 	};
 	p.work = (struct work){ .adopt = &p.adopt, .classes = &p.classes, .pool = pool };
 	p.adopt.known = p.walk.known = &p.known;

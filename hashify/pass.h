@@ -10,6 +10,7 @@
 #include "store/replace.h"
 
 struct store;
+struct policy;
 struct report;
 
 #define PASS_MAX_THREADS 64
@@ -18,6 +19,7 @@ struct pass_options {
 	bool dry_run;
 	bool sync;  // false: a power cut soon after the pass may cost content of files written shortly before
 		    // it
+	const struct policy *policy;
 	unsigned ignored;  // of enum identity_field
 	uint64_t memory;   // bytes that the names of new files may take at a time; 0: an eighth of the
 			   // machine's

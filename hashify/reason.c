@@ -10,6 +10,8 @@ static const struct {
 	[REASON_NONE] = { "none", "not skipped" },
 	[REASON_ALONE] = { "alone", "no other file is identical" },
 	[REASON_EMPTY] = { "empty", "empty file" },
+	[REASON_SMALL] = { "small", "smaller than --min-size" },
+	[REASON_EXCLUDED] = { "excluded", "excluded by name" },
 	[REASON_SYMLINK] = { "symlink", "symbolic link" },
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked by the guest itself" },
@@ -23,6 +25,8 @@ static const struct {
 	[REASON_LEASE] = { "lease", "cannot be guarded against writers: no leases on this filesystem" },
 	[REASON_READ] = { "read", "cannot be read" },
 	[REASON_LINK] = { "link", "cannot be linked" },
+	[REASON_POLICY] = { "policy",
+			    "the guest's etc/hashify.exclude cannot be used, so all of it is left alone" },
 };
 
 const char *reason_key(enum reason r)

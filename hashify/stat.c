@@ -42,7 +42,7 @@ static int walk_all(int pool, const struct walk *walk, struct stat_figures *f)
 {
 	struct tree *trees;
 	size_t count;
-	int r = walk_guests(pool, &trees, &count);
+	int r = walk_guests(pool, NULL, &trees, &count);
 	if (r < 0)
 		return r;
 

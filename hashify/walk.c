@@ -28,6 +28,7 @@ struct level {
 	int fd;  // owned; -1: too far up
 	dev_t dev;
 	ino_t ino;
+	size_t excludes, excludes_end;  // its state on the stack
 	size_t pending;  // its subdirectories that are still to be entered lie above this index
 };
 
@@ -40,7 +41,9 @@ struct walker {
 	size_t depth, level_capacity;
 	uint32_t *pending;  // owned
 	size_t pending_count, pending_capacity;
-	char *buffer;  // owned
+	char *buffer;                // owned
+	struct exclude *exclude;     // owned; NULL: nothing is excluded
+	struct exclude_stack stack;  // owned
 };
 
 static void skip_file(struct walker *w, uint32_t dir, const char *name, enum reason reason, int err)
@@ -97,11 +100,27 @@ static enum reason judge(const struct walker *w, dev_t dir_dev, const struct sta
 		return REASON_SUBVOLUME;  // no mount was crossed, and yet it has its own inode numbers
 	if (st->stx_size == 0)
 		return REASON_EMPTY;
+	if (w->walk->policy && st->stx_size < w->walk->policy->min_size)
+		return REASON_SMALL;
 	if (st->stx_nlink > 1)
 		return REASON_HARD_LINKED;
 	if (st->stx_attributes & HANDS_OFF)
 		return REASON_FLAGS;
 	return REASON_NONE;
+}
+
+static bool is_excluded(const struct walker *w, const struct level *l, const char *name, bool is_dir)
+{
+	return w->exclude && exclude_match(w->exclude, &w->stack, l->excludes, l->excludes_end, name, is_dir);
+}
+
+static int see_dir(struct walker *w, const struct level *l, const char *name)
+{
+	if (!is_excluded(w, l, name, true))
+		return add_dir(w, l->dir, name);
+	w->tally->seen++;
+	skip_file(w, l->dir, name, REASON_EXCLUDED, 0);
+	return 0;
 }
 
 static uint64_t class_of(const struct walk *w, const struct statx *st)
@@ -136,10 +155,12 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return 0;
 	}
 	if (S_ISDIR(st.stx_mode))
-		return add_dir(w, l->dir, name);
+		return see_dir(w, l, name);
 
 	w->tally->seen++;
 	enum reason reason = judge(w, l->dev, &st);
+	if (reason == REASON_NONE && is_excluded(w, l, name, false))
+		reason = REASON_EXCLUDED;
 	if (reason != REASON_NONE) {
 		skip_file(w, l->dir, name, reason, 0);
 		return 0;
@@ -164,7 +185,7 @@ static int see(struct walker *w, const struct level *l, const struct dirent64 *d
 	if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')))
 		return 0;
 	if (d->d_type == DT_DIR)
-		return add_dir(w, l->dir, name);
+		return see_dir(w, l, name);
 
 	// The inode numbers of objects mean nothing elsewhere: another subvolume has its own.
 	const struct known_object *object = NULL;
@@ -208,6 +229,16 @@ static int read_level(struct walker *w)
 	}
 }
 
+static int push_excludes(struct walker *w, uint32_t dir)
+{
+	if (!w->exclude)
+		return 0;
+	if (w->depth == 0)
+		return exclude_push_root(w->exclude, &w->stack);
+	const struct level *up = &w->levels[w->depth - 1];
+	return exclude_push(&w->stack, up->excludes, up->excludes_end, w->tree->dirs[dir].name);
+}
+
 // Enters directory @dir by @fd, which it takes.
 static int enter(struct walker *w, uint32_t dir, int fd)
 {
@@ -217,6 +248,10 @@ static int enter(struct walker *w, uint32_t dir, int fd)
 		skip_dir(w, dir, -errno);
 		return 0;
 	}
+	size_t excludes = w->stack.count;
+	int r = push_excludes(w, dir);
+	if (r < 0)
+		return r;
 	if (w->depth == w->level_capacity) {
 		size_t capacity = w->level_capacity ? w->level_capacity * 2 : OPEN_LEVELS;
 		struct level *levels = reallocarray(w->levels, capacity, sizeof(*levels));
@@ -236,6 +271,8 @@ static int enter(struct walker *w, uint32_t dir, int fd)
 		.fd = take_fd(&own),
 		.dev = st.st_dev,
 		.ino = st.st_ino,
+		.excludes = excludes,
+		.excludes_end = w->stack.count,
 		.pending = w->pending_count,
 	};
 	w->tally->directories++;
@@ -281,6 +318,7 @@ static void leave(struct walker *w)
 {
 	struct level *l = &w->levels[--w->depth];
 	struct level *up = w->depth > 0 ? l - 1 : NULL;
+	w->stack.count = l->excludes;
 	if (up && up->fd < 0 && w->pending_count > 0) {
 		int r = reopen(w, up, l->fd);
 		if (r >= 0)
@@ -313,6 +351,21 @@ static int walk_on(struct walker *w)
 	return 0;
 }
 
+// The guest may have asked for files to be left alone. If we cannot tell which, all of them are.
+static int make_exclude(struct walker *w, int root, bool *ret_usable)
+{
+	int err;
+	if (!w->walk->policy)
+		return 0;
+	int r = policy_exclude(w->walk->policy, root, &w->exclude, &err);
+	if (r < 0 || err == 0)
+		return r;
+	*ret_usable = false;
+	w->tally->seen++;
+	skip_file(w, 0, NULL, REASON_POLICY, err);
+	return 0;
+}
+
 static int walk_from(struct walker *w)
 {
 	int64_t r = tree_add_dir(w->tree, 0, "");
@@ -322,6 +375,12 @@ static int walk_from(struct walker *w)
 	if (fd < 0) {
 		skip_dir(w, 0, fd);
 		return 0;
+	}
+	bool usable = true;
+	r = make_exclude(w, fd, &usable);
+	if (r < 0 || !usable) {
+		fd_close(fd);
+		return (int)r;
 	}
 	r = enter(w, 0, fd);
 	return r < 0 ? (int)r : walk_on(w);
@@ -340,18 +399,23 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 			fd_close(w.levels[i].fd);
 	free(w.levels);
 	free(w.pending);
+	exclude_stack_free(&w.stack);
+	exclude_free(w.exclude);
 	return r;
 }
 
-static int is_guest(const struct dirent *d)
+bool walk_is_guest(const char *name)
 {
 	static const char *const no_guests[] = { ".", "..", STORE_DIR, "lost+found" };
 	for (size_t i = 0; i < sizeof(no_guests) / sizeof(no_guests[0]); i++)
-		if (strcmp(d->d_name, no_guests[i]) == 0)
-			return 0;
-	if (strncmp(d->d_name, STORE_DIR ".", strlen(STORE_DIR ".")) == 0)
-		return 0;
-	return d->d_type == DT_DIR || d->d_type == DT_UNKNOWN;
+		if (strcmp(name, no_guests[i]) == 0)
+			return false;
+	return strncmp(name, STORE_DIR ".", strlen(STORE_DIR ".")) != 0;
+}
+
+static int may_be_guest(const struct dirent *d)
+{
+	return walk_is_guest(d->d_name) && (d->d_type == DT_DIR || d->d_type == DT_UNKNOWN);
 }
 
 static bool is_directory(int pool, const struct dirent *d)
@@ -367,10 +431,10 @@ static int compare_names(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-int walk_guests(int pool, struct tree **ret, size_t *ret_count)
+int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t *ret_count)
 {
 	struct dirent **names;
-	int found = scandirat(pool, ".", &names, is_guest, compare_names);
+	int found = scandirat(pool, ".", &names, may_be_guest, compare_names);
 	if (found < 0)
 		return -errno;
 
@@ -378,7 +442,8 @@ int walk_guests(int pool, struct tree **ret, size_t *ret_count)
 	size_t count = 0;
 	int r = trees ? 0 : -ENOMEM;
 	for (int i = 0; i < found; i++) {
-		if (r == 0 && is_directory(pool, names[i])) {
+		bool wanted = !policy || policy_wants_guest(policy, names[i]->d_name);
+		if (r == 0 && wanted && is_directory(pool, names[i])) {
 			r = tree_init(&trees[count], names[i]->d_name, (uint32_t)count);
 			count += r == 0;
 		}

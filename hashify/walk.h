@@ -9,6 +9,7 @@
 
 #include "hashify/hashed.h"
 #include "hashify/known.h"
+#include "hashify/policy.h"
 #include "hashify/reason.h"
 #include "hashify/tree.h"
 
@@ -23,8 +24,9 @@ struct walk {
 	unsigned ignored;           // of enum identity_field
 	struct hashed *hashed;      // borrowed; may be NULL
 	unsigned part,
-		parts;    // of the files, split by class, only this part goes into the trees; 0 parts: all
-	bool links_only;  // leave all other files out: no status, no reason, no place in the tree
+		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
+	const struct policy *policy;  // borrowed; NULL: nothing is excluded
+	bool links_only;              // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;
@@ -34,6 +36,10 @@ struct walk {
 // skipped. -ENOMEM; -ENOBUFS: the tree's budget is used up.
 int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);
 
+// May a directory of this name directly in a pool be a guest?
+bool walk_is_guest(const char *name);
+
 // Lists the guests of @pool: every directory in it but the store and what the store is being built as
-// (".hash", ".hash.…"), by name. Fills @ret with trees that the caller frees, and the array.
-int walk_guests(int pool, struct tree **ret, size_t *ret_count);
+// (".hash", ".hash.…"), by name; those that @policy (NULL: none) wants. Fills @ret with trees that the caller
+// frees, and the array.
+int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t *ret_count);

@@ -1,0 +1,40 @@
+// What a pass leaves alone in each guest: by default what is likely to be written to, which would cost a
+// private copy; what tells machines apart; and secrets, which are not even looked for in other guests. The
+// guest may add to that, and the command line has the last word.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "hashify/exclude.h"
+
+// In a guest, from its root on: patterns of its own.
+#define POLICY_GUEST_FILE "etc/hashify.exclude"
+#define POLICY_GUEST_FILE_SIZE 16384
+
+struct policy {
+	bool no_defaults;
+	char **guests;  // owned, with its strings: the only ones to be walked; none: all
+	size_t guest_count;
+	uint64_t min_size;  // files below are left alone
+	char *text;         // owned: patterns of the command line, one a line
+	size_t text_size;
+};
+
+void policy_free(struct policy *p);
+
+// Adds a pattern, or the lines of a file ("-": standard input). -EINVAL: it is no pattern (in line
+// *@ret_line); -ENOMEM, or the error of reading the file.
+int policy_add_pattern(struct policy *p, const char *pattern);
+int policy_add_file(struct policy *p, const char *path, int *ret_line);
+
+int policy_add_guest(struct policy *p, const char *name);
+bool policy_wants_guest(const struct policy *p, const char *name);
+
+// Makes the set for the guest whose root is open as @root. *@ret_error tells why its own file could not be
+// used: 0 it could, or there is none. -ENOMEM.
+int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error);
+
+// Prints the default patterns with their reasons, as a file of patterns.
+void policy_print_defaults(FILE *f);

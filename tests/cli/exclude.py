@@ -1,0 +1,140 @@
+"""Patterns of the host, of the guest, and by default; guests and sizes."""
+import os
+import subprocess
+import sys
+
+import cases
+import tree
+from cases import case, expect, expect_equal
+from cli import HASHIFY, command, new_pool, summary
+
+TOP = sys.argv[1]
+BY_DEFAULT = ["etc/app.conf", "etc/ssh/ssh_host_ed25519_key", "etc/shadow", "var/log/syslog", "run/lock", "tmp/x",
+              "var/lib/app/app.db", "srv/data.sqlite3", "var/lib/mysql/ibdata1", "root/.ssh/id_ed25519", "srv/tls/a.key",
+              "var/lib/dbus/machine-id", "var/lib/dpkg/status", "var/lib/dpkg/lock-frontend", "srv/app.log", "vm/disk.qcow2"]
+SHARED = ["usr/bin/ls", "usr/lib/libc.so.6", "usr/etc/x", "srv/log", "var/lib/dpkg/info/a.list", "home/u/etc/conf", "opt/key"]
+
+
+def fill(pool, *names, guests="ab"):
+    for name in names:
+        pool.put_all(name, b"content of " + name.encode(), guests=guests)
+
+
+def shared(pool, *args):
+    """What is shared after a pass with these options, as a dry run foretells."""
+    foretold = summary("--dry-run", *args, pool.path, defaults=True)
+    s = summary(*args, pool.path, defaults=True)
+    expect_equal(foretold["skipped"], s["skipped"], "a dry run foretold otherwise")
+    a = pool.at("a")
+    return sorted(os.path.relpath(os.path.join(d, n), a) for d, _, names in os.walk(a) for n in names
+                  if os.lstat(os.path.join(d, n)).st_nlink > 1)
+
+
+@case("by default what is written to, tells machines apart or is secret is left alone")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, *BY_DEFAULT, *SHARED)
+        expect_equal(shared(pool), sorted(SHARED))
+        s = summary(pool.path, defaults=True)
+        expect(s["skipped"]["excluded"] > 0, s)
+        expect_equal(shared(pool, "--no-default-excludes"), sorted(SHARED + BY_DEFAULT))
+
+
+@case("the defaults are printed, each group with its reason, and can be given back")
+def _(_):
+    r = command("--print-default-excludes")
+    expect(r.returncode == 0 and b"\n# " in r.stdout and b"/etc/" in r.stdout, r)
+    with new_pool(TOP) as pool:
+        fill(pool, *BY_DEFAULT, *SHARED)
+        with open(TOP + "/patterns", "wb") as f:
+            f.write(r.stdout)
+        expect_equal(shared(pool, "--no-default-excludes", "--exclude-from=" + TOP + "/patterns"), sorted(SHARED))
+        os.unlink(TOP + "/patterns")
+
+
+@case("the command line excludes, and has the last word")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, "usr/a", "usr/b", "srv/a", "etc/a")
+        expect_equal(shared(pool, "--exclude=a", "--exclude", "!/etc/", "--exclude=!/etc/a"), ["etc/a", "usr/b"])
+        r = subprocess.run([HASHIFY, "--exclude-from=-", pool.path], input=b"# none\n\n/srv/\n", capture_output=True)
+        expect_equal(r.returncode, 0, r.stderr)
+        expect_equal(shared(pool, "--exclude=/srv/"), ["etc/a", "usr/a", "usr/b"])
+
+
+@case("links beneath what is excluded later stay links")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, "usr/a", "srv/a")
+        expect_equal(shared(pool), ["srv/a", "usr/a"])
+        expect_equal(shared(pool, "--exclude=/srv/", "--exclude=/usr/a"), ["srv/a", "usr/a"])
+
+
+@case("a guest says what of it is left alone")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, "usr/a", "usr/b", "srv/a")
+        pool.put("a/etc/hashify.exclude", b"# mine\n/usr/a\nsrv/\n")
+        expect_equal(shared(pool), ["usr/b"])
+        pool.put("b/etc/hashify.exclude", b"*\n")
+        fill(pool, "usr/c")
+        expect_equal(shared(pool), ["usr/b"])
+        expect_equal(shared(pool, "--exclude=!*"), ["srv/a", "usr/a", "usr/b", "usr/c"])
+
+
+@case("a guest's file that cannot be used keeps all of the guest private, with an error")
+def _(_):
+    def symlink(path):
+        os.symlink("/etc/passwd", path)
+
+    def large(path):
+        tree.put(path, b"#" * 20000)
+
+    for make in (symlink, os.mkfifo, os.mkdir, large, lambda p: tree.put(p, b"a//b\n")):
+        with new_pool(TOP) as pool:
+            fill(pool, "usr/a", guests="abc")
+            os.mkdir(pool.at("c/etc"))
+            make(pool.at("c/etc/hashify.exclude"))
+            s = summary(pool.path, status=1, defaults=True)
+            expect_equal((s["linked"], s["objects_created"], s["skipped"]["policy"]), (1, 1, 1))
+            expect_equal(os.lstat(pool.at("c/usr/a")).st_nlink, 1)
+
+
+@case("only the guests that are named")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, "f", guests="abcd")
+        s = summary("--guest=b", "--guest", "c", pool.path, defaults=True)
+        expect_equal((s["guests"], s["linked"]), (2, 1))
+        pool.expect_linked("b/f", "c/f")
+        expect_equal(os.lstat(pool.at("a/f")).st_nlink, 1)
+        expect_equal(summary("--guest=d", pool.path, defaults=True)["linked"], 1)
+        for wrong in ("x", ".hash", "../x", "a/", ".", "..", ""):
+            r = command("--guest=" + wrong, pool.path)
+            expect(r.returncode == 2 and b"no guest" in r.stderr, wrong, r)
+
+
+@case("only files of some size")
+def _(_):
+    with new_pool(TOP) as pool:
+        for size in (1, 4095, 4096, 5000):
+            pool.put_all("f%d" % size, tree.noise(size, size), guests="ab")
+        expect_equal(shared(pool, "--min-size=4K"), ["f4096", "f5000"])
+        for wrong in ("", "x", "-1", "1X", "0"):
+            expect_equal(command("--min-size=" + wrong, pool.path).returncode, 2, wrong)
+
+
+@case("patterns that are none are refused, naming the line")
+def _(_):
+    with new_pool(TOP) as pool:
+        for wrong in ("", "/", "!", "a//b", "#x", "a\nb"):
+            expect_equal(command("--exclude=" + wrong, pool.path).returncode, 2, wrong)
+        tree.put(TOP + "/wrong", b"a\n/\n")
+        r = command("--exclude-from=" + TOP + "/wrong", pool.path)
+        expect(r.returncode == 2 and b"wrong:2" in r.stderr, r)
+        os.unlink(TOP + "/wrong")
+        r = command("--exclude-from=" + TOP + "/wrong", pool.path)
+        expect(r.returncode == 2 and b"No such file" in r.stderr, r)
+
+
+sys.exit(cases.run(None))
