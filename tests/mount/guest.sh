@@ -158,6 +158,7 @@ check() {
 	for g in a b c; do
 		mkdir "$POOL/$g"
 		"${tar_all[@]}" -C "$POOL/$g" -xpf "$cache/$g.tar"
+		rm -f "$POOL/$g"/var/cache/debconf/*-old "$POOL/$g"/var/lib/dpkg/*-old  # as builders of images do
 		mkdir -p "$POOL/$g/srv"
 		cp -a "$W/repository" "$POOL/$g/srv/"
 		inventory "$POOL/$g" >"$W/before.$g"
