@@ -10,8 +10,7 @@
 #include "fs/node.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
-#include "store/content.h"
-#include "store/meta.h"
+#include "store/copy.h"
 #include "store/store.h"
 #include "store/tmp.h"
 
@@ -33,37 +32,14 @@ static void end(struct hashfs *fs, struct node *n)
 }
 
 // A crash leaves, after   1 copy into a nameless file      nothing
-//                         2 fdatasync                      nothing
+//                         2 flush it                       nothing
 //                         3 link it into tmp/              a name that recovery removes
 //                         4 rename it over the guest's     the whole new file
-// Step 2 is not needed where the copy has no data of its own: a clone is journaled in order with the rename,
-// and O_TRUNC leaves an empty file natively, too.
 static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct stat *ret_st)
 {
 	auto_close int object = node_open(fs, n, O_RDONLY | O_NOATIME);
-	if (object < 0)
-		return object;
-	if (fstat(object, ret_st) < 0)
-		return -errno;
 
-	auto_close int copy = tmp_open(fs->store);
-	if (copy < 0)
-		return copy;
-
-	uint64_t whole = (uint64_t)ret_st->st_size;
-	uint64_t size = keep < whole ? keep : whole;
-	int how = CONTENT_CLONED;
-	if (size > 0) {
-		how = content_copy(object, copy, size, whole);
-		if (how < 0)
-			return how;
-	}
-	int r = meta_copy(object, ret_st, copy);
-	if (r < 0)
-		return r;
-	if (how == CONTENT_COPIED && !fs->opt->is_volatile && fdatasync(copy) < 0)
-		return -errno;
-	return take_fd(&copy);
+	return object < 0 ? object : copy_private(fs->store, object, keep, !fs->opt->is_volatile, ret_st);
 }
 
 static int handle_of_copy(struct hashfs *fs, int copy, struct handle *ret)

@@ -37,6 +37,7 @@ static const char help[] =
 	"       hashify stat [OPTIONS] POOL\n"
 	"       hashify gc [OPTIONS] POOL\n"
 	"       hashify verify [OPTIONS] POOL\n"
+	"       hashify unshare [OPTIONS] PATH\n"
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"
@@ -110,14 +111,6 @@ static int fail(const char *what, int err)
 {
 	log_error("%s: %s", what, strerror(-err));
 	return EXIT_FATAL;
-}
-
-static int set_sync(struct options *o, const char *value)
-{
-	o->sync = strcmp(value, "none") != 0;
-	if (o->sync && strcmp(value, "batch") != 0)
-		return options_usage("--sync is batch or none, not ", value);
-	return -1;
 }
 
 static unsigned field_of(const char *name, size_t len)
@@ -250,7 +243,7 @@ static int set(int option, const char *value, void *options)
 	case 'j':
 		return set_jobs(o, value);
 	case OPT_SYNC:
-		return set_sync(o, value);
+		return options_sync(value, &o->sync);
 	default:
 		return set_more(o, option, value);
 	}

@@ -3,6 +3,7 @@
 #include "hashify/cmd_gc.h"
 #include "hashify/cmd_pass.h"
 #include "hashify/cmd_stat.h"
+#include "hashify/cmd_unshare.h"
 #include "hashify/cmd_verify.h"
 #include "store/base/log.h"
 
@@ -12,10 +13,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "run", cmd_pass },
-	{ "stat", cmd_stat },
-	{ "gc", cmd_gc },
-	{ "verify", cmd_verify },
+	{ "run", cmd_pass },      { "stat", cmd_stat },       { "gc", cmd_gc },
+	{ "verify", cmd_verify }, { "unshare", cmd_unshare },
 };
 
 int main(int argc, char **argv)

@@ -17,6 +17,14 @@ int options_usage(const char *what, const char *arg)
 	return EXIT_FATAL;
 }
 
+int options_sync(const char *value, bool *ret)
+{
+	*ret = strcmp(value, "none") != 0;
+	if (*ret && strcmp(value, "batch") != 0)
+		return options_usage("--sync is batch or none, not ", value);
+	return -1;
+}
+
 #define OPTIONS_MAX 32
 
 enum { OPT_HELP = 'h', OPT_VERSION = 0x10000 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <getopt.h>
+#include <stdbool.h>
 
 struct options_spec {
 	const char *help;           // the whole text
@@ -18,6 +19,9 @@ struct options_spec {
 // @spec->set fills; *@ret_operand is borrowed from the command line.
 int options_parse(const struct options_spec *spec, int argc, char **argv, void *options,
 		  const char **ret_operand);
+
+// Takes the value of --sync: batch or none. Returns as @spec->set does.
+int options_sync(const char *value, bool *ret);
 
 // Says that an argument is wrong, @what and @arg in one sentence, and returns the exit status.
 int options_usage(const char *what, const char *arg);

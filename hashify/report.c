@@ -89,6 +89,18 @@ void report_link(struct report *r, struct tally *t, const struct report_place *p
 		say(place, r->dry_run ? "would be linked" : "linked");
 }
 
+void report_not_unshared(const struct report_place *place, int err)
+{
+	auto_free char *path = printable_path(place);
+	log_error("%s: cannot be given a copy of its own: %s", path ? path : "", strerror(-err));
+}
+
+void report_unshared(struct report *r, const struct report_place *place)
+{
+	if (r->verbose)
+		say(place, r->dry_run ? "would get a copy of its own" : "has a copy of its own now");
+}
+
 void report_store(struct report *r, int err)
 {
 	(void)r;

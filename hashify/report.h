@@ -33,6 +33,12 @@ void report_skip(struct report *r, struct tally *t, const struct report_place *p
 void report_object(struct report *r, struct tally *t, const struct report_place *place);
 void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed);
 
+// Names a file that cannot be made private.
+void report_not_unshared(const struct report_place *place, int err);
+
+// Names a link that became a private file.
+void report_unshared(struct report *r, const struct report_place *place);
+
 // Names an error of the store that belongs to no file.
 void report_store(struct report *r, int err);
 

@@ -16,7 +16,7 @@ int tmp_open(struct store *s)
 	return fd < 0 ? -errno : fd;
 }
 
-static int link_as(struct store *s, int fd, const char *name)
+int tmp_link_as(struct store *s, int fd, const char *name)
 {
 	if (linkat(fd, "", s->tmp, name, AT_EMPTY_PATH) == 0)
 		return 0;
@@ -34,7 +34,7 @@ int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE])
 		// Unique in this process by the counter; a dead one's left-over may have had our pid.
 		snprintf(ret, TMP_NAME_SIZE, "copy-%d-%" PRIu64, (int)getpid(),
 			 (uint64_t)atomic_fetch_add(&last, 1));
-		r = link_as(s, fd, ret);
+		r = tmp_link_as(s, fd, ret);
 	} while (r == -EEXIST);
 	return r;
 }

@@ -15,5 +15,8 @@ int tmp_open(struct store *s);
 // Gives nameless @fd a name in tmp/ and prints it to @ret. The name says "a whole private copy, drop me".
 int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE]);
 
+// Gives nameless @fd this name, one of those that recovery knows. -EEXIST: it is taken.
+int tmp_link_as(struct store *s, int fd, const char *name);
+
 // Removes @name from tmp/.
 int tmp_remove(struct store *s, const char *name);

@@ -1,0 +1,234 @@
+#include "hashify/unshare.h"
+
+#include "hashify/dircache.h"
+#include "hashify/known.h"
+#include "hashify/place.h"
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "hashify/walk.h"
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+#include "store/copy.h"
+#include "store/displaced.h"
+#include "store/replace.h"
+#include "store/tmp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define OPEN_DIRS 64
+
+struct unshare {
+	const struct place *at;
+	const struct unshare_options *options;
+	struct report *report;
+	struct unshare_result *result;
+	struct known known;
+	struct dircache *dirs;  // owned
+	uint64_t serial;        // in the names in tmp/
+	int error;              // that ends it
+};
+
+// The copy lies in tmp/ under the name of a displaced file: whatever is there after a crash, the copy, the
+// link or what the guest has put there meanwhile, recovery compares it with the object and drops it, or keeps
+// it.
+static int link_copy(struct unshare *u, int copy, const struct object_key *key, char ret[TMP_NAME_SIZE])
+{
+	int r;
+	do {
+		displaced_name_print(key, 0, u->serial++, ret);
+		r = tmp_link_as(u->at->pool.store, copy, ret);
+	} while (r == -EEXIST);
+	return r;
+}
+
+// The guest put another file there between our look and the exchange: that one belongs there.
+static int put_back(struct store *s, const char *tmp, int dir, const char *name, ino_t copy)
+{
+	int r = displaced_put_back_at(s, tmp, dir, name, copy);
+	if (r == PLACE_TAKEN)
+		r = displaced_keep(s, tmp);
+	return r < 0 ? r : -ESTALE;
+}
+
+static int exchange(struct unshare *u, int dir, const char *name, int copy, const struct known_object *object)
+{
+	struct store *s = u->at->pool.store;
+	char tmp[TMP_NAME_SIZE];
+	struct stat st, out;
+
+	if (fstat(copy, &st) < 0)
+		return -errno;
+	int r = link_copy(u, copy, &object->key, tmp);
+	if (r < 0)
+		return r;
+	if (renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0) {
+		r = -errno;
+		tmp_remove(s, tmp);
+		return r;
+	}
+	if (fstatat(s->tmp, tmp, &out, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (out.st_ino != object->ino)
+		return put_back(s, tmp, dir, name, st.st_ino);
+	u->result->bytes += (uint64_t)st.st_blocks * 512;
+	return tmp_remove(s, tmp);
+}
+
+// The times of the directory stay as they are.
+static int put_in_place(struct unshare *u, int dir, const char *name, int copy,
+			const struct known_object *object)
+{
+	struct stat st;
+	if (fstat(dir, &st) < 0)
+		return -errno;
+	int r = exchange(u, dir, name, copy, object);
+	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
+	futimens(dir, times);
+	return r;
+}
+
+// -ESTALE: the name is no link to @object any more.
+static int unshare_name(struct unshare *u, int dir, const char *name, const struct known_object *object)
+{
+	struct stat st;
+	auto_close int fd = beneath_open(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_ino != object->ino)
+		return -ESTALE;
+	if (u->options->dry_run) {
+		u->result->bytes += (uint64_t)st.st_blocks * 512;
+		return 0;
+	}
+	auto_close int copy = copy_private(u->at->pool.store, fd, UINT64_MAX, u->options->sync, &st);
+	return copy < 0 ? copy : put_in_place(u, dir, name, copy, object);
+}
+
+static void count(struct unshare *u, const struct report_place *place, int r)
+{
+	if (r == 0) {
+		u->result->links++;
+		report_unshared(u->report, place);
+	} else if (r == -ESTALE || r == -ENOENT) {
+		u->result->changed++;
+	} else if (r == -ENOSPC || r == -EDQUOT) {
+		u->error = r;
+	} else {
+		u->result->errors++;
+		report_not_unshared(place, r);
+	}
+}
+
+static void on_link(const struct known_object *object, const struct report_place *place, void *arg)
+{
+	struct unshare *u = arg;
+	if (u->error < 0 || stop_asked())
+		return;
+	const struct tree_file f = { .guest = place->tree->index, .dir = place->dir };
+	int dir = dircache_open(u->dirs, &f);
+	count(u, place, dir < 0 ? dir : unshare_name(u, dir, place->name, object));
+}
+
+static int unshare_tree(struct unshare *u, struct tree *tree)
+{
+	struct tally tally = { 0 };
+	const struct walk walk = {
+		.known = &u->known,
+		.report = u->report,
+		.dev = u->at->pool.store->dev,
+		.links_only = true,
+		.on_link = on_link,
+		.arg = u,
+	};
+	int r = walk_guest(&walk, u->at->pool.dir, tree, &tally);
+	u->result->errors += tally_errors(&tally);
+	return r < 0 ? r : u->error;
+}
+
+static int unshare_trees(struct unshare *u, struct tree *trees, size_t count)
+{
+	int r = dircache_new(trees, u->at->pool.dir, OPEN_DIRS, &u->dirs);
+	for (size_t i = 0; i < count && r == 0 && !stop_asked(); i++)
+		r = unshare_tree(u, &trees[i]);
+	dircache_free(u->dirs);
+	for (size_t i = 0; i < count; i++)
+		tree_free(&trees[i]);
+	return r;
+}
+
+static int unshare_all(struct unshare *u)
+{
+	struct tree *trees;
+	size_t count;
+	int r = walk_guests(u->at->pool.dir, NULL, &trees, &count);
+	if (r < 0)
+		return r;
+	r = unshare_trees(u, trees, count);
+	free(trees);
+	return r;
+}
+
+// A tree is walked from any directory on, as if that were a guest.
+static int unshare_directory(struct unshare *u)
+{
+	struct tree tree;
+	int r = tree_init(&tree, u->at->path, 0);
+	return r < 0 ? r : unshare_trees(u, &tree, 1);
+}
+
+static int unshare_file(struct unshare *u, int dir, const char *name, const struct stat *st)
+{
+	const struct known_object *object = known_ino(&u->known, st->st_ino);
+	struct tree tree;
+	if (!object || st->st_dev != u->at->pool.store->dev)
+		return 0;
+	int r = tree_init(&tree, u->at->path, 0);
+	if (r < 0)
+		return r;
+	*strrchr(tree.guest, '/') = '\0';
+	if (tree_add_dir(&tree, 0, "") == 0)
+		count(u, &(struct report_place){ &tree, 0, name }, unshare_name(u, dir, name, object));
+	tree_free(&tree);
+	return u->error;
+}
+
+static int unshare_at(struct unshare *u)
+{
+	const char *name;
+	struct stat st;
+
+	if (!*u->at->path)
+		return unshare_all(u);
+	if (!strchr(u->at->path, '/'))
+		return unshare_directory(u);
+	auto_close int dir = place_open_parent(u->at, &name);
+	if (dir < 0)
+		return dir;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? unshare_directory(u) : unshare_file(u, dir, name, &st);
+}
+
+int unshare_run(const struct place *at, const struct unshare_options *o, struct report *report,
+		struct unshare_result *ret)
+{
+	struct recovery recovery;
+	struct unshare u = { .at = at, .options = o, .report = report, .result = ret };
+
+	*ret = (struct unshare_result){ 0 };
+	int r = o->dry_run ? 0 : replace_recover(at->pool.store, &recovery);
+	if (r == 0)
+		r = known_load(at->pool.store, false, 1, &u.known);
+	if (r == 0)
+		r = unshare_at(&u);
+	known_free(&u.known);
+	ret->signal = stop_signal();
+	return r;
+}

@@ -1,0 +1,27 @@
+// Gives guests private copies of what they share.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct place;
+struct report;
+
+struct unshare_options {
+	bool dry_run;
+	bool sync;
+};
+
+struct unshare_result {
+	uint64_t links;    // names that became private files
+	uint64_t bytes;    // that these take; in a dry run as the objects do
+	uint64_t changed;  // names that the guest itself gave another file meanwhile
+	uint64_t errors;
+	int signal;  // that stopped it; 0
+};
+
+// Makes every link at or beneath @at a private file; the pool's store is locked exclusively, but in a dry
+// run. An error that concerns one file is counted; a full disk or a quota ends it and is returned: what is
+// not done stays a link.
+int unshare_run(const struct place *at, const struct unshare_options *o, struct report *report,
+		struct unshare_result *ret);

@@ -1,0 +1,170 @@
+"""Links become private files that show what they showed, one by one, whatever happens meanwhile."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import cases
+import tree
+from cases import case, expect, expect_equal
+from cli import FULL, HASHIFY, command, expect_same, full_inventory, new_pool, summary
+
+TOP = sys.argv[1]
+ODD = ["new\nline", b"\xff\xfe".decode(errors="surrogateescape"), "-n", "x" * 255]
+
+
+def fill(pool):
+    pool.put_all("usr/plain", tree.noise(1, 70000))
+    pool.put_all("usr/sparse", [(0, b"begin"), (5_000_000, b"middle"), (9_000_000, b"")], holes=True)
+    pool.put_all("usr/acl", b"with an ACL", mode=0o640, uid=7, gid=8, mtime=tree.OLD + 5, xattrs={
+        "user.a": b"1", "system.posix_acl_access": tree.acl(
+            (tree.USER_OBJ, 6, 0), (tree.USER, 4, 1000), (tree.GROUP_OBJ, 4, 0), (tree.MASK, 4, 0), (tree.OTHER, 4, 0))})
+    pool.put_all("usr/cap", b"a program", mode=0o755, xattrs={"security.capability": tree.CAP_NET_RAW})
+    pool.put_all("usr/suid", b"a program with a bit", mode=0o4755)
+    for n in ODD:
+        pool.put_all("odd/" + n, b"odd" + n.encode(errors="surrogateescape"))
+    for i in range(30):
+        pool.put_all("many/f%d" % i, tree.noise(i, 3000 + i))
+    pool.put("a/own", b"own")
+    pool.settle()
+
+
+def links(pool, guest):
+    return sorted(os.path.relpath(os.path.join(d, n), pool.at(guest)) for d, _, names in os.walk(pool.at(guest))
+                  for n in names if os.lstat(os.path.join(d, n)).st_nlink > 1)
+
+
+def marks(path):
+    return [x for x in os.listxattr(path) if "hashfs" in x]
+
+
+def fill_disk(leave):
+    """A file that leaves so many bytes free; its path."""
+    path = TOP + "/filler"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    os.sync()
+    st = os.statvfs(TOP)
+    try:
+        os.posix_fallocate(fd, 0, st.f_bfree * st.f_bsize - leave)  # root may use what ext4 keeps for it
+    except OSError:
+        os.posix_fallocate(fd, 0, st.f_bavail * st.f_bsize - leave)
+    os.close(fd)
+    return path
+
+
+def clones(path):
+    done = subprocess.run(["cp", "--reflink=always", path, TOP + "/clone"], capture_output=True).returncode == 0
+    if os.path.exists(TOP + "/clone"):
+        os.unlink(TOP + "/clone")
+    return done
+
+
+def files_alone(inventories):
+    """But for directories: those of a killed hashify may show when that was."""
+    return {g: {k: v for k, v in i.items() if not v.startswith("d ")} for g, i in inventories.items()}
+
+
+def unshare(pool, path, *args, **kw):
+    """Runs it; nothing that a guest may notice may change."""
+    before = full_inventory(pool.path)
+    foretold = summary("unshare", "-n", path)
+    expect_same(before, full_inventory(pool.path), "changed by a dry run")
+    s = summary("unshare", *args, path, **kw)
+    expect_same(before, full_inventory(pool.path), "changed by unshare")
+    expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
+    expect_equal((foretold["unshared"], foretold["errors"]), (s["unshared"], s["errors"]), "foretold otherwise")
+    return s
+
+
+@case("a file, a directory, a guest, the pool")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool)
+        summary(pool.path)
+        all_links = links(pool, "a")
+        expect_equal(unshare(pool, pool.at("a/usr/acl"))["unshared"], 1)
+        expect_equal((os.lstat(pool.at("a/usr/acl")).st_nlink, marks(pool.at("a/usr/acl"))), (1, []))
+        expect_equal(unshare(pool, pool.at("a/usr/acl"))["unshared"], 0)
+        pool.expect_linked("b/usr/acl", "c/usr/acl")
+        expect_equal(unshare(pool, pool.at("a/usr"))["unshared"], 4)
+        expect(os.lstat(pool.at("a/usr/sparse")).st_blocks * 512 < 100_000, "holes were filled")
+        expect_equal(unshare(pool, pool.at("a"))["unshared"], len(all_links) - 5)
+        expect_equal(links(pool, "a"), [])
+        expect_equal(links(pool, "b"), all_links)
+        expect_equal(unshare(pool, pool.path)["unshared"], 2 * len(all_links))
+        expect_equal(summary("gc", pool.path)["removed"], len(all_links))
+        expect_equal(os.listdir(pool.at(".hash/tmp")), [])
+        expect_equal(summary(pool.path)["linked"], 2 * len(all_links), "shared again")
+
+
+@case("two names of one object in a guest become two files")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/one", b"same")
+        pool.put("a/two", b"same")
+        pool.settle()
+        summary(pool.path)
+        pool.expect_linked("a/one", "a/two")
+        expect_equal(unshare(pool, pool.at("a"))["unshared"], 2)
+        expect(pool.inode("a/one") != pool.inode("a/two"), "still one file")
+
+
+@case("paths that are none of a guest are refused")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool)
+        summary(pool.path)
+        os.symlink("usr/plain", pool.at("a/link"))
+        os.mkdir(TOP + "/outside")
+        for path in (pool.at(".hash"), pool.at(".hash/objects"), TOP + "/outside", pool.at("a/none"), "/proc/self"):
+            r = command("unshare", path)
+            expect(r.returncode == 2 and os.path.basename(path).encode() in r.stderr, path, r.returncode, r.stderr)
+        os.rmdir(TOP + "/outside")
+        expect_equal(summary("unshare", pool.at("a/link"))["unshared"], 0)
+        pool.expect_linked("a/usr/plain", "b/usr/plain")
+        os.symlink(pool.at("a"), TOP + "/to-guest")
+        expect_equal(summary("unshare", TOP + "/to-guest/usr/plain")["unshared"], 1)
+        os.unlink(TOP + "/to-guest")
+
+
+@case("a full disk ends it, and loses nothing")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i in range(8):
+            pool.put_all("f%d" % i, tree.noise(i, 1_000_000))
+        pool.settle()
+        summary(pool.path)
+        filler = fill_disk(leave=2_500_000)
+        before = full_inventory(pool.path)
+        r = command("unshare", "--json", pool.path)
+        os.unlink(filler)
+        if r.returncode == 0:
+            expect(clones(pool.at("a/f0")), "all was copied to a full disk")
+            return
+        expect(r.returncode == 2 and b"No space left" in r.stderr, r.returncode, r.stderr)
+        expect_same(before, full_inventory(pool.path), "changed by unshare on a full disk")
+        expect_equal(os.listdir(pool.at(".hash/tmp")), [])
+        unshare(pool, pool.path)
+
+
+@case("killed at any moment, nothing is lost and the next command tidies up")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool)
+        summary(pool.path)
+        before = files_alone(full_inventory(pool.path))
+        rng = random.Random(1)
+        for _ in range(300 if FULL else 25):
+            p = subprocess.Popen([HASHIFY, "unshare", "--sync=none", pool.path], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+            time.sleep(rng.random() * 0.03)
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+            expect_same(before, files_alone(full_inventory(pool.path)), "changed by a killed unshare")
+            summary(pool.path)
+            expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
+
+
+sys.exit(cases.run(None))
