@@ -38,6 +38,7 @@ static const char help[] =
 	"       hashify gc [OPTIONS] POOL\n"
 	"       hashify verify [OPTIONS] POOL\n"
 	"       hashify unshare [OPTIONS] PATH\n"
+	"       hashify why [OPTIONS] PATH\n"
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"

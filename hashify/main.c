@@ -5,6 +5,7 @@
 #include "hashify/cmd_stat.h"
 #include "hashify/cmd_unshare.h"
 #include "hashify/cmd_verify.h"
+#include "hashify/cmd_why.h"
 #include "store/base/log.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "run", cmd_pass },      { "stat", cmd_stat },       { "gc", cmd_gc },
-	{ "verify", cmd_verify }, { "unshare", cmd_unshare },
+	{ "verify", cmd_verify }, { "unshare", cmd_unshare }, { "why", cmd_why },
 };
 
 int main(int argc, char **argv)

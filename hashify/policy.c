@@ -171,3 +171,38 @@ int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *
 	*ret = x;
 	return 0;
 }
+
+// Goes down @path in the guest, name by name, as a walk does.
+static bool excludes_below(const struct exclude *x, char *path)
+{
+	struct exclude_stack s = { 0 };
+	size_t from = 0;
+	bool found = exclude_push_root(x, &s) < 0;
+	for (char *name = path, *slash; name && !found; name = slash) {
+		slash = strchr(name, '/');
+		if (slash)
+			*slash++ = '\0';
+		size_t to = s.count;
+		found = exclude_match(x, &s, from, to, name, slash) || exclude_push(&s, from, to, name) < 0;
+		from = to;
+	}
+	exclude_stack_free(&s);
+	return found;
+}
+
+bool policy_excludes(const struct policy *p, int pool, const char *path)
+{
+	struct exclude *x;
+	int err;
+	auto_free char *copy = strdup(path);
+	char *slash = copy ? strchr(copy, '/') : NULL;
+	if (!slash)
+		return true;
+	*slash = '\0';
+	auto_close int root = beneath_open(pool, copy, O_RDONLY | O_DIRECTORY, 0);
+	if (root < 0 || policy_exclude(p, root, &x, &err) < 0)
+		return true;
+	bool found = err < 0 || excludes_below(x, slash + 1);
+	exclude_free(x);
+	return found;
+}

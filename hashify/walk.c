@@ -84,9 +84,7 @@ static void count_link(struct walker *w, uint32_t dir, const char *name, const s
 
 #define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
 
-// Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE:
-// it is not.
-static enum reason judge(const struct walker *w, dev_t dir_dev, const struct statx *st)
+enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st)
 {
 	if (S_ISLNK(st->stx_mode))
 		return REASON_SYMLINK;
@@ -96,11 +94,11 @@ static enum reason judge(const struct walker *w, dev_t dir_dev, const struct sta
 	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
 	if (dev != dir_dev || (st->stx_attributes & STATX_ATTR_MOUNT_ROOT))
 		return REASON_MOUNT;
-	if (dev != w->walk->dev)
+	if (dev != store_dev)
 		return REASON_SUBVOLUME;  // no mount was crossed, and yet it has its own inode numbers
 	if (st->stx_size == 0)
 		return REASON_EMPTY;
-	if (w->walk->policy && st->stx_size < w->walk->policy->min_size)
+	if (st->stx_size < min_size)
 		return REASON_SMALL;
 	if (st->stx_nlink > 1)
 		return REASON_HARD_LINKED;
@@ -158,7 +156,8 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return see_dir(w, l, name);
 
 	w->tally->seen++;
-	enum reason reason = judge(w, l->dev, &st);
+	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
+	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
 	if (reason == REASON_NONE && is_excluded(w, l, name, false))
 		reason = REASON_EXCLUDED;
 	if (reason != REASON_NONE) {

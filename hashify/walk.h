@@ -32,6 +32,11 @@ struct walk {
 	void *arg;
 };
 
+// Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE:
+// it is not.
+struct statx;
+enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st);
+
 // Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is
 // skipped. -ENOMEM; -ENOBUFS: the tree's budget is used up.
 int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);

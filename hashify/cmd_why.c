@@ -1,0 +1,190 @@
+#include "hashify/cmd_why.h"
+
+#include "hashify/exit.h"
+#include "hashify/options.h"
+#include "hashify/place.h"
+#include "hashify/text.h"
+#include "hashify/why.h"
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/identity.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+struct options {
+	const char *path;  // borrowed
+	bool json, no_defaults;
+};
+
+static const char help[] =
+	"Usage: hashify why [OPTIONS] PATH\n"
+	"\n"
+	"Tells whether the file PATH in a guest is shared, and under which names; or which rule keeps it\n"
+	"private; or what it differs in from a file with the same content. Of a directory it tells how many\n"
+	"files beneath are shared. It only reads.\n"
+	"\n"
+	"      --no-default-excludes\n"
+	"                    as for a pass with this option\n"
+	"      --json        print JSON\n"
+	"  -h, --help        show this help\n"
+	"      --version     show the version\n"
+	"\n"
+	"Exit status: 0 it was found out; 2 it was not.\n";
+
+enum { OPT_JSON = 256, OPT_NO_DEFAULTS };
+
+static const struct option list[] = {
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "no-default-excludes", no_argument, NULL, OPT_NO_DEFAULTS },
+	{ 0 },
+};
+
+static int set(int option, const char *value, void *options)
+{
+	struct options *o = options;
+
+	(void)value;
+	o->json |= option == OPT_JSON;
+	o->no_defaults |= option == OPT_NO_DEFAULTS;
+	return -1;
+}
+
+static const struct options_spec spec = { help, "PATH", list, set };
+
+static const char *const states[] = {
+	[WHY_LINK] = "link",           [WHY_LEFT] = "left_alone", [WHY_NEXT] = "shared_by_next_pass",
+	[WHY_DIFFERENT] = "different", [WHY_ALONE] = "alone",     [WHY_DIRECTORY] = "directory",
+};
+
+static const struct {
+	unsigned field;
+	const char *key, *text;
+} fields[] = {
+	{ IDENTITY_MTIME, "mtime", "modification time" },
+	{ IDENTITY_OWNER, "owner", "owner or group" },
+	{ IDENTITY_MODE, "mode", "mode" },
+	{ IDENTITY_XATTRS, "xattr", "extended attributes or ACL" },
+};
+#define FIELDS (sizeof(fields) / sizeof(*fields))
+
+static void print_fields(unsigned differs, bool as_keys, const char *between, const char *quote)
+{
+	const char *before = "";
+	for (size_t i = 0; i < FIELDS; i++) {
+		if (!(differs & fields[i].field))
+			continue;
+		printf("%s%s%s%s", before, quote, as_keys ? fields[i].key : fields[i].text, quote);
+		before = between;
+	}
+}
+
+static void print_json(const struct options *o, const struct why *w)
+{
+	char object[OBJECT_NAME_SIZE];
+
+	printf("{\"path\": ");
+	text_json(stdout, o->path);
+	printf(", \"state\": \"%s\"", states[w->state]);
+	if (w->state == WHY_LEFT)
+		printf(", \"reason\": \"%s\"", reason_key(w->reason));
+	if (w->state == WHY_LINK) {
+		object_name_print(&w->key, object);
+		printf(", \"object\": \"%s\", \"size\": %" PRIu64, object, w->key.size);
+	}
+	if (w->state == WHY_DIFFERENT) {
+		printf(", \"differs\": [");
+		print_fields(w->differs, true, ", ", "\"");
+		printf("]");
+	}
+	if (w->state == WHY_DIRECTORY)
+		printf(", \"links\": %" PRIu64 ", \"private\": %" PRIu64 ", \"bytes\": %" PRIu64, w->links,
+		       w->files, w->bytes);
+	printf(", \"copied_mark\": %s, \"names\": [", w->copied_mark ? "true" : "false");
+	for (size_t i = 0; i < w->name_count; i++) {
+		printf("%s", i > 0 ? ", " : "");
+		text_json(stdout, w->names[i]);
+	}
+	printf("]}\n");
+}
+
+static void print_names(const struct why *w)
+{
+	for (size_t i = 0; i < w->name_count; i++) {
+		auto_free char *name = text_printable(w->names[i]);
+		printf("  %s\n", name ? name : "");
+	}
+}
+
+static void print_state(const struct why *w)
+{
+	char object[OBJECT_NAME_SIZE];
+
+	switch (w->state) {
+	case WHY_LINK:
+		object_name_print(&w->key, object);
+		printf("is shared: a link to the object %s, %s, which has %zu names in guests:\n", object,
+		       text_size(w->key.size).text, w->name_count);
+		break;
+	case WHY_LEFT:
+		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",
+		       w->err ? strerror(-w->err) : "");
+		break;
+	case WHY_NEXT:
+		printf("is private; the next pass shares it with\n");
+		break;
+	case WHY_DIFFERENT:
+		printf("is private: what has the same content differs in ");
+		print_fields(w->differs, false, ", ", "");
+		printf(" (--ignore=");
+		print_fields(w->differs, true, ",", "");
+		printf(" would share it):\n");
+		break;
+	case WHY_ALONE:
+		printf("is private: no other file of the pool has its content\n");
+		break;
+	default:
+		printf("is a directory; beneath it %" PRIu64 " names are links and %" PRIu64
+		       " files are private, %s in all\n",
+		       w->links, w->files, text_size(w->bytes).text);
+	}
+}
+
+static void print_text(const struct options *o, const struct why *w)
+{
+	auto_free char *path = text_printable(o->path);
+	printf("%s ", path ? path : "");
+	print_state(w);
+	print_names(w);
+	if (w->copied_mark)
+		printf("  (it has the mark of an object that it is a copy of, which means nothing)\n");
+}
+
+int cmd_why(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int status = options_parse(&spec, argc, argv, &o, &o.path);
+	if (status >= 0)
+		return status;
+
+	struct place at;
+	if (place_open(o.path, OPENPOOL_LOOK, &at) < 0)
+		return EXIT_FATAL;
+	struct why w;
+	int r = why_find(&at, o.no_defaults, &w);
+	if (r == -EISDIR)
+		log_error("%s: is the pool itself; expected a path in one of its guests, or try hashify stat",
+			  o.path);
+	else if (r < 0)
+		log_error("%s: %s", o.path, strerror(-r));
+	else if (o.json)
+		print_json(&o, &w);
+	else
+		print_text(&o, &w);
+	why_free(&w);
+	place_close(&at);
+	return r < 0 || fflush(stdout) != 0 ? EXIT_FATAL : EXIT_OK;
+}

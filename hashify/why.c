@@ -1,0 +1,350 @@
+#include "hashify/why.h"
+
+#include "hashify/findings.h"
+#include "hashify/known.h"
+#include "hashify/place.h"
+#include "hashify/policy.h"
+#include "hashify/report.h"
+#include "hashify/walk.h"
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+#include "store/content.h"
+#include "store/digest.h"
+#include "store/identity.h"
+#include "store/mark.h"
+#include "store/object.h"
+#include "store/xattr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// Files of the same size that are compared at most; those with the same name come first.
+#define CANDIDATES 2000
+
+// The file that is asked about.
+struct subject {
+	const struct place *at;
+	const char *name;  // in its directory
+	int fd;            // owned; -1: it is none that could be opened
+	struct stat st;
+	struct xattr_set xattrs;  // owned
+	struct digest digest;
+	char *buffers[2];  // owned, CONTENT_BUFFER_SIZE bytes each
+	struct known known;
+	struct report report;
+};
+
+static int add_name(struct why *w, char *name)
+{
+	auto_free char *own = name;
+	if (!name)
+		return -ENOMEM;
+	if (w->name_count == w->name_capacity) {
+		size_t capacity = w->name_capacity ? w->name_capacity * 2 : 16;
+		char **names = reallocarray(w->names, capacity, sizeof(*names));
+		if (!names)
+			return -ENOMEM;
+		w->names = names;
+		w->name_capacity = capacity;
+	}
+	w->names[w->name_count++] = name;
+	own = NULL;
+	return 0;
+}
+
+void why_free(struct why *w)
+{
+	for (size_t i = 0; i < w->name_count; i++)
+		free(w->names[i]);
+	free(w->names);
+	*w = (struct why){ 0 };
+}
+
+// All names in guests that are links to the object.
+static int add_links(struct subject *s, const struct known_object *object, struct why *w)
+{
+	struct findings found = { 0 };
+	uint64_t errors = 0;
+	int r = findings_add(&found, &(struct finding){ .key = object->key, .ino = object->ino });
+	if (r == 0)
+		r = findings_find_names(&found, s->at->pool.dir, s->at->pool.store->dev, &s->report, &errors);
+	for (size_t i = 0; r == 0 && i < found.list[0].name_count; i++)
+		r = add_name(w, strdup(found.list[0].names[i]));
+	findings_free(&found);
+	w->key = object->key;
+	return r;
+}
+
+// In which fields does the file @fd differ, apart from its content? A set of enum identity_field, or an
+// errno.
+static int compare_identity(const struct subject *s, int fd)
+{
+	struct xattr_set xattrs;
+	struct stat st;
+	int differs = 0;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	int r = xattr_read(fd, &xattrs);
+	if (r < 0)
+		return r;
+	for (int field = IDENTITY_MTIME; field <= IDENTITY_XATTRS; field <<= 1) {
+		unsigned others = (IDENTITY_MTIME | IDENTITY_OWNER | IDENTITY_MODE | IDENTITY_XATTRS) &
+				  ~(unsigned)field;
+		if (!identity_equal(&s->st, &s->xattrs, &st, &xattrs, others))
+			differs |= field;
+	}
+	// What gives rights counts in any case.
+	if (differs == 0 && !identity_equal(&s->st, &s->xattrs, &st, &xattrs, 0))
+		differs = IDENTITY_MODE;
+	xattr_free(&xattrs);
+	return differs;
+}
+
+static int hash(struct subject *s)
+{
+	struct digest_stream *stream = digest_stream_new(s->at->pool.store->seed);
+	if (!stream)
+		return -ENOMEM;
+	ssize_t got;
+	for (uint64_t at = 0; (got = fd_pread_all(s->fd, s->buffers[0], CONTENT_BUFFER_SIZE, at)) > 0;
+	     at += (uint64_t)got)
+		digest_stream_update(stream, s->buffers[0], (size_t)got);
+	s->digest = digest_stream_final(stream);
+	digest_stream_free(stream);
+	return (int)got;
+}
+
+// Looks for an object of this content. 1: found, and @w is filled.
+static int find_object(struct subject *s, struct why *w)
+{
+	const struct known_object *best = NULL;
+	int best_differs = 0;
+
+	for (size_t i = 0; i < s->known.count; i++) {
+		const struct known_object *o = &s->known.objects[i];
+		if (o->key.size != (uint64_t)s->st.st_size || !digest_equal(o->key.digest, s->digest))
+			continue;
+		struct stat st;
+		auto_close int fd = object_open(s->at->pool.store, &o->key, &st);
+		int differs = fd < 0 ? fd : compare_identity(s, fd);
+		if (differs < 0 || (best && __builtin_popcount((unsigned)differs) >=
+						    __builtin_popcount((unsigned)best_differs)))
+			continue;
+		best = o;
+		best_differs = differs;
+	}
+	if (!best)
+		return 0;
+	w->state = best_differs ? WHY_DIFFERENT : WHY_NEXT;
+	w->differs = (unsigned)best_differs;
+	int r = add_links(s, best, w);
+	return r < 0 ? r : 1;
+}
+
+// The files of the pool that have the subject's size.
+struct candidates {
+	struct subject *subject;
+	const struct tree_file **files;  // owned
+	size_t count;
+};
+
+static void add_candidate(struct tree_file *f, void *arg)
+{
+	struct candidates *c = arg;
+	const struct subject *s = c->subject;
+	if (f->size != (uint64_t)s->st.st_size || f->ino == s->st.st_ino)
+		return;
+	bool same_name = strcmp(f->name, s->name) == 0;
+	size_t at = c->count < CANDIDATES ? c->count++ : CANDIDATES - 1;
+	c->files[at] = f;
+	if (same_name) {
+		c->files[at] = c->files[0];
+		c->files[0] = f;
+	}
+}
+
+// 1: it has the same content; fills @w, if it differs less than what is there.
+static int compare_candidate(struct subject *s, const struct tree *t, const struct tree_file *f,
+			     struct why *w)
+{
+	auto_close int dir = tree_open_dir(t, s->at->pool.dir, f->dir);
+	auto_close int fd = dir < 0 ? dir : beneath_open(dir, f->name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0 || content_equal(s->fd, fd, f->size, s->buffers[0], s->buffers[1]) != 1)
+		return 0;
+	int differs = compare_identity(s, fd);
+	if (differs < 0)
+		return 0;
+	if (w->name_count > 0) {
+		if (__builtin_popcount((unsigned)differs) >= __builtin_popcount(w->differs))
+			return 1;
+		free(w->names[--w->name_count]);
+	}
+	w->differs = (unsigned)differs;
+	w->state = differs ? WHY_DIFFERENT : WHY_NEXT;
+	int r = add_name(w, tree_path(t, f->dir, f->name));
+	return r < 0 ? r : 1;
+}
+
+static int compare_all(struct subject *s, const struct tree *trees, size_t count, struct why *w)
+{
+	struct candidates c = { .subject = s, .files = calloc(CANDIDATES, sizeof(struct tree_file *)) };
+	if (!c.files)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		tree_each_file(&trees[i], add_candidate, &c);
+	int r = 0;
+	for (size_t i = 0; i < c.count && r >= 0 && !(w->name_count > 0 && w->differs == 0); i++)
+		r = compare_candidate(s, &trees[c.files[i]->guest], c.files[i], w);
+	free(c.files);
+	return r < 0 ? r : 0;
+}
+
+static int find_private(struct subject *s, struct why *w)
+{
+	struct tally tally = { 0 };
+	struct tree *trees;
+	size_t count;
+	const struct walk walk = { .known = &s->known, .report = &s->report, .dev = s->at->pool.store->dev };
+	int r = walk_guests(s->at->pool.dir, NULL, &trees, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = walk_guest(&walk, s->at->pool.dir, &trees[i], &tally);
+	w->state = WHY_ALONE;
+	if (r == 0)
+		r = compare_all(s, trees, count, w);
+	for (size_t i = 0; i < count; i++)
+		tree_free(&trees[i]);
+	free(trees);
+	return r;
+}
+
+static int find_twins(struct subject *s, struct why *w)
+{
+	int r = hash(s);
+	if (r == 0)
+		r = find_object(s, w);
+	return r == 0 ? find_private(s, w) : r < 0 ? r : 0;
+}
+
+// The rule that leaves the file alone, whatever it holds.
+static enum reason rule_for(const struct subject *s, int dir, bool no_defaults)
+{
+	const struct policy policy = { .no_defaults = no_defaults };
+	struct statx st;
+	struct stat dir_st;
+
+	if (fstat(dir, &dir_st) < 0 ||
+	    statx(dir, s->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
+		return REASON_CHANGED;
+	enum reason reason = walk_judge(s->at->pool.store->dev, 0, dir_st.st_dev, &st);
+	if (reason == REASON_NONE && policy_excludes(&policy, s->at->pool.dir, s->at->path))
+		reason = REASON_EXCLUDED;
+	return reason;
+}
+
+static int leave(struct why *w, enum reason reason, int err)
+{
+	w->state = WHY_LEFT;
+	w->reason = reason;
+	w->err = err;
+	return 0;
+}
+
+static int find_file(struct subject *s, int dir, bool no_defaults, struct why *w)
+{
+	const struct known_object *object = known_ino(&s->known, s->st.st_ino);
+	if (object && s->st.st_dev == s->at->pool.store->dev) {
+		w->state = WHY_LINK;
+		return add_links(s, object, w);
+	}
+	enum reason rule = rule_for(s, dir, no_defaults);
+	if (rule != REASON_NONE)
+		return leave(w, rule, 0);
+
+	s->fd = beneath_open(dir, s->name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	if (s->fd < 0)
+		return leave(w, reason_of_reading(s->fd), s->fd);
+	struct digest marked;
+	struct stat as_link = s->st;
+	as_link.st_nlink = 2;  // what one name says nothing of is asked for all the same
+	w->copied_mark = mark_is_link(s->at->pool.store->marks, s->fd, &as_link) > 0 &&
+			 mark_read(s->at->pool.store->marks, s->fd, &s->st, &marked) == -ENODATA;
+	int r = xattr_read(s->fd, &s->xattrs);
+	return r < 0 ? r : find_twins(s, w);
+}
+
+static void count_link(const struct known_object *object, const struct report_place *place, void *arg)
+{
+	struct why *w = arg;
+	(void)place;
+	w->links++;
+	w->bytes += object->key.size;
+}
+
+static void count_file(struct tree_file *f, void *arg)
+{
+	struct why *w = arg;
+	w->files++;
+	w->bytes += f->size;
+}
+
+static int find_directory(struct subject *s, struct why *w)
+{
+	struct tally tally = { 0 };
+	struct tree tree;
+	const struct walk walk = {
+		.known = &s->known,
+		.report = &s->report,
+		.dev = s->at->pool.store->dev,
+		.on_link = count_link,
+		.arg = w,
+	};
+	w->state = WHY_DIRECTORY;
+	int r = tree_init(&tree, s->at->path, 0);
+	if (r < 0)
+		return r;
+	r = walk_guest(&walk, s->at->pool.dir, &tree, &tally);
+	tree_each_file(&tree, count_file, w);
+	tree_free(&tree);
+	return r;
+}
+
+static int find_at(struct subject *s, bool no_defaults, struct why *w)
+{
+	if (!strchr(s->at->path, '/'))
+		return *s->at->path ? find_directory(s, w) : -EISDIR;
+	auto_close int dir = place_open_parent(s->at, &s->name);
+	if (dir < 0)
+		return dir;
+	if (fstatat(dir, s->name, &s->st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return S_ISDIR(s->st.st_mode) ? find_directory(s, w) : find_file(s, dir, no_defaults, w);
+}
+
+int why_find(const struct place *at, bool no_defaults, struct why *ret)
+{
+	struct subject s = { .at = at, .fd = -1 };
+
+	*ret = (struct why){ 0 };
+	report_init(&s.report, false, true);
+	s.report.silent = true;
+	s.buffers[0] = malloc(CONTENT_BUFFER_SIZE);
+	s.buffers[1] = malloc(CONTENT_BUFFER_SIZE);
+	int r = s.buffers[0] && s.buffers[1] ? known_load(at->pool.store, false, 1, &s.known) : -ENOMEM;
+	if (r == 0)
+		r = find_at(&s, no_defaults, ret);
+	if (s.fd >= 0)
+		fd_close(s.fd);
+	xattr_free(&s.xattrs);
+	known_free(&s.known);
+	free(s.buffers[0]);
+	free(s.buffers[1]);
+	report_destroy(&s.report);
+	return r;
+}

@@ -1,0 +1,37 @@
+// Why a file is shared, or is not.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hashify/reason.h"
+#include "store/name.h"
+
+struct place;
+
+enum why_state {
+	WHY_LINK,       // it is a link to @key
+	WHY_LEFT,       // left alone for @reason; with @err
+	WHY_NEXT,       // nothing keeps it from being shared by the next pass: @names has what it is equal to
+	WHY_DIFFERENT,  // @names has a file or object of the same content, which differs in @differs
+	WHY_ALONE,      // no other file has its content
+	WHY_DIRECTORY,  // @links, @files and @bytes count what is beneath
+};
+
+struct why {
+	enum why_state state;
+	bool copied_mark;  // it has a mark, and is no link: a copy of one
+	struct object_key key;
+	enum reason reason;
+	int err;
+	unsigned differs;  // of enum identity_field
+	char **names;      // owned; paths in the pool
+	size_t name_count, name_capacity;
+	uint64_t links, files, bytes;  // of a directory: links, other regular files, and what these take
+};
+
+// Finds out about @at by reading alone. @no_defaults: as a pass with --no-default-excludes. -ENOENT, -EACCES,
+// -ENOMEM…
+int why_find(const struct place *at, bool no_defaults, struct why *ret);
+void why_free(struct why *w);

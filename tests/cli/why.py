@@ -1,0 +1,117 @@
+"""What hashify why says of each kind of file, and that the next pass agrees."""
+import os
+import shutil
+import subprocess
+import sys
+
+import cases
+import tree
+from cases import case, expect, expect_equal
+from cli import command, new_pool, stamps, expect_same, summary
+
+TOP = sys.argv[1]
+
+
+def why(pool, rel, *args):
+    before = stamps(pool.path)
+    s = summary("why", pool.at(rel), *args)
+    expect_same(before, stamps(pool.path), "changed by why")
+    text = command("why", *args, pool.at(rel))
+    expect(text.returncode == 0 and text.stdout, rel, text.returncode, text.stderr)
+    return s
+
+
+@case("a link is named with its object and all its names")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.put("a/usr/g", b"shared")
+        pool.put("b/new\nline", b"shared")
+        pool.settle()
+        summary(pool.path)
+        w = why(pool, "b/usr/f")
+        expect_equal((w["state"], w["size"]), ("link", 6))
+        expect_equal(w["names"], ["a/usr/f", "a/usr/g", "b/new\nline", "b/usr/f", "c/usr/f"])
+        expect(os.path.exists(pool.at(".hash/objects", w["object"][:3], w["object"])), w["object"])
+
+
+@case("each rule that keeps a file private is named")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.put("a/usr/empty", b"")
+        os.symlink("f", pool.at("a/usr/link"))
+        os.mkfifo(pool.at("a/usr/fifo"))
+        pool.put("a/usr/pair", b"pair")
+        os.link(pool.at("a/usr/pair"), pool.at("a/usr/pair2"))
+        pool.put("a/etc/conf", b"shared")
+        pool.put("a/usr/still", b"still")
+        pool.put("b/srv/f", b"shared")
+        pool.put("b/etc/hashify.exclude", b"/srv/\n")
+        pool.settle()
+        summary(pool.path, defaults=True)
+        subprocess.run(["chattr", "+i", pool.at("a/usr/still")], check=True)
+        try:
+            for rel, reason in (("a/usr/empty", "empty"), ("a/usr/link", "symlink"), ("a/usr/fifo", "special"),
+                                ("a/usr/pair", "hard_linked"), ("a/etc/conf", "excluded"), ("b/srv/f", "excluded"),
+                                ("a/usr/still", "flags")):
+                w = why(pool, rel)
+                expect_equal((w["state"], w.get("reason")), ("left_alone", reason), rel)
+        finally:
+            subprocess.run(["chattr", "-i", pool.at("a/usr/still")], check=True)
+        expect_equal(why(pool, "a/etc/conf", "--no-default-excludes")["state"], "shared_by_next_pass")
+
+
+@case("what the next pass shares, and what it differs in if it does not")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="ab")
+        pool.settle()
+        summary(pool.path)
+        pool.put("c/usr/f", b"shared")
+        pool.put("c/usr/alone", b"nothing like it")
+        pool.put("c/usr/twin", b"two of these")
+        pool.put("b/usr/twin", b"two of these")
+        pool.put("c/usr/newer", b"shared", mtime=tree.OLD + 9)
+        pool.put("c/usr/mode", b"two of these", mode=0o600, uid=5)
+        pool.put("c/usr/xattr", b"two of these", xattrs={"user.a": b"1"})
+        pool.settle()
+        w = why(pool, "c/usr/f")
+        expect_equal((w["state"], w["names"]), ("shared_by_next_pass", ["a/usr/f", "b/usr/f"]))
+        w = why(pool, "c/usr/twin")
+        expect_equal((w["state"], w["names"]), ("shared_by_next_pass", ["b/usr/twin"]))
+        expect_equal(why(pool, "c/usr/alone")["state"], "alone")
+        for rel, differs in (("c/usr/newer", ["mtime"]), ("c/usr/mode", ["owner", "mode"]), ("c/usr/xattr", ["xattr"])):
+            w = why(pool, rel)
+            expect_equal((w["state"], w["differs"]), ("different", differs), rel)
+        s = summary("--ignore=mtime", pool.path)
+        pool.expect_linked("a/usr/f", "c/usr/f", "c/usr/newer")
+        expect_equal(s["linked"], 3)
+
+
+@case("a copy of a link is told from a link")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.settle()
+        summary(pool.path)
+        subprocess.run(["cp", "-a", pool.at("a/usr/f"), pool.at("a/usr/copy")], check=True)
+        w = why(pool, "a/usr/copy")
+        expect_equal((w["state"], w["copied_mark"]), ("shared_by_next_pass", True))
+
+
+@case("a directory is summed up, and other paths are refused")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.put("a/usr/sub/g", b"own file")
+        pool.settle()
+        summary(pool.path)
+        w = why(pool, "a/usr")
+        expect_equal((w["state"], w["links"], w["private"], w["bytes"]), ("directory", 1, 1, 14))
+        for path in (pool.path, pool.at(".hash/format"), pool.at("a/none"), "/etc/passwd"):
+            r = command("why", path)
+            expect(r.returncode == 2 and path.encode() in r.stderr, path, r.returncode, r.stderr)
+
+
+sys.exit(cases.run(None))
