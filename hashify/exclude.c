@@ -206,9 +206,10 @@ int exclude_add(struct exclude *x, const char *pattern)
 	size_t len = strlen(p);
 	bool dirs = len > 0 && p[len - 1] == '/';
 	len -= dirs;
-	bool anchored = len > 0 && memchr(p, '/', len);
-	p += len > 0 && p[0] == '/';
-	len -= anchored && p[-1] == '/' && p > pattern + negated;
+	bool anchored = memchr(p, '/', len);
+	bool rooted = len > 0 && p[0] == '/';
+	p += rooted;
+	len -= rooted;
 	if (len == 0 || len > PATH_MAX || p[len - 1] == '/')
 		return -EINVAL;
 
