@@ -6,6 +6,7 @@
 #include "hashify/cmd_unshare.h"
 #include "hashify/cmd_verify.h"
 #include "hashify/cmd_why.h"
+#include "hashify/progress.h"
 #include "store/base/log.h"
 
 #include <string.h>
@@ -21,6 +22,7 @@ static const struct {
 int main(int argc, char **argv)
 {
 	log_init("hashify", LOG_LEVEL_INFO);
+	progress_signals();
 	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);

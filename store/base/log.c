@@ -7,6 +7,11 @@
 static const char *prefix = "";
 static enum log_level shown = LOG_LEVEL_INFO;
 static bool to_syslog;
+static struct {
+	void (*before)(void *arg);
+	void (*after)(void *arg);
+	void *arg;
+} around;
 
 void log_init(const char *program, enum log_level level)
 {
@@ -18,6 +23,13 @@ void log_to_syslog(void)
 {
 	openlog(prefix, LOG_PID, LOG_DAEMON);
 	to_syslog = true;
+}
+
+void log_around(void (*before)(void *arg), void (*after)(void *arg), void *arg)
+{
+	around.before = before;
+	around.after = after;
+	around.arg = arg;
 }
 
 bool log_enabled(enum log_level level)
@@ -52,8 +64,13 @@ void log_line(enum log_level level, const char *format, ...)
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
 	escape(line, escaped, sizeof(escaped));
-	if (to_syslog)
+	if (to_syslog) {
 		syslog(priorities[level], "%s", escaped);
-	else
-		fprintf(stderr, "%s: %s\n", prefix, escaped);
+		return;
+	}
+	if (around.before)
+		around.before(around.arg);
+	fprintf(stderr, "%s: %s\n", prefix, escaped);
+	if (around.after)
+		around.after(around.arg);
 }

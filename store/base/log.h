@@ -12,6 +12,10 @@ void log_init(const char *program, enum log_level level);
 // From now on lines go to syslog.
 void log_to_syslog(void);
 
+// Calls @before and @after each line that goes to stderr, with @arg: who draws on the terminal takes its
+// drawing away, and puts it back. One at a time; NULL: nobody. Set while no other thread says anything.
+void log_around(void (*before)(void *arg), void (*after)(void *arg), void *arg);
+
 bool log_enabled(enum log_level level);
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
