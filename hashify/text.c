@@ -121,19 +121,28 @@ void text_json_signal(FILE *f, int signal)
 	fputs(signal == 0 ? "null" : signal == SIGINT ? "\"SIGINT\"" : "\"SIGTERM\"", f);
 }
 
-int text_parse_size(const char *text, uint64_t *ret)
+int text_parse_size(const char *s, uint64_t *ret)
 {
-	static const char letters[] = "KMGT";
-	char *end;
+	static const char units[] = "KMGT";
+	uint64_t value = 0;
+	bool too_large = false;
 
-	if (*text < '0' || *text > '9')
+	if (*s < '0' || *s > '9')
 		return -EINVAL;
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	const char *letter = *end ? strchr(letters, *end) : NULL;
-	unsigned shift = letter ? 10 * ((unsigned)(letter - letters) + 1) : 0;
-	if (errno != 0 || value == 0 || value > UINT64_MAX >> shift || (letter ? end[1] : *end) != '\0')
+	for (; *s >= '0' && *s <= '9'; s++) {
+		too_large |= __builtin_mul_overflow(value, 10, &value);
+		too_large |= __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value);
+	}
+	if (*s != '\0') {
+		const char *unit = strchr(units, *s);
+		if (!unit || s[1] != '\0')
+			return -EINVAL;
+		too_large |= __builtin_mul_overflow(value, UINT64_C(1024) << (10 * (unit - units)), &value);
+	}
+	if (too_large)
+		return -ERANGE;
+	if (value == 0)
 		return -EINVAL;
-	*ret = (uint64_t)value << shift;
+	*ret = value;
 	return 0;
 }

@@ -14,11 +14,12 @@ void text_json(FILE *f, const char *name);
 // Writes the name of @signal, SIGINT or SIGTERM, as a JSON string; 0 as null.
 void text_json_signal(FILE *f, int signal);
 
-// Parses a number of bytes above 0: digits, and K, M, G or T for KiB and so on. -EINVAL: anything else.
-int text_parse_size(const char *text, uint64_t *ret);
-
 // "1.5 GiB", "17 bytes".
 struct text_size {
 	char text[24];
 };
 struct text_size text_size(uint64_t bytes);
+
+// Reads "512", "10M": bytes, or with K, M, G or T as many powers of 1024. -EINVAL: it is something else, or 0;
+// -ERANGE: there are no such numbers.
+int text_parse_size(const char *s, uint64_t *ret);
