@@ -3,6 +3,7 @@
 #include "hashify/adopt.h"
 #include "hashify/filter.h"
 #include "hashify/known.h"
+#include "hashify/progress.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/walk.h"
@@ -91,8 +92,13 @@ static void *walk_thread(void *arg)
 	struct pass *p = arg;
 	struct tally tally = { 0 };
 	int r = 0;
-	for (struct tree *t; r == 0 && (t = next_tree(p));)
+	for (struct tree *t; r == 0 && (t = next_tree(p));) {
+		uint64_t seen = tally.seen;
+		progress_guest(p->work.progress, t->index, t->guest);
 		r = walk_guest(&p->walk, p->pool, t, &tally);
+		progress_guest(p->work.progress, t->index, NULL);
+		progress_seen(p->work.progress, t->index, tally.seen - seen);
+	}
 	pass_join(p, &tally, r);
 	return NULL;
 }
@@ -110,6 +116,7 @@ static void free_trees(struct pass *p)
 // Each call makes the trees anew.
 static int walk_all(struct pass *p)
 {
+	progress_phase(p->work.progress, PROGRESS_WALK);
 	free_trees(p);
 	int r = walk_guests(p->pool, p->walk.policy, &p->trees, &p->tree_count);
 	if (r < 0)
@@ -139,14 +146,26 @@ static void skip_as_stopped(struct pass *p, const struct class *c)
 	}
 }
 
+static void announce_total(const struct pass *p)
+{
+	uint64_t files = 0, bytes = 0;
+	for (size_t i = 0; i < p->classes.count; i++) {
+		files += p->classes.list[i].count;
+		bytes += p->classes.list[i].count * p->classes.list[i].files[0]->size;
+	}
+	progress_total(p->work.progress, files, bytes);
+}
+
 static int read_all(struct pass *p)
 {
+	progress_phase(p->work.progress, PROGRESS_READ);
 	p->adopt.trees = p->trees;
 	p->work.next = 0;
 	p->work.workers = 0;
 	int r = filter_classes(p->trees, p->tree_count, &p->known, p->report, &p->tally, &p->classes);
 	if (r < 0)
 		return r;
+	announce_total(p);
 	r = run_threads(p, p->threads, "read", read_thread);
 	while (p->work.next < p->classes.count)
 		skip_as_stopped(p, &p->classes.list[p->work.next++]);
@@ -259,6 +278,7 @@ static int run_parts(struct pass *p)
 			r = read_all(p);
 	}
 	settle_later(p, later);
+	progress_phase(p->work.progress, PROGRESS_FLUSH);  // from here on no guest is named any more
 	return r;
 }
 
@@ -339,7 +359,11 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 			  .ignored = o->ignored,
 			  .policy = o->policy },
 	};
-	p.work = (struct work){ .adopt = &p.adopt, .classes = &p.classes, .pool = pool };
+	p.work = (struct work){ .adopt = &p.adopt,
+				.classes = &p.classes,
+				.pool = pool,
+				.progress = o->progress,
+				.throttle = o->throttle };
 	p.adopt.known = p.walk.known = &p.known;
 	p.adopt.hashed = p.walk.hashed = &p.hashed;
 	p.budget.limit = o->memory > 0 ? o->memory : usual_memory();

@@ -11,7 +11,9 @@
 
 struct store;
 struct policy;
+struct progress;
 struct report;
+struct throttle;
 
 #define PASS_MAX_THREADS 64
 
@@ -23,7 +25,9 @@ struct pass_options {
 	unsigned ignored;  // of enum identity_field
 	uint64_t memory;   // bytes that the names of new files may take at a time; 0: an eighth of the
 			   // machine's
-	unsigned threads;  // 1 to PASS_MAX_THREADS; 0: as many as pay
+	struct progress *progress;  // borrowed; NULL: nobody watches
+	struct throttle *throttle;  // borrowed; NULL: nothing slows it down
+	unsigned threads;           // 1 to PASS_MAX_THREADS; 0: as many as pay
 };
 
 struct pass_result {

@@ -1,6 +1,7 @@
 #include "hashify/rehash.h"
 
 #include "hashify/stop.h"
+#include "hashify/throttle.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/sys.h"
@@ -18,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SMALLEST_PAGE 4096
@@ -33,14 +33,9 @@ struct window {
 	unsigned char resident[WINDOW / SMALLEST_PAGE];
 };
 
-struct throttle {
-	uint64_t limit;  // bytes a second; 0: none
-	uint64_t free;   // when the next bytes may be read; nanoseconds of CLOCK_MONOTONIC
-};
-
 struct rehash {
 	struct store *store;
-	struct throttle throttle;
+	struct throttle *throttle;     // borrowed; may be NULL
 	struct digest_stream *stream;  // owned
 	struct window windows[2];
 	char buffer[CONTENT_BUFFER_SIZE];
@@ -75,13 +70,13 @@ void damage_print(unsigned damage, char ret[DAMAGE_WORDS_SIZE])
 					 used > 0 ? ", " : "", damage_word(one));
 }
 
-int rehash_new(struct store *s, uint64_t io_limit, struct rehash **ret)
+int rehash_new(struct store *s, struct throttle *throttle, struct rehash **ret)
 {
 	struct rehash *h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;
 	h->store = s;
-	h->throttle.limit = io_limit;
+	h->throttle = throttle;
 	h->stream = digest_stream_new(s->seed);
 	if (!h->stream) {
 		rehash_free(h);
@@ -98,26 +93,6 @@ void rehash_free(struct rehash *h)
 	if (h->stream)
 		digest_stream_free(h->stream);
 	free(h);
-}
-
-#define SECOND 1000000000ULL
-
-// Waits until @bytes may be read. -EINTR: asked to stop.
-static int throttle_take(struct throttle *t, uint64_t bytes)
-{
-	struct timespec now;
-
-	if (t->limit == 0)
-		return 0;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	uint64_t then = (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-	if (t->free < then)
-		t->free = then;
-	const struct timespec until = { (time_t)(t->free / SECOND), (long)(t->free % SECOND) };
-	while (!stop_asked() && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-		continue;
-	t->free += (uint64_t)((double)bytes / (double)t->limit * (double)SECOND);
-	return stop_asked() ? -EINTR : 0;
 }
 
 static size_t page_size(void)
@@ -154,9 +129,9 @@ static int hash_window(struct rehash *h, int fd, const struct window *w)
 	for (size_t done = 0; done < w->size;) {
 		size_t left = w->size - done;
 		size_t piece = left < sizeof(h->buffer) ? left : sizeof(h->buffer);
-		int r = stop_asked() ? -EINTR : throttle_take(&h->throttle, piece);
-		if (r < 0)
-			return r;
+		throttle_take(h->throttle, piece);
+		if (stop_asked())
+			return -EINTR;
 		ssize_t got = fd_pread_all(fd, h->buffer, piece, w->at + done);
 		if (got < 0)
 			return (int)got;

@@ -7,6 +7,7 @@
 #include "store/name.h"
 
 struct store;
+struct throttle;
 struct rehash;  // one thread's
 
 // What is wrong with an object, as a set of these.
@@ -25,8 +26,8 @@ const char *damage_word(enum damage one);
 #define DAMAGE_WORDS_SIZE 64
 void damage_print(unsigned damage, char ret[DAMAGE_WORDS_SIZE]);
 
-// @io_limit: bytes a second, 0: no limit. -ENOMEM.
-int rehash_new(struct store *s, uint64_t io_limit, struct rehash **ret);
+// @throttle is borrowed; NULL: nothing slows it down. -ENOMEM.
+int rehash_new(struct store *s, struct throttle *throttle, struct rehash **ret);
 
 // NULL is fine.
 void rehash_free(struct rehash *h);

@@ -199,8 +199,10 @@ static void count_waiting(struct throttle *t, int more)
 }
 
 // Most calls find nothing to wait for, and take no lock.
-static bool is_free(const struct throttle *t)
+bool throttle_is_free(const struct throttle *t)
 {
+	if (!t)
+		return true;
 	if (t->limit > 0)
 		return false;
 	return !t->back_off || now(t) < atomic_load_explicit(&t->free_till, memory_order_relaxed);
@@ -208,7 +210,7 @@ static bool is_free(const struct throttle *t)
 
 void throttle_take(struct throttle *t, uint64_t bytes)
 {
-	if (!t || is_free(t))
+	if (throttle_is_free(t))
 		return;
 	count_waiting(t, 1);
 	uint64_t till = t->limit > 0 ? pay(t, bytes) : 0;

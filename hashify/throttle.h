@@ -1,6 +1,7 @@
 // Slows a pass down: to a rate that was asked for, and while others wait for the disk or for memory
-// (backoff.h). Shared by all workers of a pass. Each waits here between two files, while it holds no claim:
-// a guest that wants to write never waits for that. All functions may be called with NULL: nothing slows it.
+// (backoff.h). Shared by all workers of a pass. Each waits here between two files, before it claims the next:
+// a guest that wants to write to that does not wait, too. All functions may be called with NULL: nothing
+// slows the pass then.
 #pragma once
 
 #include <stdbool.h>
@@ -35,6 +36,9 @@ void throttle_leave(struct throttle *t);
 // Called by a worker before it reads @bytes: waits until it may, or the pass is to stop. In the long run no
 // more than the limit is read; what was not used is kept for a tenth of a second.
 void throttle_take(struct throttle *t, uint64_t bytes);
+
+// Would throttle_take() return at once, whatever is taken? Costs next to nothing.
+bool throttle_is_free(const struct throttle *t);
 
 // @bytes that were taken were not read after all.
 void throttle_return(struct throttle *t, uint64_t bytes);

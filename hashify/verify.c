@@ -3,6 +3,7 @@
 #include "hashify/rehash.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
+#include "hashify/throttle.h"
 #include "store/base/cleanup.h"
 #include "store/object.h"
 #include "store/quarantine.h"
@@ -127,13 +128,17 @@ int verify_run(int pool, struct store *s, const struct verify_options *o, struct
 	struct verify v = { .store = s, .options = o, .report = report, .result = ret };
 	*ret = (struct verify_result){ 0 };
 
-	int r = rehash_new(s, o->io_limit, &v.rehash);
+	struct throttle *throttle = NULL;
+	int r = throttle_new(&(struct throttle_options){ .limit = o->io_limit }, &throttle);
+	if (r == 0)
+		r = rehash_new(s, throttle, &v.rehash);
 	if (r == 0)
 		r = quarantine_each(s, add_quarantined, &v, &ret->foreign);
 	if (r == 0)
 		r = verify_objects(&v);
 	free(v.candidates);
 	rehash_free(v.rehash);
+	throttle_free(throttle);
 	// Even after an error: what was found must be told.
 	int names = ret->findings.count == 0
 			    ? 0

@@ -1,8 +1,10 @@
 #include "hashify/worker.h"
 
+#include "hashify/progress.h"
 #include "hashify/reader.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
+#include "hashify/throttle.h"
 #include "store/base/cleanup.h"
 #include "store/base/thread.h"
 #include "store/store.h"
@@ -36,6 +38,7 @@ struct worker {
 	unsigned first, count;  // of the window
 	uint64_t bytes;         // in the window
 	unsigned cold;          // how many more files to open ahead
+	unsigned number;
 };
 
 static void skip_file(struct worker *w, const struct tree_file *f, enum reason reason, int err)
@@ -67,6 +70,20 @@ static bool is_wanted(const struct worker *w, const struct reading *r)
 	return w->opening->count > 1 || known_identity(w->work->adopt->known, r->file->size, r->identity);
 }
 
+static void tell_done(struct worker *w, const struct tree_file *f, uint64_t freed)
+{
+	progress_guest(w->work->progress, w->number, w->work->adopt->trees[f->guest].guest);
+	progress_add(w->work->progress, w->number, 1, f->size, (int64_t)freed);
+}
+
+// @f is left alone without having been read.
+static void leave_unread(struct worker *w, const struct tree_file *f, enum reason reason, int err)
+{
+	skip_file(w, f, reason, err);
+	throttle_return(w->work->throttle, f->size);
+	tell_done(w, f, 0);
+}
+
 static void put_last(struct worker *w, const struct ahead *a)
 {
 	w->window[(w->first + w->count++) % WORKER_WINDOW] = *a;
@@ -82,11 +99,11 @@ static void open_ahead(struct worker *w, const struct tree_file *f)
 	}
 	int err = reader_open(w->reader, f, &a.reading);
 	if (err < 0) {
-		skip_file(w, f, reason_of_reading(err), err);
+		leave_unread(w, f, reason_of_reading(err), err);
 		return;
 	}
 	if (!is_wanted(w, &a.reading)) {
-		skip_file(w, f, REASON_ALONE, 0);
+		leave_unread(w, f, REASON_ALONE, 0);
 		reader_close(&a.reading);
 		return;
 	}
@@ -103,6 +120,8 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 {
 	if (w->count == 0)
 		return true;
+	if (!throttle_is_free(w->work->throttle))
+		return false;  // nothing is claimed while we wait
 	unsigned depth = w->cold > WINDOW_WARM ? w->cold : WINDOW_WARM;
 	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
 }
@@ -110,6 +129,9 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 static void fill_window(struct worker *w)
 {
 	for (const struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
+		throttle_take(w->work->throttle, f->row ? 0 : f->size);
+		if (stop_asked())
+			return;
 		w->opened++;
 		open_ahead(w, f);
 	}
@@ -123,24 +145,32 @@ static struct ahead take_first(struct worker *w)
 	return a;
 }
 
-static void adopt_first(struct worker *w)
+static void adopt(struct worker *w, struct ahead *a)
 {
-	struct ahead a = take_first(w);
-	if (a.class != w->adopting)
+	if (a->class != w->adopting)
 		adopter_end_class(w->adopter, REASON_ALONE);
-	w->adopting = a.class;
-	const struct tree_file *f = a.reading.file;
+	w->adopting = a->class;
+	const struct tree_file *f = a->reading.file;
 	if (f->row) {
 		if (adopter_recall(w->adopter, f))
 			return;
-		int err = reader_open(w->reader, f, &a.reading);
+		int err = reader_open(w->reader, f, &a->reading);
 		if (err < 0) {
 			skip_file(w, f, reason_of_reading(err), err);
 			return;
 		}
 	}
 	w->tally->read += f->size;
-	adopter_take(w->adopter, &a.reading);
+	adopter_take(w->adopter, &a->reading);
+}
+
+static void adopt_first(struct worker *w)
+{
+	struct ahead a = take_first(w);
+	const struct tree_file *f = a.reading.file;  // the reading may be taken
+	uint64_t freed = w->tally->freed;
+	adopt(w, &a);
+	tell_done(w, f, w->tally->freed - freed);
 }
 
 static void leave_rest(struct worker *w)
@@ -180,12 +210,15 @@ int worker_run(struct work *work, struct tally *tally)
 		return -ENOMEM;
 	w->work = work;
 	w->tally = tally;
+	w->number = number_of(work);
 	int r = reader_new(a->trees, work->pool, a->store ? a->store->seed : 0, a->ignored, work->open_dirs,
 			   &w->reader);
 	if (r == 0)
-		r = adopter_new(work->adopt, w->reader, tally, number_of(work), &w->adopter);
+		r = adopter_new(work->adopt, w->reader, tally, w->number, &w->adopter);
 	if (r == 0) {
+		throttle_join(work->throttle);
 		work_through(w);
+		throttle_leave(work->throttle);
 		r = adopter_free(w->adopter);
 	}
 	reader_free(w->reader);

@@ -17,7 +17,9 @@ struct work {
 	struct adopt *adopt;            // borrowed
 	const struct classes *classes;  // borrowed
 	int pool;
-	size_t open_dirs;  // per worker
+	struct progress *progress;  // borrowed; may be NULL
+	struct throttle *throttle;  // borrowed; may be NULL
+	size_t open_dirs;           // per worker
 	pthread_mutex_t lock;
 	size_t next;       // class; under lock
 	unsigned workers;  // that have started; under lock

@@ -19,7 +19,7 @@ static int rehash(const struct pool *p, const struct object_key *key, unsigned *
 {
 	struct rehash *h;
 	uint64_t read = 0;
-	assert_int_equal(rehash_new(p->store, 0, &h), 0);
+	assert_int_equal(rehash_new(p->store, NULL, &h), 0);
 	int r = rehash_object(h, key, damage, &read);
 	rehash_free(h);
 	return r;

@@ -1,0 +1,313 @@
+#include "hashify/pass_args.h"
+
+#include "hashify/exit.h"
+#include "hashify/options.h"
+#include "hashify/pass.h"
+#include "hashify/text.h"
+#include "store/base/log.h"
+#include "store/identity.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+	"Usage: hashify [run] [OPTIONS] POOL\n"
+	"       hashify stat [OPTIONS] POOL\n"
+	"       hashify gc [OPTIONS] POOL\n"
+	"       hashify verify [OPTIONS] POOL\n"
+	"       hashify unshare [OPTIONS] PATH\n"
+	"       hashify why [OPTIONS] PATH\n"
+	"\n"
+	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
+	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"
+	"extended attributes are. Guests are the directories in POOL, but for .hash, .hash.* and "
+	"lost+found.\n"
+	"Guests must then be used through hashfs(8), which gives a file its own copy when it is modified.\n"
+	"\n"
+	"  -n, --dry-run     change nothing, and report exactly what a real run would\n"
+	"  -v, --verbose     name each file and what becomes of it, or why it is left alone, on stderr\n"
+	"  -q, --quiet       say nothing but errors and warnings, and with --json the summary\n"
+	"      --json        print the summary as JSON\n"
+	"      --progress[=auto|yes|no|SECONDS]\n"
+	"                    show how far it is: auto (the default) by a bar, if stderr is a terminal;\n"
+	"                    yes, or no value, else by a line each 10 s, or SECONDS. SIGUSR1 always asks\n"
+	"                    for such a line\n"
+	"      --io-limit=BYTES\n"
+	"                    read no more than BYTES a second, in files as a whole (K, M, G, T)\n"
+	"      --back-off=auto\n"
+	"                    make way while others wait for the disk or for memory (the default)\n"
+	"      --back-off=no do not\n"
+	"      --sync=batch  flush the pool once when the pass starts, and each file changed since\n"
+	"                    before it is shared: a power cut costs nothing (the default)\n"
+	"      --sync=none   flush nothing: a power cut may cost content of files written shortly\n"
+	"                    before the pass\n"
+	"      --ignore=LIST let files be identical that differ in some of mtime, owner, mode, xattr\n"
+	"                    (separated by commas); all guests then see what the object has. Mode and\n"
+	"                    owner of set-id files, and capabilities, always count\n"
+	"      --exclude=PATTERN, --exclude-from=FILE\n"
+	"                    leave files alone, as in a .gitignore: *.log at any depth, /var/log/ from the\n"
+	"                    guest's root on, !/etc/ not after all; the last that matches counts\n"
+	"      --no-default-excludes, --print-default-excludes\n"
+	"                    logs, databases, configuration, keys and the like are left alone by default\n"
+	"      --min-size=SIZE leave smaller files alone (K, M, G)\n"
+	"      --guest=NAME  only this guest (may be repeated)\n"
+	"  -j, --jobs=N      read and link with N threads (1 to 64; default: twice the CPUs, 4 to 16)\n"
+	"      --memory=SIZE what the names of new files may take (like 500M; default: an eighth of\n"
+	"                    the machine's); with more new files the guests are walked several times\n"
+	"  -h, --help        show this help\n"
+	"      --version     show the version\n"
+	"\n"
+	"hashify COMMAND --help tells about each of the others. A pool called like a command is given as "
+	"./stat.\n"
+	"\n"
+	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2 "
+	"nothing\n"
+	"was done, or the pass had to end early; 130 or 143 stopped by SIGINT or SIGTERM, between two "
+	"files:\n"
+	"run it again to go on.\n";
+
+enum {
+	OPT_JSON = 256,
+	OPT_SYNC,
+	OPT_IGNORE,
+	OPT_MEMORY,
+	OPT_MIN_SIZE,
+	OPT_EXCLUDE,
+	OPT_EXCLUDE_FROM,
+	OPT_NO_DEFAULTS,
+	OPT_PRINT_DEFAULTS,
+	OPT_GUEST,
+	OPT_PROGRESS,
+	OPT_IO_LIMIT,
+	OPT_BACK_OFF
+};
+
+static const struct option list[] = {
+	{ "dry-run", no_argument, NULL, 'n' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "sync", required_argument, NULL, OPT_SYNC },
+	{ "ignore", required_argument, NULL, OPT_IGNORE },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "min-size", required_argument, NULL, OPT_MIN_SIZE },
+	{ "exclude", required_argument, NULL, OPT_EXCLUDE },
+	{ "exclude-from", required_argument, NULL, OPT_EXCLUDE_FROM },
+	{ "no-default-excludes", no_argument, NULL, OPT_NO_DEFAULTS },
+	{ "print-default-excludes", no_argument, NULL, OPT_PRINT_DEFAULTS },
+	{ "guest", required_argument, NULL, OPT_GUEST },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "progress", optional_argument, NULL, OPT_PROGRESS },
+	{ "io-limit", required_argument, NULL, OPT_IO_LIMIT },
+	{ "back-off", required_argument, NULL, OPT_BACK_OFF },
+	{ "jobs", required_argument, NULL, 'j' },
+	{ 0 },
+};
+
+static int fail(const char *what, int err)
+{
+	log_error("%s: %s", what, strerror(-err));
+	return EXIT_FATAL;
+}
+
+static unsigned field_of(const char *name, size_t len)
+{
+	static const struct {
+		const char *name;
+		unsigned field;
+	} fields[] = {
+		{ "mtime", IDENTITY_MTIME },
+		{ "owner", IDENTITY_OWNER },
+		{ "mode", IDENTITY_MODE },
+		{ "xattr", IDENTITY_XATTRS },
+	};
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
+		if (strlen(fields[i].name) == len && memcmp(fields[i].name, name, len) == 0)
+			return fields[i].field;
+	return 0;
+}
+
+static int set_ignore(struct pass_args *o, const char *value)
+{
+	for (const char *p = value, *end;; p = end + 1) {
+		end = strchrnul(p, ',');
+		unsigned field = field_of(p, (size_t)(end - p));
+		if (!field)
+			return options_usage(
+				"--ignore takes mtime, owner, mode and xattr, separated by commas, not ",
+				value);
+		o->ignored |= field;
+		if (!*end)
+			return -1;
+	}
+}
+
+static int set_jobs(struct pass_args *o, const char *value)
+{
+	char *end;
+	unsigned long jobs = strtoul(value, &end, 10);
+	if (*end || value[0] < '0' || value[0] > '9' || jobs < 1 || jobs > PASS_MAX_THREADS)
+		return options_usage("--jobs is a number from 1 to 64, not ", value);
+	o->jobs = (unsigned)jobs;
+	return -1;
+}
+
+static int set_memory(struct pass_args *o, const char *value)
+{
+	if (text_parse_size(value, &o->memory) < 0)
+		return options_usage("--memory is a number of bytes above 0, like 500M or 2G, not ", value);
+	return -1;
+}
+
+static int set_min_size(struct pass_args *o, const char *value)
+{
+	if (text_parse_size(value, &o->policy.min_size) < 0)
+		return options_usage("--min-size is a number of bytes above 0, like 4096 or 64K, not ",
+				     value);
+	return -1;
+}
+
+static int set_exclude(struct pass_args *o, const char *value)
+{
+	int r = policy_add_pattern(&o->policy, value);
+	if (r == -EINVAL)
+		return options_usage("--exclude takes a pattern like *.log, /var/log/ or !/etc/, not ",
+				     value);
+	return r < 0 ? fail(value, r) : -1;
+}
+
+static int set_exclude_from(struct pass_args *o, const char *value)
+{
+	int line;
+	int r = policy_add_file(&o->policy, value, &line);
+	if (r == -EINVAL) {
+		log_error("%s:%d: is no pattern; expected one a line, like *.log, /var/log/ or !/etc/", value,
+			  line);
+		return EXIT_FATAL;
+	}
+	return r < 0 ? fail(value, r) : -1;
+}
+
+static int print_defaults(void)
+{
+	policy_print_defaults(stdout);
+	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FATAL;
+}
+
+static int set_guest(struct pass_args *o, const char *value)
+{
+	int r = policy_add_guest(&o->policy, value);
+	return r < 0 ? fail(value, r) : -1;
+}
+
+#define INTERVAL_MAX (24 * 60 * 60)
+
+static int set_progress(struct pass_args *o, const char *value)
+{
+	uint64_t interval;
+
+	o->progress.when = PROGRESS_YES;
+	if (!value || strcmp(value, "yes") == 0)
+		return -1;
+	if (strcmp(value, "auto") == 0) {
+		o->progress.when = PROGRESS_AUTO;
+		return -1;
+	}
+	if (strcmp(value, "no") == 0) {
+		o->progress.when = PROGRESS_NO;
+		return -1;
+	}
+	if (text_parse_size(value, &interval) < 0 || interval < 1 || interval > INTERVAL_MAX)
+		return options_usage("--progress is auto, yes, no or a number of seconds, not ", value);
+	o->progress.interval = (unsigned)interval;
+	return -1;
+}
+
+static int set_io_limit(struct pass_args *o, const char *value)
+{
+	if (text_parse_size(value, &o->throttle.limit) < 0)
+		return options_usage("--io-limit is a number of bytes a second, like 500K or 20M, not ",
+				     value);
+	return -1;
+}
+
+static int set_back_off(struct pass_args *o, const char *value)
+{
+	o->throttle.back_off = strcmp(value, "auto") == 0;
+	if (!o->throttle.back_off && strcmp(value, "no") != 0)
+		return options_usage("--back-off is auto or no, not ", value);
+	return -1;
+}
+
+static int set_more(struct pass_args *o, int option, const char *value)
+{
+	switch (option) {
+	case OPT_MIN_SIZE:
+		return set_min_size(o, value);
+	case OPT_EXCLUDE:
+		return set_exclude(o, value);
+	case OPT_EXCLUDE_FROM:
+		return set_exclude_from(o, value);
+	case OPT_PRINT_DEFAULTS:
+		return print_defaults();
+	case OPT_GUEST:
+		return set_guest(o, value);
+	case OPT_PROGRESS:
+		return set_progress(o, value);
+	case OPT_IO_LIMIT:
+		return set_io_limit(o, value);
+	case OPT_BACK_OFF:
+		return set_back_off(o, value);
+	default:
+		o->policy.no_defaults = true;
+		return -1;
+	}
+}
+
+static int set(int option, const char *value, void *options)
+{
+	struct pass_args *o = options;
+
+	switch (option) {
+	case OPT_JSON:
+		o->json = true;
+		break;
+	case 'v':
+		o->verbose = true;
+		break;
+	case 'q':
+		o->quiet = true;
+		break;
+	case 'n':
+		o->dry_run = true;
+		break;
+	case OPT_IGNORE:
+		return set_ignore(o, value);
+	case OPT_MEMORY:
+		return set_memory(o, value);
+	case 'j':
+		return set_jobs(o, value);
+	case OPT_SYNC:
+		return options_sync(value, &o->sync);
+	default:
+		return set_more(o, option, value);
+	}
+	return -1;
+}
+
+static const struct options_spec spec = { help, "POOL", list, set };
+
+int pass_args_parse(int argc, char **argv, struct pass_args *ret)
+{
+	*ret = (struct pass_args){ .sync = true, .throttle.back_off = true };
+	int status = options_parse(&spec, argc, argv, ret, &ret->pool);
+	if (status < 0 && ret->verbose && ret->quiet)
+		return options_usage("--verbose and --quiet exclude each other", "");
+	return status;
+}
+
+void pass_args_free(struct pass_args *a)
+{
+	policy_free(&a->policy);
+}
