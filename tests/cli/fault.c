@@ -1,0 +1,116 @@
+// Preloaded, it makes system calls of a program fail, of which these variables of the environment tell:
+// FAULT_CALL, its name; FAULT_ERROR, the number; FAULT_AT, what the path in question must contain, that of
+// the first fd with the name that goes with it, for renameat2 the new one; FAULT_EVERY, 1: each, 2: each
+// second.
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static bool is_at(int fd, const char *name, const char *part)
+{
+	char link[40], path[8192];
+
+	if (!part || !*part)
+		return true;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t size = readlink(link, path, sizeof(path) / 2);
+	size_t end = size > 0 ? (size_t)size : 0;
+	snprintf(path + end, sizeof(path) - end, "/%s", name ? name : "");
+	return strstr(path, part) != NULL;
+}
+
+static bool fails(const char *call, int fd, const char *name)
+{
+	static atomic_uint met;
+	const char *meant = getenv("FAULT_CALL");
+	const char *every = getenv("FAULT_EVERY");
+	int before = errno;
+
+	if (!meant || strcmp(call, meant) != 0 || !is_at(fd, name, getenv("FAULT_AT")))
+		return errno = before, false;
+	if (every && (atomic_fetch_add(&met, 1) + 1) % (unsigned)atoi(every) != 0)
+		return errno = before, false;
+	errno = atoi(getenv("FAULT_ERROR"));
+	return true;
+}
+
+#define STAND_IN(type, function, parameters, arguments, fd, name)                                            \
+	type function parameters;                                                                            \
+	type function parameters                                                                             \
+	{                                                                                                    \
+		if (fails(#function, fd, name))                                                              \
+			return -1;                                                                           \
+		return ((type(*) parameters)dlsym(RTLD_NEXT, #function))arguments;                           \
+	}
+
+STAND_IN(ssize_t, pread, (int fd, void *data, size_t size, off_t at), (fd, data, size, at), fd, NULL)
+STAND_IN(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), fd, NULL)
+STAND_IN(ssize_t, getdents64, (int fd, void *data, size_t size), (fd, data, size), fd, NULL)
+STAND_IN(int, fdatasync, (int fd), (fd), fd, NULL)
+STAND_IN(int, fsync, (int fd), (fd), fd, NULL)
+STAND_IN(int, syncfs, (int fd), (fd), fd, NULL)
+STAND_IN(int, futimens, (int fd, const struct timespec times[2]), (fd, times), fd, NULL)
+STAND_IN(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
+	 (fd, name, value, size, flags), fd, NULL)
+STAND_IN(ssize_t, fgetxattr, (int fd, const char *name, void *value, size_t size), (fd, name, value, size),
+	 fd, NULL)
+STAND_IN(ssize_t, flistxattr, (int fd, char *list, size_t size), (fd, list, size), fd, NULL)
+STAND_IN(int, fstat, (int fd, struct stat *ret), (fd, ret), fd, NULL)
+STAND_IN(int, fstatat, (int dir, const char *name, struct stat *ret, int flags), (dir, name, ret, flags), dir,
+	 name)
+STAND_IN(int, statx, (int dir, const char *name, int flags, unsigned mask, struct statx *ret),
+	 (dir, name, flags, mask, ret), dir, name)
+STAND_IN(int, mkdirat, (int dir, const char *name, mode_t mode), (dir, name, mode), dir, name)
+STAND_IN(int, unlinkat, (int dir, const char *name, int flags), (dir, name, flags), dir, name)
+STAND_IN(int, linkat, (int from_dir, const char *from, int dir, const char *name, int flags),
+	 (from_dir, from, dir, name, flags), from_dir, from)
+STAND_IN(int, renameat2, (int from_dir, const char *from, int dir, const char *name, unsigned flags),
+	 (from_dir, from, dir, name, flags), dir, name)
+
+int openat(int dir, const char *path, int flags, ...)
+{
+	va_list list;
+	va_start(list, flags);
+	mode_t mode = va_arg(list, mode_t);
+	va_end(list);
+	if (fails("openat", dir, path))
+		return -1;
+	return ((int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat"))(dir, path, flags, mode);
+}
+
+// Leases alone.
+int fcntl(int fd, int command, ...)
+{
+	va_list list;
+	va_start(list, command);
+	void *more = va_arg(list, void *);
+	va_end(list);
+	if (command == F_SETLEASE && fails("lease", fd, NULL))
+		return -1;
+	return ((int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl"))(fd, command, more);
+}
+
+long syscall(long number, ...)
+{
+	va_list list;
+	long a[6];
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	if (number == SYS_openat2 && fails("openat2", (int)a[0], (const char *)a[1]))
+		return -1;
+	return ((long (*)(long, ...))dlsym(RTLD_NEXT, "syscall"))(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}

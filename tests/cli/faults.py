@@ -1,0 +1,366 @@
+"""What a pass does when the filesystem or the disk below it fails it."""
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import cases
+import tree
+from cases import NotHere, case, expect, expect_equal
+from cli import FULL, HASHIFY, expect_same, full_inventory, new_pool, summary
+
+TOP, KIND, IMAGE = sys.argv[1:4]
+BALLAST = os.path.join(TOP, "ballast")
+SHARED, NEW = 30, 60  # files that are objects already, and more that are to become some
+
+# A replacement is written to a journal first, and that takes an inode and a block, though linking itself takes nothing. Where they
+# are not to be had nothing is lost, but nothing is freed either.
+JOURNAL_HAS_ROOM = False
+
+
+def end(said):
+    """What is worth reading of what a pass said."""
+    lines = said.splitlines()
+    return "\n".join((["..."] if len(lines) > 4 else []) + lines[-4:])
+
+
+def files_only(inv):
+    """Without the times of directories: the call that puts them back may be the one that fails."""
+    return {g: {rel: line for rel, line in i.items() if not line.startswith("d")} for g, i in inv.items()}
+
+
+def failing(pool, call, error, at="", every=1, *args):
+    """A pass in which system calls fail. Guests notice nothing."""
+    before = files_only(full_inventory(pool.path))
+    env = dict(os.environ, LC_ALL="C", LD_PRELOAD=os.environ["FAULT_SO"], FAULT_CALL=call, FAULT_ERROR=str(error), FAULT_AT=at,
+               FAULT_EVERY=str(every))
+    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    r = run(pool, env, *args)
+    expect_same(before, files_only(full_inventory(pool.path)), "changed when %s failed with %s" % (call, errno.errorcode[error]))
+    return r
+
+
+def run(pool, env=None, *args):
+    """A pass of which only the ends are told: (status, summary or None, what it said)."""
+    env = env or dict(os.environ, LC_ALL="C")
+    r = subprocess.run([HASHIFY, "-v", "--json", *args, pool.path], capture_output=True, env=env, timeout=100)
+    said = r.stderr.decode(errors="replace")
+    expect(r.returncode in (0, 1, 2), "status", r.returncode, end(said))
+    s = json.loads(r.stdout) if r.stdout else None
+    if s and r.returncode < 2:
+        expect_equal(r.returncode, int(s["errors"] > 0), "status against errors")
+        expect_equal(s["already_linked"] + s["objects_created"] + s["linked"] + sum(s["skipped"].values()), s["seen"],
+                     "the parts of what was seen")
+    return r.returncode, s, said
+
+
+def expect_named(s, said, words, least=1):
+    """Each error is counted and, with -v, named with its reason."""
+    expect(s["errors"] >= least, "only", s["errors"], "errors counted;", end(said))
+    named = [line for line in said.splitlines() if words in line]
+    expect(len(named) >= s["errors"], "of", s["errors"], "errors only", len(named), "are named with", repr(words), "in", end(said))
+
+
+def fill(pool, first, last, guests="abc"):
+    for i in range(first, last):
+        pool.put_all("d%d/f%d" % (i % 4, i), tree.noise(i, 9000), guests=guests)
+
+
+def expect_all_shared(pool, last):
+    """When the trouble is over, a pass completes the work."""
+    before = full_inventory(pool.path)
+    s = summary(pool.path)
+    expect_same(before, full_inventory(pool.path), "changed by the last pass")
+    expect_equal(s["errors"], 0, "errors of the last pass")
+    expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
+    for i in range(last):
+        pool.expect_linked(*("%s/d%d/f%d" % (g, i % 4, i) for g in "abc"))
+
+
+# ---- resources that end ----
+
+def fill_disk():
+    """Takes all the room, down to the last byte that is to be had."""
+    os.makedirs(BALLAST, exist_ok=True)
+    size = 1 << 20
+    n = 0
+    while size >= 512:
+        try:
+            with open("%s/%d" % (BALLAST, n), "wb", buffering=0) as f:
+                os.posix_fallocate(f.fileno(), 0, 64 * size)
+                for _ in range(64):
+                    f.write(b"x" * size)
+            n += 1
+        except OSError as e:
+            expect(e.errno in (errno.ENOSPC, errno.EDQUOT), e)
+            size //= 2
+    os.sync()
+
+
+def fill_inodes():
+    os.makedirs(BALLAST, exist_ok=True)
+    n = 0
+    try:
+        while True:
+            os.close(os.open("%s/%d" % (BALLAST, n), os.O_WRONLY | os.O_CREAT))
+            n += 1
+    except OSError as e:
+        expect_equal(e.errno, errno.ENOSPC)
+
+
+def lighten():
+    subprocess.run(["rm", "-rf", BALLAST], check=True)
+    os.sync()
+
+
+def without_a_store(exhaust):
+    with new_pool(TOP) as pool:
+        fill(pool, 0, SHARED)
+        before = full_inventory(pool.path)
+        exhaust()
+        try:
+            status, s, said = run(pool)
+            expect_same(before, full_inventory(pool.path), "changed")
+        finally:
+            lighten()
+        if status == 2:
+            expect(said.startswith("hashify: ") and pool.path in said and said.count("\n") == 1, "not one sentence:", said)
+            expect(os.strerror(errno.ENOSPC) in said or os.strerror(errno.EDQUOT) in said, "the cause is not named:", end(said))
+        expect_equal(sorted(n for n in os.listdir(pool.path) if n.startswith(".hash.new")), [], "left behind")
+        expect_all_shared(pool, SHARED)
+
+
+def with_a_store(exhaust, words):
+    with new_pool(TOP) as pool:
+        fill(pool, 0, SHARED, "ab")
+        summary(pool.path)
+        fill(pool, 0, SHARED, "c")
+        fill(pool, SHARED, SHARED + NEW)
+        before = full_inventory(pool.path)
+        os.sync()
+        exhaust()
+        try:
+            status, s, said = run(pool)
+            expect_same(before, full_inventory(pool.path), "changed")
+            foretold = summary("-n", pool.path)
+        finally:
+            lighten()
+        if status == 2:
+            expect("the pass ended early" in said and words in said, "the cause is not named:", end(said))
+            expect(not JOURNAL_HAS_ROOM, "the pass ended early")
+        else:
+            expect(s["objects_created"] == NEW or s["errors"], "neither done nor counted", s)
+            if s["errors"]:
+                expect_named(s, said, words)
+        if JOURNAL_HAS_ROOM:  # to link takes none, and gives some back
+            expect(s["linked"] >= SHARED, "only", s["linked"], "were linked to objects that were there;", end(said))
+        expect_equal(foretold["already_linked"], 2 * SHARED + s["objects_created"] + s["linked"], "what a dry run sees")
+        expect_all_shared(pool, SHARED + NEW)
+
+
+@case("a full disk, on which there is no store yet")
+def _(_):
+    without_a_store(fill_disk)
+
+
+@case("a full disk, and a store: what cannot be linked is named and counted")
+def _(_):
+    with_a_store(fill_disk, os.strerror(errno.ENOSPC))
+
+
+@case("no inode is left, and there is no store yet")
+def _(_):
+    if KIND != "ext4":
+        raise NotHere("inodes are made as they are needed")
+    without_a_store(fill_inodes)
+
+
+@case("no inode is left, and there is a store: what cannot be linked is named and counted")
+def _(_):
+    if KIND != "ext4":
+        raise NotHere("inodes are made as they are needed")
+    with_a_store(fill_inodes, os.strerror(errno.ENOSPC))
+
+
+@case("the quota is used up")
+def _(_):
+    if KIND != "btrfs":
+        raise NotHere("quota of users is a matter of the kernel's build; see EDQUOT below")
+    subprocess.run(["btrfs", "quota", "enable", TOP], check=True, capture_output=True)
+
+    def exhaust():
+        os.sync()
+        subprocess.run(["btrfs", "quota", "rescan", "-w", TOP], check=True, capture_output=True)
+        subprocess.run(["btrfs", "qgroup", "limit", "24M", "0/5", TOP], check=True, capture_output=True)
+        fill_disk()
+
+    def limited(test, *args):
+        try:
+            test(exhaust, *args)
+        finally:
+            subprocess.run(["btrfs", "qgroup", "limit", "none", "0/5", TOP], check=True, capture_output=True)
+
+    global lighten
+    lighten_disk = lighten
+
+    def lighten():
+        subprocess.run(["btrfs", "qgroup", "limit", "none", "0/5", TOP], check=True, capture_output=True)
+        lighten_disk()
+
+    try:
+        limited(without_a_store)
+        limited(with_a_store, os.strerror(errno.EDQUOT))
+    finally:
+        lighten = lighten_disk
+        subprocess.run(["btrfs", "quota", "disable", TOP], check=True)
+
+
+@case("a guest that is read-only beside others that are not")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, 0, SHARED)
+        subprocess.run(["mount", "--bind", pool.at("b"), pool.at("b")], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", pool.at("b")], check=True)
+            status, s, said = run(pool)
+            expect_equal((s["objects_created"], s["linked"]), (SHARED, SHARED))
+        finally:
+            subprocess.run(["umount", pool.at("b")], check=True)
+        expect_all_shared(pool, SHARED)
+
+
+# ---- a disk that cannot be read ----
+
+def spoil(content):
+    """Writes something else over @content on the disk below the filesystem, which must not be mounted."""
+    with open(IMAGE, "r+b") as f:
+        data = f.read()
+        at = data.find(content)
+        expect(at >= 0, "not found on the disk")
+        while at >= 0:
+            f.seek(at)
+            f.write(b"\0" * 16)
+            at = data.find(content, at + 1)
+
+
+@case("sectors that cannot be read: their files are named, all others are shared")
+def _(_):
+    if KIND != "btrfs":
+        raise NotHere("only btrfs knows what it cannot read; see the same with EIO below")
+    with new_pool(TOP) as pool:
+        fill(pool, 0, SHARED)
+        os.sync()
+        subprocess.run(["umount", TOP], check=True)
+        bad = (3, 7, 20)
+        for i in bad:
+            spoil(tree.noise(i, 9000)[:4096])
+        subprocess.run(["mount", "-o", "loop", IMAGE, TOP], check=True)
+        status, s, said = run(pool)
+        expect_equal((status, s["errors"], s["linked"]), (1, 3 * len(bad), 2 * (SHARED - len(bad))))
+        expect_named(s, said, "cannot be read: " + os.strerror(errno.EIO))
+        for i in bad:
+            expect("a/d%d/f%d: " % (i % 4, i) in said, "f%d is not named in" % i, said)
+            pool.expect_private("a/d%d/f%d" % (i % 4, i))
+
+
+# ---- calls that fail ----
+
+CALLS = FULL or KIND == "ext4"  # the same code on each
+
+
+def put_bad(pool):
+    """Small and large files that calls will fail on, and others."""
+    fill(pool, 0, SHARED)
+    for i in range(4):
+        pool.put_all("bad/small%d" % i, tree.noise(("bad", i), 3000))
+        pool.put_all("bad/large%d" % i, tree.noise(("bad", i), 200_000))
+    pool.settle()
+
+
+def expect_rest_shared(pool, what):
+    for i in range(SHARED):
+        expect(pool.linked(*("%s/d%d/f%d" % (g, i % 4, i) for g in "abc")), "not shared when %s: f%d" % (what, i))
+
+
+def expect_whole(pool):
+    expect_all_shared(pool, SHARED)
+    for size in ("small", "large"):
+        for i in range(4):
+            pool.expect_linked(*("%s/bad/%s%d" % (g, size, i) for g in "abc"))
+
+
+def one_call_fails(call, error, every, reason, count):
+    name = "%s fails with %s for %s of some files: these are named, all others are shared" % (
+        call, errno.errorcode[error], "each" if every == 1 else "every %d" % every)
+
+    if not CALLS:
+        return
+
+    @case(name)
+    def _(_):
+        with new_pool(TOP) as pool:
+            put_bad(pool)
+            what = "%s fails with %s" % (call, errno.errorcode[error])
+            status, s, said = failing(pool, call, error, "/bad", every)
+            expect(status < 2, "the pass ended early:", end(said))
+            expect_rest_shared(pool, what)
+            if count is not None:
+                expect_equal(s["skipped"][reason], count, reason)
+            if s["errors"] or count:
+                expect_named(s, said, os.strerror(error))
+            expect_whole(pool)
+
+
+one_call_fails("pread", errno.EIO, 1, "read", 24)
+one_call_fails("pread", errno.EIO, 3, "read", None)  # of some the second reading, to compare, and some succeed
+one_call_fails("openat2", errno.EIO, 1, "read", 3)  # the directories
+one_call_fails("openat2", errno.EMFILE, 1, "read", 3)
+one_call_fails("openat2", errno.EIO, 5, "read", None)
+one_call_fails("statx", errno.EIO, 1, "read", 24)
+one_call_fails("getdents64", errno.EIO, 1, "read", 3)
+one_call_fails("flistxattr", errno.EIO, 1, "read", 24)
+one_call_fails("lease", errno.ENOLCK, 1, "read", 24)
+one_call_fails("fstat", errno.EIO, 4, "read", None)
+one_call_fails("fsetxattr", errno.ENOSPC, 1, "link", None)
+one_call_fails("fsetxattr", errno.EDQUOT, 1, "link", None)
+one_call_fails("linkat", errno.EDQUOT, 2, "link", None)
+one_call_fails("renameat2", errno.EIO, 1, "link", None)
+one_call_fails("renameat2", errno.EDQUOT, 2, "link", None)
+one_call_fails("renameat2", errno.EROFS, 3, "link", None)
+one_call_fails("futimens", errno.EIO, 1, "link", None)
+
+
+def store_fails(call, error, at="/.hash/", every=1):
+    if not CALLS:
+        return
+
+    @case("%s fails with %s %s in the store: nothing is lost, and the next pass completes the work" % (
+        call, errno.errorcode[error], "always" if every == 1 else "every %d times" % every))
+    def _(_):
+        with new_pool(TOP) as pool:
+            fill(pool, 0, SHARED, "ab")
+            summary(pool.path)
+            put_more(pool)
+            status, s, said = failing(pool, call, error, at, every)
+            if status:
+                expect(os.strerror(error) in said, "the cause is not named:", end(said))
+            expect_whole(pool)
+
+
+def put_more(pool):
+    fill(pool, 0, SHARED, "c")
+    for i in range(4):
+        pool.put_all("bad/small%d" % i, tree.noise(("bad", i), 3000))
+        pool.put_all("bad/large%d" % i, tree.noise(("bad", i), 200_000))
+
+
+for each in (1, 3) if FULL else (2,):
+    for number in (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS) if FULL else (errno.EIO,):
+        for function in ("pread", "pwrite", "openat", "fgetxattr", "fstat", "fstatat", "mkdirat", "unlinkat", "linkat"):
+            store_fails(function, number, every=each)
+        for function in ("syncfs", "fdatasync", "renameat2", "lease", "openat2"):
+            store_fails(function, number, "", each)
+
+
+sys.exit(cases.run(None))
