@@ -344,7 +344,22 @@ def store_fails(call, error, at="/.hash/", every=1):
             put_more(pool)
             status, s, said = failing(pool, call, error, at, every)
             if status:
-                expect(os.strerror(error) in said, "the cause is not named:", end(said))
+                expect(os.strerror(error) in said or (error == errno.EROFS and "read-only" in said), "the cause is not named:", end(said))
+            expect_whole(pool)
+
+
+if CALLS:
+    @case("objects that cannot be read are named and not used, and what is like them is shared anew or left alone")
+    def _(_):
+        with new_pool(TOP) as pool:
+            fill(pool, 0, SHARED, "ab")
+            summary(pool.path)
+            put_more(pool)
+            status, s, said = failing(pool, "pread", errno.EIO, "/.hash/objects/")
+            for path in pool.objects():
+                if os.lstat(path).st_nlink == 3:
+                    expect(path[len(pool.path) + 1:] + ": " + os.strerror(errno.EIO) in said, path, "is not named in", end(said))
+            expect_equal((s["already_linked"], s["skipped"]["alone"]), (2 * SHARED, SHARED))
             expect_whole(pool)
 
 
