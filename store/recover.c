@@ -23,10 +23,11 @@ static int same_bytes(int a, int b, uint64_t size)
 	return buffers ? content_equal(a, b, size, buffers, buffers + CONTENT_BUFFER_SIZE) : -ENOMEM;
 }
 
-// Is the displaced file @fd what the object is in every respect, and has nobody it open for writing?
+// Is the displaced file @fd what the object is in every respect, and has nobody it open for writing? Nor has
+// the guest given it a second name, by a descriptor: that shall go on being the same file as the first.
 static int is_same_as(int fd, const struct claim *claim, int object, const struct stat *object_st)
 {
-	if (claim->st.st_size != object_st->st_size)
+	if (claim->st.st_size != object_st->st_size || claim->st.st_nlink != 1)
 		return 0;
 	int r = identity_same(fd, &claim->st, object, object_st);
 	if (r > 0)

@@ -176,6 +176,21 @@ static void what_a_guest_has_open_for_writing_is_put_back(void **state)
 	assert_content(p->tree, "b/file", "HELLO");
 }
 
+static void what_a_guest_gave_a_second_name_after_the_kill_is_put_back(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, NULL);
+	char name[300];
+	the_name_in_flight(p, &key, name);
+	assert_int_equal(linkat(p->tree->dir, name, p->tree->dir, "b/second", 0), 0);  // by an fd, in truth
+
+	struct recovery r = recover(p);
+
+	assert_int_equal(r.put_back, 1);
+	assert_int_equal(status(p->tree, "b/file").st_ino, status(p->tree, "b/second").st_ino);
+	assert_int_equal(names_in(p->tree, ".hash/tmp"), 0);
+}
+
 static void expect_kept(const struct pool *p, const char *content)
 {
 	char name[300];
@@ -387,6 +402,7 @@ int main(void)
 		in_pool(a_displaced_file_that_is_what_the_object_is_is_dropped),
 		in_pool(what_a_guest_wrote_to_after_the_kill_is_put_back),
 		in_pool(what_a_guest_has_open_for_writing_is_put_back),
+		in_pool(what_a_guest_gave_a_second_name_after_the_kill_is_put_back),
 		in_pool(without_a_journal_a_changed_file_is_kept),
 		in_pool(a_damaged_journal_is_no_journal),
 		in_pool(a_journal_that_is_cut_off_is_no_journal),
