@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -78,6 +79,15 @@ STAND_IN(int, linkat, (int from_dir, const char *from, int dir, const char *name
 	 (from_dir, from, dir, name, flags), from_dir, from)
 STAND_IN(int, renameat2, (int from_dir, const char *from, int dir, const char *name, unsigned flags),
 	 (from_dir, from, dir, name, flags), dir, name)
+
+// What reads without waiting meets the same bad sectors.
+ssize_t preadv2(int fd, const struct iovec *data, int count, off_t at, int flags)
+{
+	if (fails("pread", fd, NULL))
+		return -1;
+	return ((ssize_t(*)(int, const struct iovec *, int, off_t, int))dlsym(RTLD_NEXT, "preadv2"))(
+		fd, data, count, at, flags);
+}
 
 int openat(int dir, const char *path, int flags, ...)
 {
