@@ -37,8 +37,7 @@ static const char help[] =
 	"      --io-limit=BYTES\n"
 	"                    read no more than BYTES a second, in files as a whole (K, M, G, T)\n"
 	"      --back-off=auto\n"
-	"                    make way while others wait for the disk or for memory (the default)\n"
-	"      --back-off=no do not\n"
+	"                    make way while others wait for the disk or for memory (default: no)\n"
 	"      --sync=batch  flush the pool once when the pass starts, and each file changed since\n"
 	"                    before it is shared: a power cut costs nothing (the default)\n"
 	"      --sync=none   flush nothing: a power cut may cost content of files written shortly\n"
@@ -300,7 +299,7 @@ static const struct options_spec spec = { help, "POOL", list, set };
 
 int pass_args_parse(int argc, char **argv, struct pass_args *ret)
 {
-	*ret = (struct pass_args){ .sync = true, .throttle.back_off = true };
+	*ret = (struct pass_args){ .sync = true };
 	int status = options_parse(&spec, argc, argv, ret, &ret->pool);
 	if (status < 0 && ret->verbose && ret->quiet)
 		return options_usage("--verbose and --quiet exclude each other", "");
