@@ -16,16 +16,18 @@ void fd_close(int fd)
 		abort();
 }
 
+// A guest's lease is an EAGAIN, too, with O_NONBLOCK, until the kernel takes it away (45 s).
+#define TRIES 100
+
 int beneath_open(int dir, const char *path, int flags, mode_t mode)
 {
 	uint64_t resolve = SYS_RESOLVE_BENEATH | SYS_RESOLVE_NO_XDEV | SYS_RESOLVE_NO_MAGICLINKS |
 			   SYS_RESOLVE_NO_SYMLINKS;
-	int fd;
+	int fd = -EAGAIN;
 
 	// EAGAIN: a rename somewhere made the kernel unsure whether it has left @dir.
-	do
+	for (int i = 0; i < TRIES && fd == -EAGAIN; i++)
 		fd = sys_openat2(dir, path, flags, mode, resolve);
-	while (fd == -EAGAIN);
 	return fd;
 }
 

@@ -11,8 +11,8 @@ void fd_close(int fd);
 
 // Opens @path, a relative path that is resolved beneath @dir and nowhere else: no symbolic link is followed
 // (the last one included, unless @flags has O_PATH|O_NOFOLLOW, which opens the link itself), no mount
-// crossed, no "..". -EXDEV: it left @dir or its mount; -ELOOP: a symbolic link. Paths longer than PATH_MAX
-// are walked piece by piece by the caller.
+// crossed, no "..". -EXDEV: it left @dir or its mount; -ELOOP: a symbolic link; -EAGAIN, with O_NONBLOCK:
+// somebody holds a lease on it. Paths longer than PATH_MAX are walked piece by piece by the caller.
 int beneath_open(int dir, const char *path, int flags, mode_t mode);
 
 // Reads up to @size bytes at @offset and returns how many: fewer only at the end of the file.

@@ -42,6 +42,20 @@ static void only_what_lies_beneath_is_opened(void **state)
 	assert_int_equal(opened(t, "a/none", O_RDONLY), -ENOENT);
 }
 
+// The kernel takes a lease away after 45 s, and a guest may hold any number.
+static void a_file_under_a_lease_is_not_waited_for(void **state)
+{
+	struct tree *t = *state;
+	put(t, "file", "hello");
+	auto_close int fd = openat(t->dir, "file", O_RDWR | O_CLOEXEC);
+	signal(SIGIO, SIG_IGN);
+	assert_int_equal(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+
+	alarm(20);
+	assert_int_equal(opened(t, "file", O_RDONLY | O_NONBLOCK), -EAGAIN);
+	alarm(0);
+}
+
 static void a_mount_is_not_crossed(void **state)
 {
 	(void)state;
@@ -147,7 +161,7 @@ int main(void)
 		in_tree(descriptors_close_on_exec),        in_tree(a_read_is_short_only_at_the_end),
 		in_tree(a_write_is_whole_or_an_error),     in_tree(a_double_close_aborts),
 		in_tree(a_taken_fd_is_the_taker_s),        in_tree(the_mode_of_an_o_path_fd_can_be_set),
-		in_tree(cached_pages_are_counted),
+		in_tree(cached_pages_are_counted),         in_tree(a_file_under_a_lease_is_not_waited_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
