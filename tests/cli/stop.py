@@ -128,8 +128,9 @@ if WHAT == "kill":
             first_pass = seconds(pool)
             refill(pool, golden, "a")
             later_pass = seconds(pool)
-            killed = 0
-            for n in range(COUNT):
+            killed = n = 0
+            while killed < COUNT:
+                expect(n < 5 * COUNT, "only", killed, "of", n, "passes were hit")
                 if n % 2 == 0:
                     refill_all(pool, golden)
                 else:
@@ -139,12 +140,11 @@ if WHAT == "kill":
                 time.sleep(rng.uniform(0, later_pass if n % 2 else first_pass))
                 p.kill()
                 p.communicate()
-                killed += p.returncode == -signal.SIGKILL
+                killed, n = killed + (p.returncode == -signal.SIGKILL), n + 1
                 expect_same(wanted, inventories(pool), "after kill %d (TEST_SEED=%d)" % (n, SEED))
             expect_completed(pool)
             expect_same(wanted, inventories(pool), "after the last pass (TEST_SEED=%d)" % SEED)
-            expect(killed >= COUNT // 3, "only", killed, "of", COUNT, "passes were hit")
-            print("      %d of %d passes were hit" % (killed, COUNT))
+            print("      %d of %d passes were hit" % (killed, n))
 
 
 if WHAT == "cut":
@@ -158,8 +158,9 @@ if WHAT == "cut":
             refill_all(pool, golden)
             wanted = inventories(pool)["a"]
             duration = seconds(pool)
-            hit = 0
-            for n in range(COUNT):
+            hit = n = 0
+            while hit < COUNT:
+                expect(n < 5 * COUNT, "only", hit, "of", n, "passes were hit")
                 if n % 2 == 0:
                     subprocess.run(["rm", "-rf", pool.at(".hash")], check=True)
                 refill(pool, golden, "0")  # first, so that its inodes come first in a pass
@@ -175,7 +176,7 @@ if WHAT == "cut":
                     commit()
                 kernel.shutdown_fs(TOP)
                 p.communicate()
-                hit += p.returncode != 0
+                hit, n = hit + (p.returncode != 0), n + 1
                 subprocess.run(REMOUNT, check=True)
                 expect_same({g: wanted for g in "abc"}, inventories(pool), "after cut %d (TEST_SEED=%d)" % (n, SEED))
             subprocess.run(["rm", "-rf", pool.at("0")], check=True)
@@ -186,7 +187,7 @@ if WHAT == "cut":
                 os.unlink(pool.at(".hash/tmp", name))
             expect_completed(pool)
             expect_same({g: wanted for g in "abc"}, inventories(pool), "after the last pass (TEST_SEED=%d)" % SEED)
-            print("      %d of %d passes were hit" % (hit, COUNT))
+            print("      %d of %d passes were hit" % (hit, n))
 
 
 sys.exit(cases.run(None))
