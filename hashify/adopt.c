@@ -24,6 +24,9 @@ struct displaced {
 
 #define DISPLACED_MAX 4096
 
+// For an estimate that need not be whole.
+#define XATTR_COMPARISONS 1000
+
 struct adopter {
 	struct adopt *shared;         // borrowed
 	struct reader *reader;        // borrowed
@@ -391,6 +394,10 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 	}
 
 	int same = is_same(a, r, object);
+	if (same == -EINTR) {
+		skip(a, r->file, REASON_STOPPED, 0);
+		return DONE;
+	}
 	// Whose error it is shows when @r has been read by itself.
 	if (same < 0)
 		return r->hashed ? refuse(a, t, same) : NO_MATCH;
@@ -496,8 +503,24 @@ static void end_target(struct adopter *a, const struct target *t, enum reason le
 		reader_drop_pages(a->reader, t->file);
 }
 
+// In one class only xattrs make identities differ.
+static uint64_t differ_in_xattrs(const struct groups *g)
+{
+	uint64_t bytes = 0;
+	size_t compared = 0;
+	for (const struct group *x = g->all; x; x = x->next)
+		for (const struct group *y = x->next; y && compared < XATTR_COMPARISONS;
+		     y = y->next, compared++)
+			if (x->identity != y->identity && digest_equal(x->digest, y->digest)) {
+				bytes += (x->size + 4095) / 4096 * 4096;
+				break;
+			}
+	return bytes;
+}
+
 void adopter_end_class(struct adopter *a, enum reason left)
 {
+	a->tally->if_xattrs += differ_in_xattrs(&a->groups);
 	for (struct group *group = a->groups.all; group; group = group->next)
 		for (struct target *t = group->targets; t; t = t->next)
 			if (t->file && !t->is_object && !t->refused)

@@ -22,6 +22,34 @@
 #include <string.h>
 #include <sys/stat.h>
 
+static void print_json_whatif(const struct pass_result *r)
+{
+	const struct whatif *w = &r->whatif;
+	if (r->has_whatif)
+		printf("{\"mtime\": %" PRIu64 ", \"owner\": %" PRIu64 ", \"mode\": %" PRIu64
+		       ", \"xattr\": %" PRIu64 "}",
+		       w->mtime, w->owner, w->mode, r->tally.if_xattrs);
+	else
+		printf("null");
+}
+
+static void print_whatif(const struct pass_result *r)
+{
+	const struct {
+		const char *name;
+		uint64_t bytes;
+	} rows[] = {
+		{ "mtime", r->whatif.mtime },
+		{ "owner", r->whatif.owner },
+		{ "mode", r->whatif.mode },
+		{ "xattr", r->tally.if_xattrs },
+	};
+	for (size_t i = 0; r->has_whatif && i < sizeof(rows) / sizeof(*rows); i++)
+		if (rows[i].bytes > 0)
+			printf("--ignore=%s would free about %s more\n", rows[i].name,
+			       text_size(rows[i].bytes).text);
+}
+
 static void print_json(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
@@ -37,7 +65,9 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 	       t->read);
 	for (int i = REASON_NONE + 1; i < REASON_COUNT; i++)
 		printf("%s\"%s\": %" PRIu64, i > REASON_NONE + 1 ? ", " : "", reason_key(i), t->skipped[i]);
-	printf("}, \"errors\": %" PRIu64, tally_errors(t));
+	printf("}, \"would_free\": ");
+	print_json_whatif(r);
+	printf(", \"errors\": %" PRIu64, tally_errors(t));
 	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
 	       "}",
 	       r->recovery.removed, r->recovery.put_back, r->recovery.kept);
@@ -68,6 +98,7 @@ static void print_text(const struct pass_args *o, const struct pass_result *r)
 	print_skipped(t);
 	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->dry_run ? "would be freed" : "freed",
 	       r->seconds);
+	print_whatif(r);
 }
 
 static void print_recovery(const struct recovery *r)

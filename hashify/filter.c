@@ -87,7 +87,7 @@ int filter_classes(const struct tree *trees, size_t tree_count, const struct kno
 	size_t count = 0;
 	for (size_t i = 0; i < tree_count; i++)
 		count += trees[i].file_count;
-	struct classes c = { .files = calloc(count + 1, sizeof(struct tree_file *)) };
+	struct classes c = { .file_count = count, .files = calloc(count + 1, sizeof(struct tree_file *)) };
 	if (!c.files)
 		return -ENOMEM;
 

@@ -19,8 +19,9 @@ struct class
 };
 
 struct classes {
-	struct tree_file **files;  // owned; the files themselves are the trees'
-	struct class *list;        // owned; ordered by the first file's inode, as they lie on the disk
+	struct tree_file **files;  // owned; all, by class; the files themselves are the trees'
+	size_t file_count;
+	struct class *list;  // owned; ordered by the first file's inode, as they lie on the disk
 	size_t count;
 };
 

@@ -38,6 +38,8 @@ struct pass {
 	struct known known;
 	struct hashed hashed;
 	struct tree_budget budget;
+	struct whatif whatif;
+	bool has_whatif;
 	struct tree *trees;
 	size_t tree_count;
 	struct walk walk;
@@ -271,6 +273,8 @@ static int run_parts(struct pass *p)
 	int r = walk_first(p);
 	if (r == 0)
 		r = read_all(p);
+	if (r == 0 && p->walk.parts == 0 && !stop_asked())
+		p->has_whatif = whatif_add(&p->classes, &p->whatif) == 0;
 	for (unsigned part = 1; part < p->walk.parts && r == 0 && !stop_asked(); part++) {
 		r = walk_again(p, part);
 		later += files_in(p);
@@ -375,6 +379,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 		r = run_stages(&p, s);
 
 	ret->tally = p.tally;
+	ret->whatif = p.whatif;
+	ret->has_whatif = p.has_whatif;
 	ret->guests = p.tree_count;
 	ret->foreign = p.known.foreign;
 	ret->signal = stop_signal();

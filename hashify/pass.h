@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "hashify/reason.h"
+#include "hashify/whatif.h"
 #include "store/index.h"
 #include "store/replace.h"
 
@@ -36,8 +37,11 @@ struct pass_result {
 	size_t guests;
 	enum index_state index;  // what was there
 	int index_error;         // negative errno: it could not be had or written; 0
-	uint64_t foreign;        // names in objects/ that are no object's
-	int signal;              // that stopped it; 0: it went through
+	struct whatif whatif;
+	bool has_whatif;   // it was estimated: of a pass that was not stopped, with memory for all files at a
+			   // time
+	uint64_t foreign;  // names in objects/ that are no object's
+	int signal;        // that stopped it; 0: it went through
 	double seconds;
 };
 

@@ -1,6 +1,7 @@
 #include "hashify/reader.h"
 
 #include "hashify/dircache.h"
+#include "hashify/stop.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/sys.h"
@@ -169,6 +170,8 @@ void reader_ahead(struct reading *reading)
 // Reads exactly @size bytes.
 static int read_piece(const struct reading *reading, void *buffer, size_t size, uint64_t at)
 {
+	if (stop_asked())
+		return -EINTR;
 	if (reading->cold && at % AHEAD == 0 && at + AHEAD < size_of(reading))
 		readahead(reading->claim.fd, (off_t)(at + AHEAD), AHEAD);
 	ssize_t got = fd_pread_all(reading->claim.fd, buffer, size, at);

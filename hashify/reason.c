@@ -12,6 +12,7 @@ static const struct {
 	[REASON_EMPTY] = { "empty", "empty file" },
 	[REASON_SMALL] = { "small", "smaller than --min-size" },
 	[REASON_EXCLUDED] = { "excluded", "excluded by name" },
+	[REASON_HOLES] = { "holes", "large, and nearly all holes" },
 	[REASON_SYMLINK] = { "symlink", "symbolic link" },
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked by the guest itself" },
@@ -55,6 +56,8 @@ enum reason reason_of_reading(int err)
 	case ENXIO:
 	case ESTALE:  // our own word for: not the file that the walk saw
 		return REASON_CHANGED;
+	case EINTR:
+		return REASON_STOPPED;
 	case EAGAIN:
 	case ETXTBSY:
 		return REASON_IN_USE;
@@ -92,6 +95,7 @@ void tally_add(struct tally *sum, const struct tally *part)
 {
 	sum->directories += part->directories;
 	sum->seen += part->seen;
+	sum->if_xattrs += part->if_xattrs;
 	sum->later += part->later;
 	sum->already += part->already;
 	sum->objects += part->objects;

@@ -17,10 +17,11 @@ struct tree_dir {
 struct tree_file {
 	uint64_t ino;
 	uint64_t size;
-	uint64_t class;  // identity_class() of what it was
-	uint32_t guest;  // index among the guests
-	uint32_t dir;    // index in the guest's tree
-	uint32_t row;    // hashed_find()
+	uint64_t class;   // identity_class() of what it was
+	uint32_t guest;   // index among the guests
+	uint32_t dir;     // index in the guest's tree
+	uint32_t row;     // hashed_find()
+	uint32_t traits;  // whatif_traits()
 	char name[];
 };
 

@@ -2,6 +2,7 @@
 
 #include "hashify/report.h"
 #include "hashify/stop.h"
+#include "hashify/whatif.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/identity.h"
@@ -84,6 +85,16 @@ static void count_link(struct walker *w, uint32_t dir, const char *name, const s
 
 #define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
 
+// Holes are read like zeros. A guest can make files that take a day to read and no space; nothing would be
+// saved by sharing them.
+#define HOLES_SIZE ((uint64_t)16 * 1024 * 1024)
+#define HOLES_SHARE 16
+
+static bool is_all_holes(const struct statx *st)
+{
+	return st->stx_size > HOLES_SIZE && st->stx_blocks * 512 < st->stx_size / HOLES_SHARE;
+}
+
 enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st)
 {
 	if (S_ISLNK(st->stx_mode))
@@ -104,6 +115,8 @@ enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const 
 		return REASON_HARD_LINKED;
 	if (st->stx_attributes & HANDS_OFF)
 		return REASON_FLAGS;
+	if (is_all_holes(st))
+		return REASON_HOLES;
 	return REASON_NONE;
 }
 
@@ -121,16 +134,15 @@ static int see_dir(struct walker *w, const struct level *l, const char *name)
 	return 0;
 }
 
-static uint64_t class_of(const struct walk *w, const struct statx *st)
+static struct stat stat_of(const struct statx *st)
 {
-	const struct stat known = {
+	return (struct stat){
 		.st_size = (off_t)st->stx_size,
 		.st_mode = st->stx_mode,
 		.st_uid = st->stx_uid,
 		.st_gid = st->stx_gid,
 		.st_mtim = { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec },
 	};
-	return identity_class(w->seed, &known, w->ignored);
 }
 
 static uint32_t row_of(const struct walk *w, const struct statx *st)
@@ -164,10 +176,12 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		skip_file(w, l->dir, name, reason, 0);
 		return 0;
 	}
-	struct tree_file f = {
+	const struct stat known = stat_of(&st);
+	const struct tree_file f = {
 		.ino = st.stx_ino,
 		.size = st.stx_size,
-		.class = class_of(w->walk, &st),
+		.class = identity_class(w->walk->seed, &known, w->walk->ignored),
+		.traits = whatif_traits(&known),
 		.dir = l->dir,
 		.row = row_of(w->walk, &st),
 	};

@@ -71,6 +71,23 @@ def _(_):
         expect_equal(ignoring("mtime,owner,mode,xattr", pool)["linked"], 0)
 
 
+@case("the summary tells what each would free")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i, (name, other) in enumerate(DIFFERENT.items()):
+            for n in range(i + 1):
+                put_pair(pool, "%s-%d" % (name, n), **other)
+        pool.settle()
+        for args in (["-n"], []):
+            free = summary(*args, pool.path)["would_free"]
+            expect_equal(free, {"mtime": 4096, "owner": 2 * 4096, "mode": 3 * 4096, "xattr": 4 * 4096})
+        r = command("--no-default-excludes", "-n", pool.path)
+        expect(b"--ignore=mode would free about 12.0 KiB more" in r.stdout, r.stdout)
+        expect_equal(summary("--ignore=mode,owner", pool.path)["linked"], 5)
+        free = summary("-n", pool.path)["would_free"]
+        expect_equal((free["mtime"], free["mode"]), (4096, 0))
+
+
 @case("a list that names something else is refused")
 def _(_):
     with new_pool(TOP) as pool:

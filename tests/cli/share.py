@@ -65,6 +65,11 @@ def _(_):
         expect_equal(second["skipped"], first["skipped"], "skipped")
 
 
+def in_parts(s):
+    """What does not depend on how much there is at a time."""
+    return {k: v for k, v in constant(s).items() if k != "would_free"}
+
+
 @case("with little memory the guests are walked in parts, and the result is the same")
 def _(_):
     with new_pool(TOP) as pool:
@@ -73,13 +78,13 @@ def _(_):
         pool.put("a/own", b"own")
         os.mkfifo(pool.at("a/fifo"))
         pool.settle()
-        plain = summary("--dry-run", pool.path)
+        plain = in_parts(summary("--dry-run", pool.path))
         for memory in ("1", "100K", "300K", "100M"):
-            expect_equal(constant(summary("--dry-run", "--memory=" + memory, pool.path)), constant(plain), memory)
+            expect_equal(in_parts(summary("--dry-run", "--memory=" + memory, pool.path)), plain, memory)
         before = full_inventory(pool.path)
         s = summary("--memory=100K", pool.path)
         expect_same(before, full_inventory(pool.path), "changed by a pass")
-        expect_equal(constant(s), constant(plain))
+        expect_equal(in_parts(s), plain)
         expect_equal(summary("--memory=100K", pool.path)["already_linked"], 6000)
 
 
