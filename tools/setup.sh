@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libsqlite3-dev liburing-dev libnuma-dev)
 test_packages=(libcmocka-dev fuse3 attr acl libacl1-dev libcap2-bin e2fsprogs xfsprogs btrfs-progs debootstrap
-	valgrind clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
+	valgrind clang libclang-rt-dev clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
 	debian-archive-keyring)
 fuse_version=3.18.3
 fuse_dir=subprojects/fuse-$fuse_version
@@ -38,7 +38,7 @@ install_packages() {
 check_tools() {
 	local tool missing=()
 	for tool in gcc meson ninja pkg-config git python3 debootstrap mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl setcap \
-		valgrind clang-tidy clang-format cppcheck fusermount3; do
+		valgrind clang clang-tidy clang-format cppcheck fusermount3; do
 		command -v "$tool" >/dev/null || missing+=("$tool")
 	done
 	pkg-config --exists libxxhash sqlite3 cmocka liburing numa || missing+=("the headers of xxhash, SQLite, cmocka, liburing, numactl")

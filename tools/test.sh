@@ -1,6 +1,6 @@
 #!/bin/bash
 # All there is to test, on a fresh machine: set-up, build, lint, unit, cli, mount and crash tests, then the same
-# tests of programs built with ASan and UBSan. TEST_SCALE=full (tools/test-full.sh) runs the long forms.
+# tests of programs built with ASan and UBSan, and the fuzz targets. TEST_SCALE=full (tools/test-full.sh) runs the long forms.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -85,6 +85,13 @@ build build
 run build lint unit cli mount crash
 build build-asan -Db_sanitize=address,undefined -Db_lundef=false
 run build-asan unit cli mount crash
+say "fuzz"
+if tools/fuzz.sh "$([ "$TEST_SCALE" = full ] && echo 600 || echo 10)"; then
+	passed=$((passed + 1))
+else
+	failed=$((failed + 1))
+	bad+=("tools/fuzz.sh")
+fi
 if [ "$TEST_SCALE" = full ]; then
 	build build-tsan -Db_sanitize=thread -Db_lundef=false
 	run build-tsan unit mount

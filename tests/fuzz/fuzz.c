@@ -1,0 +1,48 @@
+#include "tests/fuzz/fuzz.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store/base/fd.h"
+#include "store/store.h"
+
+static char path[] = "/dev/shm/hashfs-fuzz.XXXXXX";
+
+static void remove_store(void)
+{
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf %s", path);
+	if (system(command) != 0)
+		perror(command);
+}
+
+struct store *fuzz_store(int *ret_pool)
+{
+	static int pool = -1;
+	struct store *s;
+
+	if (pool < 0) {
+		fuzz_check(mkdtemp(path) != NULL);
+		atexit(remove_store);
+		pool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fuzz_check(pool >= 0 && store_create(pool) == 0);
+	}
+	*ret_pool = pool;
+	fuzz_check(store_open(pool, &s) == 0);
+	return s;
+}
+
+void fuzz_write(int dir, const char *name, const uint8_t *data, size_t size)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fuzz_check(fd >= 0 && fd_pwrite_all(fd, data, size, 0) == 0);
+	fd_close(fd);
+}
+
+void fuzz_check(int holds)
+{
+	if (!holds)
+		abort();
+}
