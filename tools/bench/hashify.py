@@ -1,0 +1,318 @@
+"""Times passes of hashify and its peers over pools of the same guests, one after another, in the same run.
+
+Each run has a filesystem of its own: a copy of one image. Cold: mounted anew, through a loop device that bypasses the host's
+cache. Warm: all was read before. Prints a table and what is asked of hashify; --csv writes every single run."""
+import argparse
+import atexit
+import collections
+import contextlib
+import csv
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+PEERS = {
+    "jdupes": ["jdupes", "-r", "-L", "-q", "-Q"],
+    "rdfind": ["rdfind", "-makehardlinks", "true", "-outputname", "/dev/null"],
+    "hardlink": ["hardlink", "-q"],
+}
+del PEERS["jdupes"][-1]  # -Q would not compare bytes
+THREADS_READ = (1, 2, 4, 8, 16, 32)
+THREADS_LINK = (1, 2, 4)
+
+
+def run(*args, **kw):
+    return subprocess.run(args, check=True, **kw)
+
+
+class Bench:
+    def __init__(self, o):
+        self.o = o
+        self.top = tempfile.mkdtemp(prefix="hashfs-bench.", dir=o.dir)
+        self.mnt = os.path.join(self.top, "mnt")
+        os.mkdir(self.mnt)
+        self.rows = []
+        atexit.register(self.clean_up)
+
+    def clean_up(self):
+        subprocess.run(["umount", "-q", self.mnt], check=False)
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    # The corpus
+
+    def make_guest(self, path):
+        """A root tree of --files regular files or so: a directory that was given, or parts of this machine's /usr."""
+        if self.o.guest:
+            run("cp", "-a", self.o.guest + "/.", path)
+            return self.o.guest
+        os.makedirs(path + "/usr")
+        for part in ("bin", "sbin", "lib", "share", "include", "libexec"):
+            if os.path.isdir("/usr/" + part) and not os.path.islink("/usr/" + part):
+                run("cp", "-a", "/usr/" + part, path + "/usr/")
+        files = [os.path.join(d, n) for d, _, names in os.walk(path) for n in names]
+        for name in sorted(files)[self.o.files:]:
+            os.unlink(name)
+        return "this machine's /usr"
+
+    def make_image(self, kind):
+        """An image with --guests copies of the guest, a hundredth of the files of each its own; never changed again."""
+        image = os.path.join(self.top, kind + ".golden")
+        guest = os.path.join(self.top, "guest")
+        if not os.path.isdir(guest):
+            os.mkdir(guest)
+            self.origin = self.make_guest(guest)
+        size = int(subprocess.check_output(["du", "-s", "-B1", guest]).split()[0])
+        inodes = int(subprocess.check_output("find %s | wc -l" % guest, shell=True))
+        with open(image, "wb") as f:
+            f.truncate(int(size * self.o.guests * 1.3) + (1 << 30))
+        options = ["-q", "-F", "-N", str(int(inodes * self.o.guests * 1.2) + 20000)] if kind == "ext4" else ["-q", "-f"]
+        run("mkfs." + kind, *options, image)
+        with self.mounted(image):
+            for n in range(self.o.guests):
+                g = os.path.join(self.mnt, "guest%02d" % n)
+                run("cp", "-a", guest, g)
+                self.change(g, "own of %d" % n)
+        return image
+
+    def change(self, guest, what):
+        """Gives each hundredth file of a guest other bytes, of the same size, and another mtime."""
+        files = sorted(os.path.join(d, n) for d, _, names in os.walk(guest) for n in names)
+        for path in files[::100]:
+            if os.path.islink(path) or not os.path.isfile(path):
+                continue
+            size = os.lstat(path).st_size
+            os.unlink(path)  # as a package manager does: a new inode
+            with open(path, "wb") as f:
+                f.write((what.encode() + path.encode()).ljust(size, b".")[:size])
+
+    # Runs
+
+    @contextlib.contextmanager
+    def mounted(self, image):
+        loop = subprocess.check_output(["losetup", "--find", "--show", "--direct-io=on", image], text=True).strip()
+        try:
+            run("mount", loop, self.mnt)
+            try:
+                yield
+            finally:
+                run("umount", self.mnt)
+        finally:
+            run("losetup", "-d", loop)
+
+    @contextlib.contextmanager
+    def fresh(self, image, warm):
+        work = os.path.join(self.top, "work")
+        run("cp", "--reflink=auto", "--sparse=always", image, work)
+        run("sync")
+        try:
+            with self.mounted(work):
+                with open("/proc/sys/vm/drop_caches", "w") as f:
+                    f.write("3")
+                if warm:
+                    run("sh", "-c", "find %s -type f -print0 | xargs -0 -n 500 -P 4 cat >/dev/null; find %s -ls >/dev/null"
+                        % (self.mnt, self.mnt))
+                yield
+        finally:
+            os.unlink(work)
+
+    def timed(self, *args, **kw):
+        """Seconds, CPU seconds and peak memory in bytes of a command."""
+        before = time.monotonic()
+        p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
+        _, status, usage = os.wait4(p.pid, 0)
+        if status != 0:
+            raise SystemExit("%r: status %d" % (args, status))
+        return time.monotonic() - before, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+    def hashify(self, *args):
+        return self.timed(self.o.hashify, "--no-default-excludes", "-q", *args, self.mnt)
+
+    def record(self, kind, tool, phase, seconds, cpu=0.0, memory=0):
+        self.rows.append(dict(fs=kind, tool=tool, phase=phase, seconds=round(seconds, 4), cpu=round(cpu, 3), memory=memory))
+        print("  %-5s %-10s %-14s %8.3f s  %7.2f s CPU  %6.1f MiB" % (kind, tool, phase, seconds, cpu, memory / 2**20), flush=True)
+
+    def median(self, kind, tool, phase):
+        found = [r["seconds"] for r in self.rows if (r["fs"], r["tool"], r["phase"]) == (kind, tool, phase)]
+        return statistics.median(found) if found else None
+
+    def passes(self, kind, image, tool, warm):
+        phase = "warm" if warm else "cold"
+        with self.fresh(image, warm):
+            once = self.hashify if tool == "hashify" else lambda: self.timed(*PEERS[tool], self.mnt)
+            self.record(kind, tool, "first " + phase, *once())
+            if not warm:
+                return
+            for _ in range(3):
+                self.record(kind, tool, "second", *once())
+            if tool != "hashify":
+                return
+            self.change(os.path.join(self.mnt, "guest00"), "changed")
+            run("sync")
+            time.sleep(0.5)
+            self.record(kind, tool, "1% of one new", *once())
+
+    def candidates(self, image):
+        """What a pass has to read, by inode, and what it links to what."""
+        with self.mounted(image):
+            classes = collections.defaultdict(list)
+            self.names = 0
+            for d, dirs, names in os.walk(self.mnt):
+                self.names += len(names)
+                for n in names:
+                    st = os.lstat(os.path.join(d, n))
+                    if (st.st_mode & 0o170000) == 0o100000 and st.st_size > 0 and st.st_nlink == 1:
+                        key = (st.st_size, st.st_mtime_ns, st.st_mode, st.st_uid, st.st_gid)
+                        classes[key].append((st.st_ino, os.path.relpath(os.path.join(d, n), self.mnt)))
+            shared = [sorted(c) for c in classes.values() if len(c) > 1]
+            reads = sorted(f for c in shared for f in c)
+            links = []
+            for c in shared:
+                first = {}
+                for _, name in c:
+                    base = name.split("/", 1)[1]
+                    if base in first:
+                        links.append(name + "\t" + first[base])
+                    first.setdefault(base, name)
+            return [name for _, name in reads], links
+
+    def floor(self, what, threads, names):
+        with tempfile.TemporaryFile("w+") as f:
+            f.write("".join(n + "\n" for n in names if "\n" not in n))
+            f.seek(0)
+            os.makedirs(self.mnt + "/.floor", exist_ok=True)
+            return float(subprocess.check_output([self.o.floor, what, str(threads)], stdin=f, cwd=self.mnt))
+
+    def floors(self, kind, image):
+        """The best thread count for each is found once; then it is timed like all others."""
+        reads, links = self.candidates(image)
+        self.files = len(reads)
+        best = {}
+        for what, counts, names in (("read", THREADS_READ, reads), ("link", THREADS_LINK, links)):
+            times = {}
+            for t in counts:
+                with self.fresh(image, what == "link"):
+                    times[t] = self.floor(what, t, names)
+            best[what] = min(times, key=times.get)
+            print("  %-5s floor %s: %s" % (kind, what, ", ".join("%d threads %.2f s" % p for p in times.items())), flush=True)
+        def again():
+            with self.fresh(image, False):
+                self.record(kind, "read floor", "cold", self.floor("read", best["read"], reads))
+            with self.fresh(image, True):
+                self.record(kind, "link floor", "warm", self.floor("link", best["link"], links))
+        return again
+
+    # Results
+
+    def judge(self, kind):
+        m = lambda tool, phase: self.median(kind, tool, phase)
+        read, link = m("read floor", "cold"), m("link floor", "warm")
+        cold, warm, second = m("hashify", "first cold"), m("hashify", "first warm"), m("hashify", "second")
+        bound = max(read + 0.5 * link, link)
+        memory = max(r["memory"] for r in self.rows if r["fs"] == kind and r["tool"] == "hashify" and r["phase"].startswith("first"))
+        fastest = lambda phase: min(m(t, phase) for t in self.peers)
+        yield "first pass cold / larger of (read + link/2, link)", cold / bound, "<=", 1.25
+        for t in self.peers:
+            yield "%s cold / hashify cold" % t, m(t, "first cold") / cold, ">=", 2.5
+        yield "fastest peer warm / hashify warm", fastest("first warm") / warm, ">=", 1.6
+        yield "second pass, µs a name", second / self.names * 1e6, "<=", 0.6
+        yield "fastest peer's second pass / hashify's", fastest("second") / second, ">=", 6
+        yield "peak memory, bytes a file", memory / self.files, "<=", 100
+
+    def table(self, kind):
+        print("\n%s: %d guests from %s, %d names, %d files that could be shared; medians" % (
+            kind, self.o.guests, self.origin, self.names, self.files))
+        phases = ["cold", "warm", "first cold", "first warm", "second", "1% of one new"]
+        tools = ["read floor", "link floor", "hashify", *self.peers]
+        print("%-12s" % "" + "".join("%15s" % p for p in phases))
+        for t in tools:
+            cells = [m if (m := self.median(kind, t, p)) is not None else "" for p in phases]
+            print("%-12s" % t + "".join("%15s" % (c if c == "" else "%.3f s" % c) for c in cells))
+        good = True
+        for what, value, relation, wanted in self.judge(kind):
+            holds = value <= wanted if relation == "<=" else value >= wanted
+            good = good and holds
+            print("  %-4s %-52s %8.2f  (%s %s)" % ("ok" if holds else "MISS", what, value, relation, wanted))
+        return good
+
+    def scaling(self, kind, image):
+        for cpus in range(1, (os.cpu_count() or 1) + 1):
+            with self.fresh(image, True):
+                seconds, cpu, memory = self.timed("taskset", "-c", "0-%d" % (cpus - 1), self.o.hashify,
+                                                  "--no-default-excludes", "-q", self.mnt)
+                self.record(kind, "hashify", "%d CPUs warm" % cpus, seconds, cpu, memory)
+
+    def main(self):
+        self.peers = [t for t in PEERS if t in self.o.peers.split(",") and shutil.which(PEERS[t][0])]
+        good = True
+        for kind in self.o.fs.split(","):
+            image = self.make_image(kind)
+            floors = self.floors(kind, image)
+            for _ in range(self.o.rounds):
+                floors()
+                for warm in (False, True):
+                    for tool in ["hashify", *self.peers]:
+                        self.passes(kind, image, tool, warm)
+            if self.o.scaling:
+                self.scaling(kind, image)
+            good = self.table(kind) and good
+            os.unlink(image)
+        if self.o.csv:
+            with open(self.o.csv, "w", newline="") as f:
+                w = csv.DictWriter(f, fieldnames=list(self.rows[0]))
+                w.writeheader()
+                w.writerows(self.rows)
+        return 0 if good else 1
+
+    def many_files(self):
+        """Peak memory for so many small files, each twice."""
+        kind, count = self.o.fs.split(",")[0], self.o.many
+        image = os.path.join(self.top, "many")
+        with open(image, "wb") as f:
+            f.truncate(count * 8192 + (2 << 30))
+        run("mkfs.ext4", "-q", "-F", "-N", str(count + count // 100 + 10000), image)
+        with self.mounted(image):
+            for n in range(count):
+                i, guest = divmod(n, 2)
+                d = "%s/g%d/%03d/%03d" % (self.mnt, guest, i // 1000 % 1000, i // 1000000)
+                if i % 1000 == 0:
+                    os.makedirs(d, exist_ok=True)
+                path = "%s/file%07d" % (d, i)
+                with open(path, "wb") as f:
+                    f.write(b"%d" % i * (1 + i % 7))
+                os.utime(path, (i % 1000, i % 1000))
+            seconds, cpu, memory = self.hashify()
+            print("%d small files: %.1f s, %.1f s CPU, peak %.1f MiB, %.1f bytes a file" % (
+                count, seconds, cpu, memory / 2**20, memory / count))
+            seconds, cpu, memory = self.hashify()
+            print("  second pass: %.2f s, %.2f µs a name, peak %.1f MiB" % (seconds, seconds / count * 1e6, memory / 2**20))
+
+
+def options():
+    p = argparse.ArgumentParser()
+    p.add_argument("--hashify", required=True)
+    p.add_argument("--floor", required=True)
+    p.add_argument("--guests", type=int, default=10)
+    p.add_argument("--files", type=int, default=25000, help="of one guest, where it is made of this machine's /usr")
+    p.add_argument("--guest", help="a root tree to make the guests of")
+    p.add_argument("--fs", default="ext4,xfs")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--peers", default=",".join(PEERS))
+    p.add_argument("--csv")
+    p.add_argument("--dir", default="/var/tmp", help="where the images go: twice the guests' size")
+    p.add_argument("--scaling", action="store_true", help="with one CPU, two, and so on")
+    p.add_argument("--many", type=int, help="instead: memory for so many small files")
+    p.add_argument("--quick", action="store_true", help="two small guests, one round, ext4: does it still run?")
+    o = p.parse_args()
+    if o.quick:
+        o.guests, o.files, o.fs, o.rounds = 2, 3000, "ext4", 1
+    return o
+
+
+if __name__ == "__main__":
+    bench = Bench(options())
+    sys.exit(bench.many_files() if bench.o.many else bench.main())
