@@ -179,19 +179,17 @@ def _(_):
         for d in range(DIRS):
             for f in range(FILES):
                 pool.expect_linked(*("%s/d%d/f%d" % (g, d, f) for g in "abc"))
-        expect_equal(kept(pool), [], "kept in tmp/, though no file was written to")
+        # A copy that its guest has replaced while it was displaced is nobody's: it is kept.
+        left = os.listdir(pool.at(".hash/tmp"))
+        expect_equal([n for n in left if not n.startswith("kept-")], [], "left in tmp/")
         outside.expect_untouched()
-        print("      %d passes, %d names had changed" % (passes, met))
+        print("      %d passes, %d names had changed, %d copies kept" % (passes, met, len(left)))
     outside.remove()
 
 
 def files_only(inv):
     """Without the times of directories, which swapping moves."""
     return {rel: line for rel, line in inv.items() if not line.startswith("d")}
-
-
-def kept(pool):
-    return os.listdir(pool.at(".hash/tmp"))
 
 
 @case("a FIFO that takes a file's name is not waited for, in reading or in linking")
