@@ -1,4 +1,5 @@
 """What must never be shared, touched or followed."""
+import json
 import os
 import socket
 import stat
@@ -8,7 +9,7 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import new_pool, summary
+from cli import command, expect_same, full_inventory, new_pool, summary
 
 TOP = sys.argv[1]
 KIND = sys.argv[2] if len(sys.argv) > 2 else subprocess.run(
@@ -118,6 +119,28 @@ def _(_):
             pool.put_all("f%d" % i, b"content%d" % i, guests="ab")
             subprocess.run(["chattr", flag, pool.at("a/f%d" % i)], check=True)
         expect_none_linked(pool, flags=2, alone=2)
+
+
+@case("what is in an immutable or append-only directory stays there; it is named and counted, and all else is shared")
+def _(_):
+    if KIND == "tmpfs":
+        raise cases.NotHere("tmpfs has no such flags")
+    for flag in ("i", "a"):
+        with new_pool(TOP) as pool:
+            pool.put_all("d/f", b"content")
+            pool.put_all("e/f", b"another")
+            pool.settle()
+            subprocess.run(["chattr", "+" + flag, pool.at("b/d")], check=True)
+            before = full_inventory(pool.path)
+            r = command("--json", pool.path)
+            said, s = r.stderr.decode(), json.loads(r.stdout)
+            expect_equal((r.returncode, s["objects_created"], s["linked"], s["skipped"]["permission"]), (1, 2, 3, 1), said)
+            expect("b/d/f: no permission" in said, "not named in", said)
+            expect_same(before, full_inventory(pool.path), "changed by a pass")
+            pool.expect_private("b/d/f")
+            subprocess.run(["chattr", "-" + flag, pool.at("b/d")], check=True)
+            expect_equal(pool.run()["linked"], 1)
+            expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
 
 
 @case("what is mounted in a guest is not entered, nor a mounted file opened")
