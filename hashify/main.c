@@ -1,6 +1,7 @@
 // The table of commands.
 
 #include "hashify/cmd_gc.h"
+#include "hashify/cmd_index.h"
 #include "hashify/cmd_pass.h"
 #include "hashify/cmd_stat.h"
 #include "hashify/cmd_unshare.h"
@@ -15,8 +16,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{ "run", cmd_pass },      { "stat", cmd_stat },       { "gc", cmd_gc },
-	{ "verify", cmd_verify }, { "unshare", cmd_unshare }, { "why", cmd_why },
+	{ "run", cmd_pass },        { "stat", cmd_stat }, { "gc", cmd_gc },       { "verify", cmd_verify },
+	{ "unshare", cmd_unshare }, { "why", cmd_why },   { "index", cmd_index },
 };
 
 int main(int argc, char **argv)

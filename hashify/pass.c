@@ -374,7 +374,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	share_fds(&p);
 	mutex_init(&p.lock);
 	mutex_init(&p.work.lock);
-	r = hashed_load(s, o->ignored, !o->dry_run, &p.hashed, &ret->index, &ret->index_error);
+	r = hashed_load(s, o->ignored, !o->dry_run || o->write_index, &p.hashed, &ret->index,
+			&ret->index_error);
 	if (r == 0)
 		r = run_stages(&p, s);
 

@@ -20,6 +20,7 @@ struct throttle;
 
 struct pass_options {
 	bool dry_run;
+	bool write_index;  // in a dry run, too
 	bool sync;  // false: a power cut soon after the pass may cost content of files written shortly before
 		    // it
 	const struct policy *policy;

@@ -19,6 +19,7 @@ static const char help[] =
 	"       hashify verify [OPTIONS] POOL\n"
 	"       hashify unshare [OPTIONS] PATH\n"
 	"       hashify why [OPTIONS] PATH\n"
+	"       hashify index [OPTIONS] POOL\n"
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"

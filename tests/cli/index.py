@@ -160,4 +160,29 @@ def _(_):
         expect_equal((s["bytes_read"], os.stat(index(pool)).st_mtime_ns), (0, before))
 
 
+@case("hashify index tells what is known, and makes it anew")
+def _(_):
+    with hashed_pool() as pool:
+        s = summary("index", pool.path)
+        expect_equal((s["state"], s["files"], s["passes"], s["last_pass"]["linked"]), ("good", 20, 1, 1))
+        expect(b"20  files need not be read again" in command("index", pool.path).stdout, "said otherwise")
+        with open(index(pool), "wb") as f:
+            f.write(b"rubbish" * 100)
+        expect_equal(summary("index", pool.path)["state"], "damaged")
+        os.unlink(index(pool))
+        expect_equal(summary("index", pool.path)["state"], "none")
+        expect(not os.path.exists(index(pool)), "made by looking")
+        pool.put("c/same", tree.noise("same", SIZE))
+        pool.put("b/own7", tree.noise(7, SIZE))
+        pool.settle()
+        time.sleep(0.3)
+        before = full_inventory(pool.path)
+        s = summary("index", "--rebuild", pool.path)
+        expect_same(before, full_inventory(pool.path), "changed by index --rebuild")
+        expect_equal((s["state"], s["files"]), ("good", 19))
+        expect_equal(os.lstat(pool.at("c/same")).st_nlink, 1)
+        run(pool, read=(2, 3), linked=2)
+        expect_equal(summary("index", pool.path)["passes"], 2)
+
+
 sys.exit(cases.run(None))

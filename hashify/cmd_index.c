@@ -1,0 +1,196 @@
+#include "hashify/cmd_index.h"
+
+#include "hashify/exit.h"
+#include "hashify/openpool.h"
+#include "hashify/options.h"
+#include "hashify/pass.h"
+#include "hashify/policy.h"
+#include "hashify/report.h"
+#include "hashify/stop.h"
+#include "hashify/text.h"
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/claim.h"
+#include "store/index.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+struct options {
+	const char *pool;  // borrowed
+	bool json, rebuild;
+};
+
+static const char help[] =
+	"Usage: hashify index [OPTIONS] POOL\n"
+	"\n"
+	"Shows what the index of POOL knows: digests of files that are not shared, which the next pass need\n"
+	"not read again, and the passes there were.\n"
+	"\n"
+	"      --rebuild     throw it away, and read all files again that a pass would have to read; no "
+	"guest's\n"
+	"                    file is changed\n"
+	"      --json        print JSON\n"
+	"  -h, --help        show this help\n"
+	"      --version     show the version\n"
+	"\n"
+	"Exit status: 0 all went well; 1 some files could not be read; 2 failed; 130 or 143 stopped by a "
+	"signal.\n";
+
+enum { OPT_JSON = 256, OPT_REBUILD };
+
+static const struct option list[] = {
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "rebuild", no_argument, NULL, OPT_REBUILD },
+	{ 0 },
+};
+
+static int set(int option, const char *value, void *options)
+{
+	struct options *o = options;
+
+	(void)value;
+	o->json |= option == OPT_JSON;
+	o->rebuild |= option == OPT_REBUILD;
+	return -1;
+}
+
+static const struct options_spec spec = { help, "POOL", list, set };
+
+struct figures {
+	enum index_state state;
+	uint64_t files;
+	int64_t passes;
+	struct index_pass last;
+};
+
+static int count_file(const struct index_file *f, void *arg)
+{
+	(void)f;
+	((struct figures *)arg)->files++;
+	return 0;
+}
+
+static int look(struct store *s, struct figures *f)
+{
+	struct index *x;
+	int r = index_open(s, 0, false, &x, &f->state);
+	if (r < 0 || !x)
+		return r;
+	r = index_each(x, count_file, f);
+	if (r == 0)
+		f->passes = index_last_pass(x, &f->last);
+	index_close(x);
+	if (r == -EBADMSG || f->passes < 0) {
+		f->state = INDEX_CORRUPT;
+		return 0;
+	}
+	return r;
+}
+
+// A pass that links nothing and writes the index.
+static int rebuild(const struct openpool *pool, int *ret_status)
+{
+	const struct policy policy = { 0 };
+	const struct pass_options o = { .dry_run = true, .write_index = true, .policy = &policy };
+	struct pass_result result;
+	struct report report;
+
+	int r = index_drop(pool->store);
+	if (r < 0)
+		return r;
+	report_init(&report, false, true);
+	r = pass_run(pool->dir, pool->store, &o, &report, &result);
+	report_destroy(&report);
+	*ret_status = result.signal                     ? 128 + result.signal
+		      : tally_errors(&result.tally) > 0 ? EXIT_ERRORS
+							: EXIT_OK;
+	return r < 0 ? r : result.index_error;
+}
+
+static const char *const states[] = {
+	[INDEX_GOOD] = "good",
+	[INDEX_NEW] = "none",
+	[INDEX_FOREIGN] = "foreign",
+	[INDEX_CORRUPT] = "damaged",
+};
+
+static void print_json(const struct options *o, const struct figures *f)
+{
+	printf("{\"pool\": ");
+	text_json(stdout, o->pool);
+	printf(", \"state\": \"%s\", \"files\": %" PRIu64 ", \"passes\": %" PRId64 ", \"last_pass\": ",
+	       states[f->state], f->files, f->passes);
+	if (f->passes > 0)
+		printf("{\"started\": %" PRId64 ", \"seconds\": %.3f, \"guests\": %" PRIu64
+		       ", \"seen\": %" PRIu64 ", \"linked\": %" PRIu64 ", \"objects_created\": %" PRIu64
+		       ", \"bytes_freed\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"stopped\": %s}",
+		       f->last.started, f->last.seconds, f->last.guests, f->last.seen, f->last.linked,
+		       f->last.objects, f->last.freed, f->last.errors, f->last.signal ? "true" : "false");
+	else
+		printf("null");
+	printf("}\n");
+}
+
+static void print_text(const struct options *o, const struct figures *f)
+{
+	static const char *const words[] = {
+		[INDEX_GOOD] = "is good",
+		[INDEX_NEW] = "is not there yet; the next pass makes it",
+		[INDEX_FOREIGN] = "is of another store, version or --ignore; the next pass makes it anew",
+		[INDEX_CORRUPT] = "is damaged; the next pass makes it anew",
+	};
+	auto_free char *pool = text_printable(o->pool);
+	char when[64] = "";
+	time_t started = (time_t)f->last.started;
+	struct tm tm;
+
+	printf("%s/" STORE_DIR "/index.sqlite %s\n", pool ? pool : "", words[f->state]);
+	printf("  %10" PRIu64 "  files need not be read again while they do not change\n", f->files);
+	printf("  %10" PRId64 "  passes\n", f->passes);
+	if (f->passes > 0 && localtime_r(&started, &tm) && strftime(when, sizeof(when), "%F %T", &tm) > 0)
+		printf("the last began at %s: %" PRIu64 " names in %" PRIu64 " guests, %" PRIu64
+		       " linked, %s freed, in %.1f s%s\n",
+		       when, f->last.seen, f->last.guests, f->last.linked, text_size(f->last.freed).text,
+		       f->last.seconds, f->last.signal ? "; stopped early" : "");
+}
+
+static int show(const struct options *o, struct store *s)
+{
+	struct figures f = { 0 };
+	int r = look(s, &f);
+	if (r < 0) {
+		log_error("%s/" STORE_DIR "/index.sqlite: %s", o->pool, strerror(-r));
+		return EXIT_FATAL;
+	}
+	if (o->json)
+		print_json(o, &f);
+	else
+		print_text(o, &f);
+	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FATAL;
+}
+
+int cmd_index(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int status = options_parse(&spec, argc, argv, &o, &o.pool);
+	if (status >= 0)
+		return status;
+
+	struct openpool pool;
+	claim_init();
+	if (openpool_with_store(o.pool, o.rebuild ? OPENPOOL_CHANGE : OPENPOOL_LOOK, &pool) < 0)
+		return EXIT_FATAL;
+	stop_init();
+	status = EXIT_OK;
+	int r = o.rebuild ? rebuild(&pool, &status) : 0;
+	if (r < 0)
+		log_error("%s: the index cannot be made anew: %s; nothing was lost", o.pool, strerror(-r));
+	int shown = r < 0 ? EXIT_FATAL : show(&o, pool.store);
+	openpool_close(&pool);
+	return shown != EXIT_OK ? shown : status;
+}
