@@ -67,6 +67,7 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 		printf("%s\"%s\": %" PRIu64, i > REASON_NONE + 1 ? ", " : "", reason_key(i), t->skipped[i]);
 	printf("}, \"would_free\": ");
 	print_json_whatif(r);
+	printf(", \"bad_objects\": %" PRIu64, t->bad_objects);
 	printf(", \"errors\": %" PRIu64, tally_errors(t));
 	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
 	       "}",

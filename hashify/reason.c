@@ -95,6 +95,7 @@ void tally_add(struct tally *sum, const struct tally *part)
 {
 	sum->directories += part->directories;
 	sum->seen += part->seen;
+	sum->bad_objects += part->bad_objects;
 	sum->if_xattrs += part->if_xattrs;
 	sum->later += part->later;
 	sum->already += part->already;
@@ -108,7 +109,7 @@ void tally_add(struct tally *sum, const struct tally *part)
 
 uint64_t tally_errors(const struct tally *t)
 {
-	uint64_t sum = 0;
+	uint64_t sum = t->bad_objects;
 	for (int i = 0; i < REASON_COUNT; i++)
 		sum += reason_is_error(i) ? t->skipped[i] : 0;
 	return sum;

@@ -49,13 +49,14 @@ enum reason reason_of_linking(int err);
 struct tally {
 	uint64_t directories;
 	uint64_t seen;
-	uint64_t later;      // seen, and not in the part that is being worked on
-	uint64_t already;    // links before this pass
-	uint64_t objects;    // files that became an object; their names are links now
-	uint64_t linked;     // names that became links to an object that was there
-	uint64_t freed;      // bytes: blocks of inodes whose last name went away
-	uint64_t if_xattrs;  // bytes that would be freed as well if xattrs were ignored
-	uint64_t read;       // bytes of content read to be hashed
+	uint64_t later;        // seen, and not in the part that is being worked on
+	uint64_t already;      // links before this pass
+	uint64_t objects;      // files that became an object; their names are links now
+	uint64_t linked;       // names that became links to an object that was there
+	uint64_t freed;        // bytes: blocks of inodes whose last name went away
+	uint64_t if_xattrs;    // bytes that would be freed as well if xattrs were ignored
+	uint64_t read;         // bytes of content read to be hashed
+	uint64_t bad_objects;  // that could not be used: each an error
 	uint64_t skipped[REASON_COUNT];
 };
 

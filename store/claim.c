@@ -36,7 +36,8 @@ static bool is_as_claimed(const struct stat *st, const struct stat *now, bool na
 {
 	return now->st_ino == st->st_ino && now->st_dev == st->st_dev && now->st_size == st->st_size &&
 	       now->st_mode == st->st_mode && now->st_uid == st->st_uid && now->st_gid == st->st_gid &&
-	       same_time(now->st_mtim, st->st_mtim) && (names_moved || same_time(now->st_ctim, st->st_ctim));
+	       same_time(now->st_mtim, st->st_mtim) &&
+	       (names_moved || (same_time(now->st_ctim, st->st_ctim) && now->st_nlink == st->st_nlink));
 }
 
 int claim_holds_as(const struct claim *c, const struct stat *now, bool names_moved)

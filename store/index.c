@@ -73,9 +73,17 @@ static int errno_of(int r)
 	}
 }
 
+// What the system said of the last call on @x, if that was it.
+static int error_of(const struct index *x, int r)
+{
+	int kind = r & 0xff;
+	int said = kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR ? sqlite3_system_errno(x->db) : 0;
+	return said > 0 ? -said : errno_of(r);
+}
+
 static int run(struct index *x, const char *sql)
 {
-	return errno_of(sqlite3_exec(x->db, sql, NULL, NULL, NULL));
+	return error_of(x, sqlite3_exec(x->db, sql, NULL, NULL, NULL));
 }
 
 static int prepare(struct index *x, const char *sql, sqlite3_stmt **ret)

@@ -34,7 +34,7 @@ struct waiting {
 struct replacer {
 	struct store *store;
 	unsigned worker;
-	int journal;           // owned
+	int journal;           // owned; -1: there is no room for one
 	uint64_t serial;       // of the next name in tmp/: none is used twice
 	uint64_t first, next;  // the waiting ones: ring[first % size] up to, without, next
 	uint64_t put_back;
@@ -42,6 +42,13 @@ struct replacer {
 	unsigned size;
 	struct waiting ring[];
 };
+
+// A full disk does not keep us from linking, which makes room. Without a record recovery keeps a displaced
+// file that has changed, instead of putting it back.
+static bool is_full(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT;
+}
 
 int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct replacer **ret)
 {
@@ -54,7 +61,7 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 	r->worker = worker;
 	r->size = waiting;
 	r->journal = journal_open(s, worker);
-	if (r->journal < 0) {
+	if (r->journal < 0 && !is_full(r->journal)) {
 		int e = r->journal;
 		free(r);
 		return e;
@@ -136,7 +143,7 @@ int replacer_free(struct replacer *r)
 	int e = replacer_flush(r, &put_back);
 	if (e == 0)
 		journal_remove(r->store, r->worker);
-	fd_close(r->journal);
+	cleanup_close(&r->journal);
 	free(r);
 	return e;
 }
@@ -174,6 +181,17 @@ static int check_displaced(struct store *s, const char *tmp, const struct victim
 	return same_xattrs(v->claim->fd, v->xattrs) ? claim_holds_as(v->claim, ret, true) : 0;
 }
 
+static int record(struct replacer *r, const char *tmp, const char *path)
+{
+	if (r->journal < 0)
+		return 0;
+	int e = journal_write(r->journal, r->next, tmp, path);
+	if (!is_full(e))
+		return e;
+	// A record that is half the old one's would be worse than none.
+	return ftruncate(r->journal, 0) < 0 ? -errno : 0;
+}
+
 static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, int object,
 		       char ret[TMP_NAME_SIZE])
 {
@@ -182,7 +200,7 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	// What could not be settled keeps its name until recovery.
 	do {
 		displaced_name_print(key, r->worker, r->serial++, ret);
-		e = journal_write(r->journal, r->next, ret, path);
+		e = record(r, ret, path);
 		if (e == 0)
 			e = object_link(r->store, object, ret);
 	} while (e == -EEXIST);

@@ -14,9 +14,9 @@ TOP, KIND, IMAGE = sys.argv[1:4]
 BALLAST = os.path.join(TOP, "ballast")
 SHARED, NEW = 30, 60  # files that are objects already, and more that are to become some
 
-# A replacement is written to a journal first, and that takes an inode and a block, though linking itself takes nothing. Where they
-# are not to be had nothing is lost, but nothing is freed either.
-JOURNAL_HAS_ROOM = False
+# A link takes no block on ext4, but for a new one of the directory now and then. XFS and btrfs want room for what they may
+# have to write, and have none.
+LINKS_TAKE_NOTHING = KIND == "ext4"
 
 
 def end(said):
@@ -148,13 +148,13 @@ def with_a_store(exhaust, words):
             lighten()
         if status == 2:
             expect("the pass ended early" in said and words in said, "the cause is not named:", end(said))
-            expect(not JOURNAL_HAS_ROOM, "the pass ended early")
+            expect(not LINKS_TAKE_NOTHING, "the pass ended early")
         else:
             expect(s["objects_created"] == NEW or s["errors"], "neither done nor counted", s)
             if s["errors"]:
                 expect_named(s, said, words)
-        if JOURNAL_HAS_ROOM:  # to link takes none, and gives some back
-            expect(s["linked"] >= SHARED, "only", s["linked"], "were linked to objects that were there;", end(said))
+        if LINKS_TAKE_NOTHING:
+            expect(s["linked"] >= SHARED / 2, "only", s["linked"], "were linked to objects that were there;", end(said))
         expect_equal(foretold["already_linked"], 2 * SHARED + s["objects_created"] + s["linked"], "what a dry run sees")
         expect_all_shared(pool, SHARED + NEW)
 
