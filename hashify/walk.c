@@ -87,7 +87,7 @@ static void count_link(struct walker *w, uint32_t dir, const char *name, const s
 
 // Holes are read like zeros. A guest can make files that take a day to read and no space; nothing would be
 // saved by sharing them.
-#define HOLES_SIZE ((uint64_t)16 * 1024 * 1024)
+#define HOLES_SIZE ((uint64_t)64 * 1024 * 1024)
 #define HOLES_SHARE 16
 
 static bool is_all_holes(const struct statx *st)

@@ -75,12 +75,14 @@ def _(_):
 
 @case("a file that has just changed is not trusted to stay as it is")
 def _(_):
-    with new_pool(TOP) as pool:
-        for i in range(3):
-            pool.put("a/own%d" % i, tree.noise(i, SIZE))
-        summary(pool.path)
-        s = summary(pool.path)
-        expect_equal(s["bytes_read"] // SIZE, 3, "read again")
+    for _ in range(20):  # on a busy machine a tenth of a second may be over before the pass comes to it
+        with new_pool(TOP) as pool:
+            for i in range(3):
+                pool.put("a/own%d" % i, tree.noise(i, SIZE))
+            summary(pool.path)
+            if summary(pool.path)["bytes_read"] // SIZE == 3:
+                return
+    expect(False, "it was never read again")
 
 
 @case("without the index, or with what is left of it, all is found again")
