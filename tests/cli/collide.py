@@ -8,7 +8,7 @@ import time
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import FULL, HASHIFY, new_pool, summary
+from cli import FULL, HASHIFY, MORTAL, new_pool, summary
 
 TOP = sys.argv[1]
 COUNT = 8000 if FULL else 1500
@@ -154,7 +154,7 @@ def _(_):
             for i in rng.sample(range(count), count // 2):
                 os.unlink(pool.at("b", rel(i)))
                 pool.put("b/" + rel(i), small(i))
-            p = subprocess.Popen([HASHIFY, pool.path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            p = subprocess.Popen([HASHIFY, pool.path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=MORTAL)
             time.sleep(rng.uniform(0, duration))  # the moment of the kill, not a wait for anything
             p.kill()
             p.wait()

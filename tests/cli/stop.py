@@ -18,7 +18,7 @@ import inventory
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import HASHIFY, command, expect_same, full_inventory, new_pool, summary
+from cli import HASHIFY, MORTAL, command, expect_same, full_inventory, new_pool, summary
 
 TOP, WHAT = sys.argv[1:3]
 COUNT = int(sys.argv[3]) if len(sys.argv) > 3 else 0
@@ -44,7 +44,7 @@ def inventories(pool, names="abc"):
 
 
 def start(pool):
-    return subprocess.Popen([HASHIFY, "--json", pool.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([HASHIFY, "--json", pool.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=MORTAL)
 
 
 def expect_completed(pool, guests="abc"):

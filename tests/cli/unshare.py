@@ -9,7 +9,7 @@ import time
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import FULL, HASHIFY, command, expect_same, full_inventory, new_pool, summary
+from cli import FULL, HASHIFY, MORTAL, command, expect_same, full_inventory, new_pool, summary
 
 TOP = sys.argv[1]
 ODD = ["new\nline", b"\xff\xfe".decode(errors="surrogateescape"), "-n", "x" * 255]
@@ -157,7 +157,7 @@ def _(_):
         before = files_alone(full_inventory(pool.path))
         rng = random.Random(1)
         for _ in range(300 if FULL else 25):
-            p = subprocess.Popen([HASHIFY, "unshare", "--sync=none", pool.path], stdout=subprocess.DEVNULL,
+            p = subprocess.Popen([HASHIFY, "unshare", "--sync=none", pool.path], env=MORTAL, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.DEVNULL)
             time.sleep(rng.random() * 0.03)
             p.send_signal(signal.SIGKILL)

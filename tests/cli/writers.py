@@ -14,7 +14,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import FULL, HASHIFY, command, new_pool, summary
+from cli import FULL, HASHIFY, MORTAL, command, new_pool, summary
 
 TOP = sys.argv[1]
 SECONDS = float(os.environ.get("TEST_SECONDS", "300" if FULL else "3"))
@@ -359,7 +359,7 @@ def _(_):
         hit = tried = put_back = kept = 0
         try:
             while hit < KILLS and time.monotonic() < until:
-                p = subprocess.Popen([HASHIFY, "--json", pool.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                p = subprocess.Popen([HASHIFY, "--json", pool.path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=MORTAL)
                 try:
                     out, err = p.communicate(timeout=rng.uniform(0, duration))
                     expect_equal(p.returncode, 0, err)

@@ -19,6 +19,11 @@ if HASHIFY.endswith("8bit"):
     VARYING.append("would_free")  # an estimate that goes by digests
 
 
+# The environment of what is going to be killed. LeakSanitizer looks on from a process of its own, which would outlive that
+# and keep the filesystem busy.
+MORTAL = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
+
+
 def command(*args, user=None, **kw):
     """Runs hashify and returns its result as subprocess.run does."""
     env = dict(os.environ, LC_ALL="C")
