@@ -34,12 +34,24 @@ static void catch_stderr(struct caught *c)
 	c->read_end = ends[0];
 }
 
-static void read_more(struct caught *c)
+// When there is no room, the older half is forgotten.
+static void make_room(struct caught *c)
 {
+	const size_t half = sizeof(c->text) / 2;
+	if (c->used < sizeof(c->text) - 1)
+		return;
+	memmove(c->text, c->text + half, c->used - half);
+	c->used -= half;
+}
+
+static ssize_t read_more(struct caught *c)
+{
+	make_room(c);
 	ssize_t r = read(c->read_end, c->text + c->used, sizeof(c->text) - 1 - c->used);
 	assert_true(r >= 0);
 	c->used += (size_t)r;
 	c->text[c->used] = '\0';
+	return r;
 }
 
 // Reads until @wanted is there.
@@ -56,9 +68,7 @@ static void release_stderr(struct caught *c)
 {
 	dup2(c->saved, STDERR_FILENO);
 	close(c->saved);
-	for (size_t before = SIZE_MAX; before != c->used;) {
-		before = c->used;
-		read_more(c);
+	while (read_more(c) > 0) {
 	}
 	close(c->read_end);
 }
