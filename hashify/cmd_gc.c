@@ -1,6 +1,6 @@
 #include "hashify/cmd_gc.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
 #include "hashify/gc.h"
 #include "hashify/openpool.h"
 #include "hashify/options.h"
@@ -8,25 +8,16 @@
 #include "hashify/stop.h"
 #include "hashify/text.h"
 #include "store/base/cleanup.h"
-#include "store/base/log.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
-
-struct options {
-	const char *pool;  // borrowed
-	bool json, verbose, dry_run;
-};
 
 static const char help[] =
 	"Usage: hashify gc [OPTIONS] POOL\n"
 	"\n"
-	"Removes the objects in POOL/.hash that no guest has a link to any more. Guests may be mounted and "
-	"in\n"
-	"use meanwhile: who has such an object open goes on reading it. No guest's file is touched. It does\n"
-	"not run beside another hashify that changes the store.\n"
+	"Removes the objects in POOL/.hash that no guest has a link to any more. Guests may be mounted and\n"
+	"in use meanwhile: who has such an object open goes on reading it. No guest's file is touched. It\n"
+	"does not run beside another hashify that changes the store.\n"
 	"\n"
 	"  -n, --dry-run     change nothing, and report what a real run would\n"
 	"  -v, --verbose     name each object that is removed, on stderr\n"
@@ -34,38 +25,21 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some objects could not be removed; 2 nothing was done, or it had "
-	"to\n"
-	"end early; 130 or 143 stopped by SIGINT or SIGTERM: run it again to go on.\n";
-
-enum { OPT_JSON = 256 };
+	"Exit status: 0 all went well; 1 some objects could not be removed; 2 nothing was done, or it had\n"
+	"to end early; 130 or 143 stopped by SIGINT or SIGTERM: run it again to go on.\n";
 
 static const struct option list[] = {
-	{ "dry-run", no_argument, NULL, 'n' },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "dry-run", no_argument, NULL, OPTIONS_DRY_RUN },
+	{ "verbose", no_argument, NULL, OPTIONS_VERBOSE },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ 0 },
 };
 
-static int set(int option, const char *value, void *options)
-{
-	struct options *o = options;
-
-	(void)value;
-	o->json |= option == OPT_JSON;
-	o->verbose |= option == 'v';
-	o->dry_run |= option == 'n';
-	return -1;
-}
-
-static const struct options_spec spec = { help, "POOL", list, set };
+static const struct options_spec spec = { help, "POOL", list, NULL };
 
 static void print_json(const struct options *o, const struct gc_result *r)
 {
-	printf("{\"pool\": ");
-	text_json(stdout, o->pool);
-	printf(", \"dry_run\": %s, \"stopped_by\": ", o->dry_run ? "true" : "false");
-	text_json_signal(stdout, r->signal);
+	command_begin_json(o, "pool", r->signal);
 	printf(", \"removed\": %" PRIu64 ", \"bytes_freed\": %" PRIu64 ", \"kept\": %" PRIu64
 	       ", \"quarantined\": %" PRIu64 ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 "}\n",
 	       r->removed, r->freed, r->kept, r->quarantined, r->foreign, r->errors);
@@ -73,7 +47,7 @@ static void print_json(const struct options *o, const struct gc_result *r)
 
 static void print_text(const struct options *o, const struct gc_result *r)
 {
-	auto_free char *pool = text_printable(o->pool);
+	auto_free char *pool = text_printable(o->operand);
 	printf("%s: %" PRIu64 " unused objects %s, %s %s; %" PRIu64 " kept%s%s\n", pool ? pool : "",
 	       r->removed, o->dry_run ? "would be removed" : "removed", text_size(r->freed).text,
 	       o->dry_run ? "would be freed" : "freed", r->kept,
@@ -88,33 +62,23 @@ static void print_text(const struct options *o, const struct gc_result *r)
 
 static int finish(const struct options *o, const struct gc_result *r, int err)
 {
-	if (err < 0)
-		log_error("%s: ended early: %s; nothing was lost; mend that and run hashify gc again",
-			  o->pool, strerror(-err));
+	command_say_early(o, "hashify gc", err);
 	if (o->json)
 		print_json(o, r);
 	else
 		print_text(o, r);
-	if (fflush(stdout) != 0) {
-		log_error("standard output: cannot be written; the work itself was done");
-		return EXIT_FATAL;
-	}
-	if (err < 0)
-		return EXIT_FATAL;
-	if (r->signal)
-		return 128 + r->signal;
-	return r->errors > 0 ? EXIT_ERRORS : EXIT_OK;
+	return command_end(err, r->signal, r->errors > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
 int cmd_gc(int argc, char **argv)
 {
 	struct options o = { 0 };
-	int status = options_parse(&spec, argc, argv, &o, &o.pool);
+	int status = options_parse(&spec, argc, argv, &o);
 	if (status >= 0)
 		return status;
 
 	struct openpool pool;
-	if (openpool_with_store(o.pool, o.dry_run ? OPENPOOL_LOOK : OPENPOOL_TIDY, &pool) < 0)
+	if (openpool_with_store(o.operand, o.dry_run ? OPENPOOL_LOOK : OPENPOOL_TIDY, &pool) < 0)
 		return EXIT_FATAL;
 
 	stop_init();

@@ -1,6 +1,6 @@
 #include "hashify/cmd_index.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
 #include "hashify/openpool.h"
 #include "hashify/options.h"
 #include "hashify/pass.h"
@@ -20,9 +20,9 @@
 #include <string.h>
 #include <time.h>
 
-struct options {
-	const char *pool;  // borrowed
-	bool json, rebuild;
+struct index_args {
+	struct options common;
+	bool rebuild;
 };
 
 static const char help[] =
@@ -31,31 +31,27 @@ static const char help[] =
 	"Shows what the index of POOL knows: digests of files that are not shared, which the next pass need\n"
 	"not read again, and the passes there were.\n"
 	"\n"
-	"      --rebuild     throw it away, and read all files again that a pass would have to read; no "
-	"guest's\n"
-	"                    file is changed\n"
+	"      --rebuild     throw it away, and read all files again that a pass would have to read; no\n"
+	"                    guest's file is changed\n"
 	"      --json        print JSON\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be read; 2 failed; 130 or 143 stopped by a "
+	"Exit status: 0 all went well; 1 some files could not be read; 2 failed; 130 or 143 stopped by a\n"
 	"signal.\n";
 
-enum { OPT_JSON = 256, OPT_REBUILD };
+enum { OPT_REBUILD = 256 };
 
 static const struct option list[] = {
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ "rebuild", no_argument, NULL, OPT_REBUILD },
 	{ 0 },
 };
 
-static int set(int option, const char *value, void *options)
+static int set(int option, const char *value, struct options *options)
 {
-	struct options *o = options;
-
-	(void)value;
-	o->json |= option == OPT_JSON;
-	o->rebuild |= option == OPT_REBUILD;
+	(void)option, (void)value;
+	((struct index_args *)options)->rebuild = true;
 	return -1;
 }
 
@@ -106,9 +102,7 @@ static int rebuild(const struct openpool *pool, int *ret_status)
 	report_init(&report, false, true);
 	r = pass_run(pool->dir, pool->store, &o, &report, &result);
 	report_destroy(&report);
-	*ret_status = result.signal                     ? 128 + result.signal
-		      : tally_errors(&result.tally) > 0 ? EXIT_ERRORS
-							: EXIT_OK;
+	*ret_status = command_end(0, result.signal, tally_errors(&result.tally) > 0 ? EXIT_ERRORS : EXIT_OK);
 	return r < 0 ? r : result.index_error;
 }
 
@@ -122,7 +116,7 @@ static const char *const states[] = {
 static void print_json(const struct options *o, const struct figures *f)
 {
 	printf("{\"pool\": ");
-	text_json(stdout, o->pool);
+	text_json(stdout, o->operand);
 	printf(", \"state\": \"%s\", \"files\": %" PRIu64 ", \"passes\": %" PRId64 ", \"last_pass\": ",
 	       states[f->state], f->files, f->passes);
 	if (f->passes > 0)
@@ -144,7 +138,7 @@ static void print_text(const struct options *o, const struct figures *f)
 		[INDEX_FOREIGN] = "is of another store, version or --ignore; the next pass makes it anew",
 		[INDEX_CORRUPT] = "is damaged; the next pass makes it anew",
 	};
-	auto_free char *pool = text_printable(o->pool);
+	auto_free char *pool = text_printable(o->operand);
 	char when[64] = "";
 	time_t started = (time_t)f->last.started;
 	struct tm tm;
@@ -164,33 +158,34 @@ static int show(const struct options *o, struct store *s)
 	struct figures f = { 0 };
 	int r = look(s, &f);
 	if (r < 0) {
-		log_error("%s/" STORE_DIR "/index.sqlite: %s", o->pool, strerror(-r));
+		log_error("%s/" STORE_DIR "/index.sqlite: %s", o->operand, strerror(-r));
 		return EXIT_FATAL;
 	}
 	if (o->json)
 		print_json(o, &f);
 	else
 		print_text(o, &f);
-	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FATAL;
+	return command_end(0, 0, EXIT_OK);
 }
 
 int cmd_index(int argc, char **argv)
 {
-	struct options o = { 0 };
-	int status = options_parse(&spec, argc, argv, &o, &o.pool);
+	struct index_args o = { 0 };
+	int status = options_parse(&spec, argc, argv, &o.common);
 	if (status >= 0)
 		return status;
 
 	struct openpool pool;
 	claim_init();
-	if (openpool_with_store(o.pool, o.rebuild ? OPENPOOL_CHANGE : OPENPOOL_LOOK, &pool) < 0)
+	if (openpool_with_store(o.common.operand, o.rebuild ? OPENPOOL_CHANGE : OPENPOOL_LOOK, &pool) < 0)
 		return EXIT_FATAL;
 	stop_init();
 	status = EXIT_OK;
 	int r = o.rebuild ? rebuild(&pool, &status) : 0;
 	if (r < 0)
-		log_error("%s: the index cannot be made anew: %s; nothing was lost", o.pool, strerror(-r));
-	int shown = r < 0 ? EXIT_FATAL : show(&o, pool.store);
+		log_error("%s: the index cannot be made anew: %s; nothing was lost", o.common.operand,
+			  strerror(-r));
+	int shown = r < 0 ? EXIT_FATAL : show(&o.common, pool.store);
 	openpool_close(&pool);
 	return shown != EXIT_OK ? shown : status;
 }

@@ -1,6 +1,6 @@
 #include "hashify/cmd_pass.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
 #include "hashify/openpool.h"
 #include "hashify/pass.h"
 #include "hashify/pass_args.h"
@@ -53,10 +53,7 @@ static void print_whatif(const struct pass_result *r)
 static void print_json(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
-	printf("{\"pool\": ");
-	text_json(stdout, o->pool);
-	printf(", \"dry_run\": %s, \"stopped_by\": ", o->dry_run ? "true" : "false");
-	text_json_signal(stdout, r->signal);
+	command_begin_json(&o->common, "pool", r->signal);
 	printf(", \"guests\": %zu, \"directories\": %" PRIu64 ", \"seen\": %" PRIu64, r->guests,
 	       t->directories, t->seen);
 	printf(", \"already_linked\": %" PRIu64 ", \"objects_created\": %" PRIu64 ", \"linked\": %" PRIu64,
@@ -89,15 +86,17 @@ static void print_skipped(const struct tally *t)
 static void print_text(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
-	auto_free char *pool = text_printable(o->pool);
+	auto_free char *pool = text_printable(o->common.operand);
 	printf("%s: %zu guests, %" PRIu64 " names in %" PRIu64 " directories%s%s\n", pool ? pool : "",
-	       r->guests, t->seen, t->directories, o->dry_run ? "; a dry run, nothing was changed" : "",
+	       r->guests, t->seen, t->directories,
+	       o->common.dry_run ? "; a dry run, nothing was changed" : "",
 	       r->signal ? "; stopped early" : "");
 	printf("  %10" PRIu64 "  were links already\n", t->already);
-	printf("  %10" PRIu64 "  %s\n", t->linked, o->dry_run ? "would be linked" : "linked");
-	printf("  %10" PRIu64 "  %s\n", t->objects, o->dry_run ? "would become objects" : "became objects");
+	printf("  %10" PRIu64 "  %s\n", t->linked, o->common.dry_run ? "would be linked" : "linked");
+	printf("  %10" PRIu64 "  %s\n", t->objects,
+	       o->common.dry_run ? "would become objects" : "became objects");
 	print_skipped(t);
-	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->dry_run ? "would be freed" : "freed",
+	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->common.dry_run ? "would be freed" : "freed",
 	       r->seconds);
 	print_whatif(r);
 }
@@ -118,47 +117,38 @@ static void print_index(const struct pass_args *o, const struct pass_result *r)
 	if (r->index == INDEX_FOREIGN)
 		log_warning("%s/%s: is of another store, version or --ignore; it is made anew, and this pass "
 			    "reads more",
-			    o->pool, path);
+			    o->common.operand, path);
 	if (r->index == INDEX_CORRUPT)
-		log_warning("%s/%s: was damaged; it is made anew, and this pass reads more", o->pool, path);
+		log_warning("%s/%s: was damaged; it is made anew, and this pass reads more",
+			    o->common.operand, path);
 	if (r->index_error < 0)
-		log_warning("%s/%s: %s; nothing was lost, but the next pass reads more than it need", o->pool,
-			    path, strerror(-r->index_error));
+		log_warning("%s/%s: %s; nothing was lost, but the next pass reads more than it need",
+			    o->common.operand, path, strerror(-r->index_error));
 }
 
 static int finish(const struct pass_args *o, const struct pass_result *r, int err)
 {
-	if (err < 0)
-		log_error("%s: the pass ended early: %s; nothing was lost; mend that and run hashify again",
-			  o->pool, strerror(-err));
+	command_say_early(&o->common, "hashify", err);
 	print_recovery(&r->recovery);
 	print_index(o, r);
-	if (o->json)
+	if (o->common.json)
 		print_json(o, r);
 	else if (!o->quiet)
 		print_text(o, r);
-	if (fflush(stdout) != 0) {
-		log_error("standard output: cannot be written; the pass itself was done");
-		return EXIT_FATAL;
-	}
-	if (err < 0)
-		return EXIT_FATAL;
-	if (r->signal)
-		return 128 + r->signal;
-	return tally_errors(&r->tally) > 0 ? EXIT_ERRORS : EXIT_OK;
+	return command_end(err, r->signal, tally_errors(&r->tally) > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
 // A name that is mistyped must not look like a guest without anything to share.
 static int check_guests(const struct pass_args *o, int pool)
 {
-	for (size_t i = 0; i < o->policy.guest_count; i++) {
-		const char *name = o->policy.guests[i];
+	for (size_t i = 0; i < o->policy.guests.count; i++) {
+		const char *name = o->policy.guests.list[i];
 		struct stat st;
 		bool there = !strchr(name, '/') && fstatat(pool, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 		if (there && S_ISDIR(st.st_mode) && walk_is_guest(name))
 			continue;
 		auto_free char *printable = text_printable(name);
-		log_error("%s: has no guest %s; expected the name of a directory in it", o->pool,
+		log_error("%s: has no guest %s; expected the name of a directory in it", o->common.operand,
 			  printable ? printable : "");
 		return EXIT_FATAL;
 	}
@@ -168,7 +158,7 @@ static int check_guests(const struct pass_args *o, int pool)
 // What is only for show, or to be kind, does not stop a pass.
 static void start_helpers(struct pass_args *o, struct progress **ret_progress, struct throttle **ret_throttle)
 {
-	o->progress.dry_run = o->dry_run;
+	o->progress.dry_run = o->common.dry_run;
 	if (o->quiet && o->progress.when == PROGRESS_AUTO)
 		o->progress.when = PROGRESS_NO;
 	*ret_progress = NULL;
@@ -186,9 +176,9 @@ static int run(const struct pass_args *o, const struct openpool *pool, struct pr
 	       struct throttle *throttle)
 {
 	struct report report;
-	report_init(&report, o->verbose, o->dry_run);
+	report_init(&report, o->common.verbose, o->common.dry_run);
 	const struct pass_options options = {
-		.dry_run = o->dry_run,
+		.dry_run = o->common.dry_run,
 		.sync = o->sync,
 		.policy = &o->policy,
 		.ignored = o->ignored,
@@ -214,7 +204,7 @@ static int open_and_run(struct pass_args *o)
 	claim_init();
 	start_helpers(o, &progress, &throttle);
 	int status = EXIT_FATAL;
-	if (openpool(o->pool, o->dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &pool) == 0) {
+	if (openpool(o->common.operand, o->common.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &pool) == 0) {
 		stop_init();
 		status = check_guests(o, pool.dir);
 		if (status < 0) {

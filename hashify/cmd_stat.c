@@ -1,6 +1,6 @@
 #include "hashify/cmd_stat.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
 #include "hashify/openpool.h"
 #include "hashify/options.h"
 #include "hashify/report.h"
@@ -10,14 +10,8 @@
 #include "store/base/log.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-struct options {
-	const char *pool;  // borrowed
-	bool json;
-};
 
 static const char help[] =
 	"Usage: hashify stat [OPTIONS] POOL\n"
@@ -36,26 +30,18 @@ static const char help[] =
 	"            guest uses saves nothing; what such objects take is shown as unused.\n"
 	"saved RAM   for each object, its bytes in the page cache now × (the guests that have a link to it\n"
 	"            - 1): the page cache that would be needed in addition if every one of these guests had\n"
-	"            its own copy and used the same pages of it. It is no measurement of what the guests "
-	"do:\n"
+	"            its own copy and used the same pages of it. It is no measurement of what the guests do:\n"
 	"            a guest that holds a link but has not read it lately counts as well, and memory that\n"
 	"            processes have of their own does not.\n"
 	"\n"
 	"Exit status: 0 all went well; 1 a part could not be read, the figures leave it out; 2 failed.\n";
 
 static const struct option list[] = {
-	{ "json", no_argument, NULL, 256 },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ 0 },
 };
 
-static int set(int option, const char *value, void *options)
-{
-	(void)option, (void)value;
-	((struct options *)options)->json = true;
-	return -1;
-}
-
-static const struct options_spec spec = { help, "POOL", list, set };
+static const struct options_spec spec = { help, "POOL", list, NULL };
 
 static void print_json(const struct options *o, const struct stat_figures *f)
 {
@@ -71,7 +57,7 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 		{ "ram_saved", f->ram_saved },   { "errors", f->errors },
 	};
 	printf("{\"pool\": ");
-	text_json(stdout, o->pool);
+	text_json(stdout, o->operand);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		printf(", \"%s\": %" PRIu64, rows[i].key, rows[i].value);
 	printf("}\n");
@@ -79,7 +65,7 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 
 static void print_text(const struct options *o, const struct stat_figures *f)
 {
-	auto_free char *pool = text_printable(o->pool);
+	auto_free char *pool = text_printable(o->operand);
 	printf("%s: %" PRIu64 " guests, %" PRIu64 " names\n", pool ? pool : "", f->guests, f->files);
 	printf("  objects     %" PRIu64 ", %s", f->objects, text_size(f->disk_bytes + f->unused_bytes).text);
 	if (f->variants > 0)
@@ -96,12 +82,12 @@ static void print_text(const struct options *o, const struct stat_figures *f)
 int cmd_stat(int argc, char **argv)
 {
 	struct options o = { 0 };
-	int status = options_parse(&spec, argc, argv, &o, &o.pool);
+	int status = options_parse(&spec, argc, argv, &o);
 	if (status >= 0)
 		return status;
 
 	struct openpool pool;
-	if (openpool_with_store(o.pool, OPENPOOL_LOOK, &pool) < 0)
+	if (openpool_with_store(o.operand, OPENPOOL_LOOK, &pool) < 0)
 		return EXIT_FATAL;
 
 	struct report report;
@@ -110,14 +96,12 @@ int cmd_stat(int argc, char **argv)
 	int err = stat_pool(pool.dir, pool.store, &report, &figures);
 	if (err < 0)
 		log_error("%s: cannot be counted: %s; expected a pool that can be read; see the kernel log",
-			  o.pool, strerror(-err));
+			  o.operand, strerror(-err));
 	else if (o.json)
 		print_json(&o, &figures);
 	else
 		print_text(&o, &figures);
 	report_destroy(&report);
 	openpool_close(&pool);
-	if (err < 0 || fflush(stdout) != 0)
-		return EXIT_FATAL;
-	return figures.errors > 0 ? EXIT_ERRORS : EXIT_OK;
+	return command_end(err, 0, err == 0 && figures.errors > 0 ? EXIT_ERRORS : EXIT_OK);
 }

@@ -1,6 +1,6 @@
 #include "hashify/cmd_unshare.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
 #include "hashify/options.h"
 #include "hashify/place.h"
 #include "hashify/report.h"
@@ -8,27 +8,23 @@
 #include "hashify/text.h"
 #include "hashify/unshare.h"
 #include "store/base/cleanup.h"
-#include "store/base/log.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 
-struct options {
-	const char *path;  // borrowed
-	bool json, verbose;
-	struct unshare_options unshare;
+struct unshare_args {
+	struct options common;
+	bool sync;
 };
 
 static const char help[] =
 	"Usage: hashify unshare [OPTIONS] PATH\n"
 	"\n"
-	"Gives the file PATH in a guest a copy of its own again, or every file beneath the directory PATH: "
-	"a\n"
-	"guest, a part of it, or the whole pool. The copy has content, holes, mode, owner, times, extended\n"
-	"attributes and ACLs of what was shared. Files that are not shared are left alone. No mount of\n"
-	"hashfs may serve the pool meanwhile. The next pass shares again what is not excluded.\n"
+	"Gives the file PATH in a guest a copy of its own again, or every file beneath the directory PATH:\n"
+	"a guest, a part of it, or the whole pool. The copy has content, holes, mode, owner, times,\n"
+	"extended attributes and ACLs of what was shared. Files that are not shared are left alone. No\n"
+	"mount of hashfs may serve the pool meanwhile. The next pass shares again what is not excluded.\n"
 	"\n"
 	"  -n, --dry-run     change nothing, and report what a real run would\n"
 	"  -v, --verbose     name each file, on stderr\n"
@@ -38,39 +34,31 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be copied; 2 nothing was done, or it had to "
-	"end\n"
-	"early, because the disk is full for example: what is not done stays shared; 130 or 143 stopped by\n"
-	"SIGINT or SIGTERM.\n";
+	"Exit status: 0 all went well; 1 some files could not be copied; 2 nothing was done, or it had to\n"
+	"end early, because the disk is full for example: what is not done stays shared; 130 or 143 stopped\n"
+	"by SIGINT or SIGTERM.\n";
 
-enum { OPT_JSON = 256, OPT_SYNC };
+enum { OPT_SYNC = 256 };
 
 static const struct option list[] = {
-	{ "dry-run", no_argument, NULL, 'n' },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "dry-run", no_argument, NULL, OPTIONS_DRY_RUN },
+	{ "verbose", no_argument, NULL, OPTIONS_VERBOSE },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ "sync", required_argument, NULL, OPT_SYNC },
 	{ 0 },
 };
 
-static int set(int option, const char *value, void *options)
+static int set(int option, const char *value, struct options *options)
 {
-	struct options *o = options;
-
-	o->json |= option == OPT_JSON;
-	o->verbose |= option == 'v';
-	o->unshare.dry_run |= option == 'n';
-	return option == OPT_SYNC ? options_sync(value, &o->unshare.sync) : -1;
+	(void)option;
+	return options_sync(value, &((struct unshare_args *)options)->sync);
 }
 
 static const struct options_spec spec = { help, "PATH", list, set };
 
 static void print_json(const struct options *o, const struct unshare_result *r)
 {
-	printf("{\"path\": ");
-	text_json(stdout, o->path);
-	printf(", \"dry_run\": %s, \"stopped_by\": ", o->unshare.dry_run ? "true" : "false");
-	text_json_signal(stdout, r->signal);
+	command_begin_json(o, "path", r->signal);
 	printf(", \"unshared\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"changed\": %" PRIu64
 	       ", \"errors\": %" PRIu64 "}\n",
 	       r->links, r->bytes, r->changed, r->errors);
@@ -78,54 +66,42 @@ static void print_json(const struct options *o, const struct unshare_result *r)
 
 static void print_text(const struct options *o, const struct unshare_result *r)
 {
-	auto_free char *path = text_printable(o->path);
+	auto_free char *path = text_printable(o->operand);
 	printf("%s: %" PRIu64 " files %s copies of their own, %s%s%s\n", path ? path : "", r->links,
-	       o->unshare.dry_run ? "would get" : "got", text_size(r->bytes).text,
-	       o->unshare.dry_run ? "; a dry run, nothing was changed" : "",
-	       r->signal ? "; stopped early" : "");
+	       o->dry_run ? "would get" : "got", text_size(r->bytes).text,
+	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
 	if (r->changed > 0)
 		printf("  %" PRIu64 " names were changed by the guest meanwhile\n", r->changed);
 }
 
 static int finish(const struct options *o, const struct unshare_result *r, int err)
 {
-	if (err < 0)
-		log_error(
-			"%s: ended early: %s; nothing was lost, the rest is shared as before; mend that and "
-			"run hashify unshare again",
-			o->path, strerror(-err));
+	command_say_early(o, "hashify unshare", err);
 	if (o->json)
 		print_json(o, r);
 	else
 		print_text(o, r);
-	if (fflush(stdout) != 0) {
-		log_error("standard output: cannot be written; the work itself was done");
-		return EXIT_FATAL;
-	}
-	if (err < 0)
-		return EXIT_FATAL;
-	if (r->signal)
-		return 128 + r->signal;
-	return r->errors > 0 ? EXIT_ERRORS : EXIT_OK;
+	return command_end(err, r->signal, r->errors > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
 int cmd_unshare(int argc, char **argv)
 {
-	struct options o = { .unshare.sync = true };
-	int status = options_parse(&spec, argc, argv, &o, &o.path);
+	struct unshare_args o = { .sync = true };
+	int status = options_parse(&spec, argc, argv, &o.common);
 	if (status >= 0)
 		return status;
 
 	struct place at;
-	if (place_open(o.path, o.unshare.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &at) < 0)
+	if (place_open(o.common.operand, o.common.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &at) < 0)
 		return EXIT_FATAL;
 
 	stop_init();
 	struct report report;
-	report_init(&report, o.verbose, o.unshare.dry_run);
+	report_init(&report, o.common.verbose, o.common.dry_run);
+	const struct unshare_options options = { .dry_run = o.common.dry_run, .sync = o.sync };
 	struct unshare_result result;
-	int err = unshare_run(&at, &o.unshare, &report, &result);
-	status = finish(&o, &result, err);
+	int err = unshare_run(&at, &options, &report, &result);
+	status = finish(&o.common, &result, err);
 	report_destroy(&report);
 	place_close(&at);
 	return status;

@@ -1,6 +1,6 @@
 #include "hashify/cmd_verify.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
 #include "hashify/openpool.h"
 #include "hashify/options.h"
 #include "hashify/rehash.h"
@@ -9,34 +9,27 @@
 #include "hashify/text.h"
 #include "hashify/verify.h"
 #include "store/base/cleanup.h"
-#include "store/base/log.h"
 #include "store/quarantine.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-struct options {
-	const char *pool;  // borrowed
-	bool json, dry_run;
+struct verify_args {
+	struct options common;
 	uint64_t io_limit;
 };
 
 static const char help[] =
 	"Usage: hashify verify [OPTIONS] POOL\n"
 	"\n"
-	"Reads every object in POOL/.hash and checks that content, size, metadata and mark are what its "
-	"name\n"
-	"says, the one first that has waited longest. A damaged object is moved to POOL/.hash/quarantine, "
-	"so\n"
-	"that no further file is linked to it, and the guests' files that are links to it are listed: who\n"
-	"reads them reads the damage, until they are restored from a backup. No guest's file is touched.\n"
-	"Guests may be mounted and in use meanwhile. It does not run beside another hashify that changes "
-	"the\n"
-	"store.\n"
+	"Reads every object in POOL/.hash and checks that content, size, metadata and mark are what its\n"
+	"name says, the one first that has waited longest. A damaged object is moved to\n"
+	"POOL/.hash/quarantine, so that no further file is linked to it, and the guests' files that are\n"
+	"links to it are listed: who reads them reads the damage, until they are restored from a backup. No\n"
+	"guest's file is touched. Guests may be mounted and in use meanwhile. It does not run beside\n"
+	"another hashify that changes the store.\n"
 	"\n"
 	"  -n, --dry-run         move nothing, and report what is damaged\n"
 	"      --io-limit=BYTES  read no more than that in a second; with K, M, G or T it is KiB, MiB …\n"
@@ -44,38 +37,23 @@ static const char help[] =
 	"  -h, --help            show this help\n"
 	"      --version         show the version\n"
 	"\n"
-	"Exit status: 0 all objects are sound; 1 some are damaged, or guests still have files that are "
-	"links\n"
-	"to what is in quarantine; 2 something could not be checked, moved or listed, whatever else was "
-	"found;\n"
-	"130 or 143 stopped by SIGINT or SIGTERM.\n";
+	"Exit status: 0 all objects are sound; 1 some are damaged, or guests still have files that are\n"
+	"links to what is in quarantine; 2 something could not be checked, moved or listed, whatever else\n"
+	"was found; 130 or 143 stopped by SIGINT or SIGTERM.\n";
 
-enum { OPT_JSON = 256, OPT_IO_LIMIT };
+enum { OPT_IO_LIMIT = 256 };
 
 static const struct option list[] = {
-	{ "dry-run", no_argument, NULL, 'n' },
+	{ "dry-run", no_argument, NULL, OPTIONS_DRY_RUN },
 	{ "io-limit", required_argument, NULL, OPT_IO_LIMIT },
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ 0 },
 };
 
-static int set(int option, const char *value, void *options)
+static int set(int option, const char *value, struct options *options)
 {
-	struct options *o = options;
-
-	switch (option) {
-	case OPT_JSON:
-		o->json = true;
-		break;
-	case 'n':
-		o->dry_run = true;
-		break;
-	default:
-		if (text_parse_size(value, &o->io_limit) < 0)
-			return options_usage(
-				"--io-limit is a number of bytes above 0, like 500K or 20M, not ", value);
-	}
-	return -1;
+	(void)option;
+	return options_size("--io-limit", value, &((struct verify_args *)options)->io_limit);
 }
 
 static const struct options_spec spec = { help, "POOL", list, set };
@@ -103,19 +81,16 @@ static void print_json_finding(const struct finding *f)
 		comma = ", ";
 	}
 	printf("], \"names\": [");
-	for (size_t i = 0; i < f->name_count; i++) {
+	for (size_t i = 0; i < f->names.count; i++) {
 		fputs(i > 0 ? ", " : "", stdout);
-		text_json(stdout, f->names[i]);
+		text_json(stdout, f->names.list[i]);
 	}
 	printf("]}");
 }
 
 static void print_json(const struct options *o, const struct verify_result *r)
 {
-	printf("{\"pool\": ");
-	text_json(stdout, o->pool);
-	printf(", \"dry_run\": %s, \"stopped_by\": ", o->dry_run ? "true" : "false");
-	text_json_signal(stdout, r->signal);
+	command_begin_json(o, "pool", r->signal);
 	printf(", \"objects\": %" PRIu64 ", \"bytes_read\": %" PRIu64 ", \"damaged\": %" PRIu64
 	       ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"findings\": [",
 	       r->objects, r->read, r->damaged, r->foreign, r->errors);
@@ -133,17 +108,17 @@ static void print_finding(const struct finding *f)
 	finding_path(f, path);
 	if (f->damage)
 		damage_print(f->damage, words);
-	printf("  " STORE_DIR "/%s: %s; %zu names in guests%s\n", path, words, f->name_count,
-	       f->name_count > 0 ? ":" : "");
-	for (size_t i = 0; i < f->name_count; i++) {
-		auto_free char *name = text_printable(f->names[i]);
+	printf("  " STORE_DIR "/%s: %s; %zu names in guests%s\n", path, words, f->names.count,
+	       f->names.count > 0 ? ":" : "");
+	for (size_t i = 0; i < f->names.count; i++) {
+		auto_free char *name = text_printable(f->names.list[i]);
 		printf("    %s\n", name ? name : "");
 	}
 }
 
 static void print_text(const struct options *o, const struct verify_result *r)
 {
-	auto_free char *pool = text_printable(o->pool);
+	auto_free char *pool = text_printable(o->operand);
 	printf("%s: %" PRIu64 " objects checked, %s read; %" PRIu64 " damaged%s%s\n", pool ? pool : "",
 	       r->objects, text_size(r->read).text, r->damaged,
 	       o->dry_run ? "; a dry run, nothing was changed" : "",
@@ -156,44 +131,34 @@ static void print_text(const struct options *o, const struct verify_result *r)
 
 static int finish(const struct options *o, const struct verify_result *r, int err)
 {
-	if (err < 0)
-		log_error("%s: ended early: %s; nothing was lost; mend that and run hashify verify again",
-			  o->pool, strerror(-err));
+	command_say_early(o, "hashify verify", err);
 	if (o->json)
 		print_json(o, r);
 	else
 		print_text(o, r);
-	if (fflush(stdout) != 0) {
-		log_error("standard output: cannot be written; the work itself was done");
-		return EXIT_FATAL;
-	}
-	if (err < 0)
-		return EXIT_FATAL;
-	if (r->signal)
-		return 128 + r->signal;
-	if (r->errors > 0)
-		return EXIT_FATAL;
-	return r->findings.count > 0 ? EXIT_DAMAGE : EXIT_OK;
+	int found = r->findings.count > 0 ? EXIT_DAMAGE : EXIT_OK;
+	return command_end(err, r->signal, r->errors > 0 ? EXIT_FATAL : found);
 }
 
 int cmd_verify(int argc, char **argv)
 {
-	struct options o = { 0 };
-	int status = options_parse(&spec, argc, argv, &o, &o.pool);
+	struct verify_args o = { 0 };
+	int status = options_parse(&spec, argc, argv, &o.common);
 	if (status >= 0)
 		return status;
 
 	struct openpool pool;
-	if (openpool_with_store(o.pool, o.dry_run ? OPENPOOL_LOOK : OPENPOOL_TIDY, &pool) < 0)
+	if (openpool_with_store(o.common.operand, o.common.dry_run ? OPENPOOL_LOOK : OPENPOOL_TIDY, &pool) <
+	    0)
 		return EXIT_FATAL;
 
 	stop_init();
 	struct report report;
-	report_init(&report, false, o.dry_run);
-	const struct verify_options options = { .dry_run = o.dry_run, .io_limit = o.io_limit };
+	report_init(&report, false, o.common.dry_run);
+	const struct verify_options options = { .dry_run = o.common.dry_run, .io_limit = o.io_limit };
 	struct verify_result result;
 	int err = verify_run(pool.dir, pool.store, &options, &report, &result);
-	status = finish(&o, &result, err);
+	status = finish(&o.common, &result, err);
 	findings_free(&result.findings);
 	report_destroy(&report);
 	openpool_close(&pool);

@@ -1,13 +1,13 @@
 #include "hashify/cmd_why.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
+#include "hashify/field.h"
 #include "hashify/options.h"
 #include "hashify/place.h"
 #include "hashify/text.h"
 #include "hashify/why.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
-#include "store/identity.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,9 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
-struct options {
-	const char *path;  // borrowed
-	bool json, no_defaults;
+struct why_args {
+	struct options common;
+	bool no_defaults;
 };
 
 static const char help[] =
@@ -35,21 +35,18 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 it was found out; 2 it was not.\n";
 
-enum { OPT_JSON = 256, OPT_NO_DEFAULTS };
+enum { OPT_NO_DEFAULTS = 256 };
 
 static const struct option list[] = {
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ "no-default-excludes", no_argument, NULL, OPT_NO_DEFAULTS },
 	{ 0 },
 };
 
-static int set(int option, const char *value, void *options)
+static int set(int option, const char *value, struct options *options)
 {
-	struct options *o = options;
-
-	(void)value;
-	o->json |= option == OPT_JSON;
-	o->no_defaults |= option == OPT_NO_DEFAULTS;
+	(void)option, (void)value;
+	((struct why_args *)options)->no_defaults = true;
 	return -1;
 }
 
@@ -60,22 +57,11 @@ static const char *const states[] = {
 	[WHY_DIFFERENT] = "different", [WHY_ALONE] = "alone",     [WHY_DIRECTORY] = "directory",
 };
 
-static const struct {
-	unsigned field;
-	const char *key, *text;
-} fields[] = {
-	{ IDENTITY_MTIME, "mtime", "modification time" },
-	{ IDENTITY_OWNER, "owner", "owner or group" },
-	{ IDENTITY_MODE, "mode", "mode" },
-	{ IDENTITY_XATTRS, "xattr", "extended attributes or ACL" },
-};
-#define FIELDS (sizeof(fields) / sizeof(*fields))
-
 static void print_fields(unsigned differs, bool as_keys, const char *between, const char *quote)
 {
 	const char *before = "";
-	for (size_t i = 0; i < FIELDS; i++) {
-		if (!(differs & fields[i].field))
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		if (!(differs & fields[i].bit))
 			continue;
 		printf("%s%s%s%s", before, quote, as_keys ? fields[i].key : fields[i].text, quote);
 		before = between;
@@ -87,7 +73,7 @@ static void print_json(const struct options *o, const struct why *w)
 	char object[OBJECT_NAME_SIZE];
 
 	printf("{\"path\": ");
-	text_json(stdout, o->path);
+	text_json(stdout, o->operand);
 	printf(", \"state\": \"%s\"", states[w->state]);
 	if (w->state == WHY_LEFT)
 		printf(", \"reason\": \"%s\"", reason_key(w->reason));
@@ -104,17 +90,17 @@ static void print_json(const struct options *o, const struct why *w)
 		printf(", \"links\": %" PRIu64 ", \"private\": %" PRIu64 ", \"bytes\": %" PRIu64, w->links,
 		       w->files, w->bytes);
 	printf(", \"copied_mark\": %s, \"names\": [", w->copied_mark ? "true" : "false");
-	for (size_t i = 0; i < w->name_count; i++) {
+	for (size_t i = 0; i < w->names.count; i++) {
 		printf("%s", i > 0 ? ", " : "");
-		text_json(stdout, w->names[i]);
+		text_json(stdout, w->names.list[i]);
 	}
 	printf("]}\n");
 }
 
 static void print_names(const struct why *w)
 {
-	for (size_t i = 0; i < w->name_count; i++) {
-		auto_free char *name = text_printable(w->names[i]);
+	for (size_t i = 0; i < w->names.count; i++) {
+		auto_free char *name = text_printable(w->names.list[i]);
 		printf("  %s\n", name ? name : "");
 	}
 }
@@ -127,7 +113,7 @@ static void print_state(const struct why *w)
 	case WHY_LINK:
 		object_name_print(&w->key, object);
 		printf("is shared: a link to the object %s, %s, which has %zu names in guests:\n", object,
-		       text_size(w->key.size).text, w->name_count);
+		       text_size(w->key.size).text, w->names.count);
 		break;
 	case WHY_LEFT:
 		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",
@@ -155,7 +141,7 @@ static void print_state(const struct why *w)
 
 static void print_text(const struct options *o, const struct why *w)
 {
-	auto_free char *path = text_printable(o->path);
+	auto_free char *path = text_printable(o->operand);
 	printf("%s ", path ? path : "");
 	print_state(w);
 	print_names(w);
@@ -165,26 +151,26 @@ static void print_text(const struct options *o, const struct why *w)
 
 int cmd_why(int argc, char **argv)
 {
-	struct options o = { 0 };
-	int status = options_parse(&spec, argc, argv, &o, &o.path);
+	struct why_args o = { 0 };
+	int status = options_parse(&spec, argc, argv, &o.common);
 	if (status >= 0)
 		return status;
 
 	struct place at;
-	if (place_open(o.path, OPENPOOL_LOOK, &at) < 0)
+	if (place_open(o.common.operand, OPENPOOL_LOOK, &at) < 0)
 		return EXIT_FATAL;
 	struct why w;
 	int r = why_find(&at, o.no_defaults, &w);
 	if (r == -EISDIR)
 		log_error("%s: is the pool itself; expected a path in one of its guests, or try hashify stat",
-			  o.path);
+			  o.common.operand);
 	else if (r < 0)
-		log_error("%s: %s", o.path, strerror(-r));
-	else if (o.json)
-		print_json(&o, &w);
+		log_error("%s: %s", o.common.operand, strerror(-r));
+	else if (o.common.json)
+		print_json(&o.common, &w);
 	else
-		print_text(&o, &w);
+		print_text(&o.common, &w);
 	why_free(&w);
 	place_close(&at);
-	return r < 0 || fflush(stdout) != 0 ? EXIT_FATAL : EXIT_OK;
+	return command_end(r, 0, EXIT_OK);
 }

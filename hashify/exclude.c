@@ -1,6 +1,7 @@
 #include "hashify/exclude.h"
 
 #include "hashify/glob.h"
+#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/map.h"
 #include "store/digest.h"
@@ -243,15 +244,10 @@ int exclude_add_text(struct exclude *x, const char *text, size_t size)
 
 static int push(struct exclude_stack *s, const struct exclude_node *n)
 {
-	if (s->count == s->capacity) {
-		size_t capacity = s->capacity ? s->capacity * 2 : 64;
-		const struct exclude_node **nodes = reallocarray(s->nodes, capacity,
-								 sizeof(const struct exclude_node *));
-		if (!nodes)
-			return -ENOMEM;
-		s->nodes = nodes;
-		s->capacity = capacity;
-	}
+	const struct exclude_node **nodes = array_grow(s->nodes, s->count, &s->capacity, sizeof(void *));
+	if (!nodes)
+		return -ENOMEM;
+	s->nodes = nodes;
 	s->nodes[s->count++] = n;
 	return n->deep ? push(s, n->deep) : 0;
 }

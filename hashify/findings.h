@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "hashify/names.h"
 #include "store/name.h"
 
 struct report;
@@ -14,10 +15,9 @@ struct report;
 struct finding {
 	struct object_key key;  // its name, in quarantine/ or objects/
 	uint64_t ino;
-	unsigned damage;   // enum damage; 0: not known any more, it was found by an earlier run
-	bool quarantined;  // it is in quarantine/ now
-	char **names;      // owned; paths in the pool, in order
-	size_t name_count, name_capacity;
+	unsigned damage;     // enum damage; 0: not known any more, it was found by an earlier run
+	bool quarantined;    // it is in quarantine/ now
+	struct names names;  // owned; in order
 };
 
 // All zero: none.
@@ -26,7 +26,7 @@ struct findings {
 	size_t count, capacity;
 };
 
-// Adds a copy of @f, which has no names yet. -ENOMEM.
+// Adds @finding, which has no names yet. -ENOMEM.
 int findings_add(struct findings *f, const struct finding *finding);
 void findings_free(struct findings *f);
 

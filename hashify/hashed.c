@@ -1,5 +1,6 @@
 #include "hashify/hashed.h"
 
+#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/thread.h"
 #include "store/store.h"
@@ -22,14 +23,10 @@ static int add_row(const struct index_file *f, void *arg)
 	struct hashed *h = l->hashed;
 	if (h->count == UINT32_MAX - 1)
 		return 1;
-	if (h->count == l->capacity) {
-		size_t capacity = l->capacity ? l->capacity * 2 : 1024;
-		struct index_file *rows = reallocarray(h->rows, capacity, sizeof(*rows));
-		if (!rows)
-			return -ENOMEM;
-		h->rows = rows;
-		l->capacity = capacity;
-	}
+	struct index_file *rows = array_grow(h->rows, h->count, &l->capacity, sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+	h->rows = rows;
 	h->rows[h->count++] = *f;
 	return 0;
 }

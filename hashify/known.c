@@ -1,5 +1,6 @@
 #include "hashify/known.h"
 
+#include "store/base/array.h"
 #include "store/base/thread.h"
 #include "store/object.h"
 
@@ -51,14 +52,10 @@ struct loading {
 static int add_object(const struct object_key *key, const struct stat *st, void *arg)
 {
 	struct loading *l = arg;
-	if (l->count == l->capacity) {
-		size_t capacity = l->capacity ? l->capacity * 2 : 1024;
-		struct known_object *objects = reallocarray(l->objects, capacity, sizeof(*objects));
-		if (!objects)
-			return -ENOMEM;
-		l->objects = objects;
-		l->capacity = capacity;
-	}
+	struct known_object *objects = array_grow(l->objects, l->count, &l->capacity, sizeof(*objects));
+	if (!objects)
+		return -ENOMEM;
+	l->objects = objects;
 	l->objects[l->count++] = (struct known_object){
 		.key = *key,
 		.ino = st->st_ino,
@@ -124,21 +121,36 @@ static int load_objects(struct store *s, unsigned threads, struct known *k)
 	return r;
 }
 
+// Takes @k, and leaves it empty when it fails.
+static int map_inodes(struct known *k, struct known *ret)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		int r = map_reserve(&k->by_ino);
+		if (r < 0) {
+			known_free(k);
+			return r;
+		}
+		map_add(&k->by_ino, k->objects[i].ino, &k->objects[i]);
+	}
+	*ret = *k;
+	return 0;
+}
+
 int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret)
 {
 	struct known k = { .any_identity = any_identity };
 	int r = s ? load_objects(s, threads, &k) : 0;
-	for (size_t i = 0; i < k.count && r >= 0; i++) {
-		r = map_reserve(&k.by_ino);
-		if (r >= 0)
-			map_add(&k.by_ino, k.objects[i].ino, &k.objects[i]);
-	}
 	if (r < 0) {
 		known_free(&k);
 		return r;
 	}
-	*ret = k;
-	return 0;
+	return map_inodes(&k, ret);
+}
+
+int known_of(struct known_object *objects, size_t count, struct known *ret)
+{
+	struct known k = { .objects = objects, .count = count };
+	return map_inodes(&k, ret);
 }
 
 void known_free(struct known *k)

@@ -31,6 +31,12 @@ struct known {
 // the identity is ignored, so that the one in a name tells nothing. -ENOMEM.
 // @threads read at the same time.
 int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret);
+
+// Makes a set of these @count objects alone, in their order; only known_ino() is to be asked of it. Takes the
+// array
+// @objects, also when it fails. -ENOMEM.
+int known_of(struct known_object *objects, size_t count, struct known *ret);
+
 void known_free(struct known *k);
 
 // The object whose inode is @ino (on the store's own filesystem and subvolume); NULL: none.

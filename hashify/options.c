@@ -1,6 +1,7 @@
 #include "hashify/options.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
+#include "hashify/text.h"
 #include "store/base/log.h"
 
 #include <assert.h>
@@ -23,6 +24,15 @@ int options_sync(const char *value, bool *ret)
 	if (*ret && strcmp(value, "batch") != 0)
 		return options_usage("--sync is batch or none, not ", value);
 	return -1;
+}
+
+int options_size(const char *name, const char *value, uint64_t *ret)
+{
+	if (text_parse_size(value, ret) == 0)
+		return -1;
+	log_error("%s is a number of bytes above 0, like 4096, 500K or 2G, not %s; try hashify --help", name,
+		  value);
+	return EXIT_FATAL;
 }
 
 #define OPTIONS_MAX 32
@@ -56,9 +66,19 @@ static size_t add(struct table *t, size_t count, const struct option *list)
 	return count;
 }
 
-static int take(const struct options_spec *spec, int option, const char *arg, const char *given, void *ret)
+static int take(const struct options_spec *spec, int option, const char *arg, const char *given,
+		struct options *ret)
 {
 	switch (option) {
+	case OPTIONS_JSON:
+		ret->json = true;
+		return -1;
+	case OPTIONS_VERBOSE:
+		ret->verbose = true;
+		return -1;
+	case OPTIONS_DRY_RUN:
+		ret->dry_run = true;
+		return -1;
 	case ':':
 		return options_usage(given, " needs a value");
 	case '?':
@@ -89,7 +109,7 @@ static int operand(const struct options_spec *spec, int argc, char **argv, const
 	return -1;
 }
 
-int options_parse(const struct options_spec *spec, int argc, char **argv, void *ret, const char **ret_operand)
+int options_parse(const struct options_spec *spec, int argc, char **argv, struct options *ret)
 {
 	struct table t = { .letters = ":" };
 	add(&t, add(&t, 0, spec->list), common);
@@ -101,5 +121,5 @@ int options_parse(const struct options_spec *spec, int argc, char **argv, void *
 		if (status >= 0)
 			return status;
 	}
-	return operand(spec, argc, argv, ret_operand);
+	return operand(spec, argc, argv, &ret->operand);
 }

@@ -3,22 +3,35 @@
 
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+// What several commands have in common: the first member of each command's own struct.
+struct options {
+	const char *operand;  // borrowed from the command line
+	bool json, verbose, dry_run;
+};
+
+// The options for these, each of which a command may have in its list or not.
+#define OPTIONS_JSON 0x10001
+#define OPTIONS_VERBOSE 'v'
+#define OPTIONS_DRY_RUN 'n'
 
 struct options_spec {
 	const char *help;           // the whole text
 	const char *operand;        // what the one argument is: "POOL", "PATH"
 	const struct option *list;  // ends with an empty one; a @val above 127 has no letter
-	// Takes @option, a @val of the list, and its value into @options, the command's own struct. -1, or
-	// the exit status the program ends with, after what is wrong was said.
-	int (*set)(int option, const char *value, void *options);
+	// Takes @option, a @val of the list that is not one of those above, and its value into the command's
+	// own struct. -1, or the exit status the program ends with, after what is wrong was said. NULL: there
+	// are none.
+	int (*set)(int option, const char *value, struct options *options);
 };
 
 // Parses the arguments of a command, @argv[0] being its name. Returns -1 when it is to be run, else the exit
-// status the program ends with: help or the version was shown, or what is wrong was said. @options is the
-// struct that
-// @spec->set fills; *@ret_operand is borrowed from the command line.
-int options_parse(const struct options_spec *spec, int argc, char **argv, void *options,
-		  const char **ret_operand);
+// status the program ends with: help or the version was shown, or what is wrong was said.
+int options_parse(const struct options_spec *spec, int argc, char **argv, struct options *ret);
+
+// Takes the value of the option @name, a number of bytes. Returns as @spec->set does.
+int options_size(const char *name, const char *value, uint64_t *ret);
 
 // Takes the value of --sync: batch or none. Returns as @spec->set does.
 int options_sync(const char *value, bool *ret);

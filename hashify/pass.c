@@ -312,7 +312,7 @@ static void save_index(struct pass *p, int64_t started, struct pass_result *resu
 		.errors = tally_errors(t),
 		.signal = result->signal,
 	};
-	int r = hashed_save(&p->hashed, !stop_asked() && p->error == 0 && p->walk.policy->guest_count == 0,
+	int r = hashed_save(&p->hashed, !stop_asked() && p->error == 0 && p->walk.policy->guests.count == 0,
 			    &pass);
 	if (result->index_error == 0)
 		result->index_error = r;

@@ -1,11 +1,11 @@
 #include "hashify/pass_args.h"
 
-#include "hashify/exit.h"
+#include "hashify/command.h"
+#include "hashify/field.h"
 #include "hashify/options.h"
 #include "hashify/pass.h"
 #include "hashify/text.h"
 #include "store/base/log.h"
-#include "store/identity.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,9 +23,9 @@ static const char help[] =
 	"\n"
 	"Replaces identical files in the guests of POOL by hard links to one object in POOL/.hash, so that\n"
 	"they share disk blocks and page cache. Files are identical if content, mode, owner, mtime and all\n"
-	"extended attributes are. Guests are the directories in POOL, but for .hash, .hash.* and "
-	"lost+found.\n"
-	"Guests must then be used through hashfs(8), which gives a file its own copy when it is modified.\n"
+	"extended attributes are. Guests are the directories in POOL, but for .hash, .hash.* and\n"
+	"lost+found. Guests must then be used through hashfs(8), which gives a file its own copy when it is\n"
+	"modified.\n"
 	"\n"
 	"  -n, --dry-run     change nothing, and report exactly what a real run would\n"
 	"  -v, --verbose     name each file and what becomes of it, or why it is left alone, on stderr\n"
@@ -59,18 +59,15 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"hashify COMMAND --help tells about each of the others. A pool called like a command is given as "
+	"hashify COMMAND --help tells about each of the others. A pool called like a command is given as\n"
 	"./stat.\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2 "
-	"nothing\n"
-	"was done, or the pass had to end early; 130 or 143 stopped by SIGINT or SIGTERM, between two "
-	"files:\n"
-	"run it again to go on.\n";
+	"Exit status: 0 all went well; 1 some files could not be read or linked, the rest was done; 2\n"
+	"nothing was done, or the pass had to end early; 130 or 143 stopped by SIGINT or SIGTERM, between\n"
+	"two files: run it again to go on.\n";
 
 enum {
-	OPT_JSON = 256,
-	OPT_SYNC,
+	OPT_SYNC = 256,
 	OPT_IGNORE,
 	OPT_MEMORY,
 	OPT_MIN_SIZE,
@@ -85,9 +82,9 @@ enum {
 };
 
 static const struct option list[] = {
-	{ "dry-run", no_argument, NULL, 'n' },
-	{ "verbose", no_argument, NULL, 'v' },
-	{ "json", no_argument, NULL, OPT_JSON },
+	{ "dry-run", no_argument, NULL, OPTIONS_DRY_RUN },
+	{ "verbose", no_argument, NULL, OPTIONS_VERBOSE },
+	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ "sync", required_argument, NULL, OPT_SYNC },
 	{ "ignore", required_argument, NULL, OPT_IGNORE },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
@@ -111,28 +108,11 @@ static int fail(const char *what, int err)
 	return EXIT_FATAL;
 }
 
-static unsigned field_of(const char *name, size_t len)
-{
-	static const struct {
-		const char *name;
-		unsigned field;
-	} fields[] = {
-		{ "mtime", IDENTITY_MTIME },
-		{ "owner", IDENTITY_OWNER },
-		{ "mode", IDENTITY_MODE },
-		{ "xattr", IDENTITY_XATTRS },
-	};
-	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
-		if (strlen(fields[i].name) == len && memcmp(fields[i].name, name, len) == 0)
-			return fields[i].field;
-	return 0;
-}
-
 static int set_ignore(struct pass_args *o, const char *value)
 {
 	for (const char *p = value, *end;; p = end + 1) {
 		end = strchrnul(p, ',');
-		unsigned field = field_of(p, (size_t)(end - p));
+		unsigned field = field_find(p, (size_t)(end - p));
 		if (!field)
 			return options_usage(
 				"--ignore takes mtime, owner, mode and xattr, separated by commas, not ",
@@ -150,21 +130,6 @@ static int set_jobs(struct pass_args *o, const char *value)
 	if (*end || value[0] < '0' || value[0] > '9' || jobs < 1 || jobs > PASS_MAX_THREADS)
 		return options_usage("--jobs is a number from 1 to 64, not ", value);
 	o->jobs = (unsigned)jobs;
-	return -1;
-}
-
-static int set_memory(struct pass_args *o, const char *value)
-{
-	if (text_parse_size(value, &o->memory) < 0)
-		return options_usage("--memory is a number of bytes above 0, like 500M or 2G, not ", value);
-	return -1;
-}
-
-static int set_min_size(struct pass_args *o, const char *value)
-{
-	if (text_parse_size(value, &o->policy.min_size) < 0)
-		return options_usage("--min-size is a number of bytes above 0, like 4096 or 64K, not ",
-				     value);
 	return -1;
 }
 
@@ -224,14 +189,6 @@ static int set_progress(struct pass_args *o, const char *value)
 	return -1;
 }
 
-static int set_io_limit(struct pass_args *o, const char *value)
-{
-	if (text_parse_size(value, &o->throttle.limit) < 0)
-		return options_usage("--io-limit is a number of bytes a second, like 500K or 20M, not ",
-				     value);
-	return -1;
-}
-
 static int set_back_off(struct pass_args *o, const char *value)
 {
 	o->throttle.back_off = strcmp(value, "auto") == 0;
@@ -244,7 +201,7 @@ static int set_more(struct pass_args *o, int option, const char *value)
 {
 	switch (option) {
 	case OPT_MIN_SIZE:
-		return set_min_size(o, value);
+		return options_size("--min-size", value, &o->policy.min_size);
 	case OPT_EXCLUDE:
 		return set_exclude(o, value);
 	case OPT_EXCLUDE_FROM:
@@ -256,7 +213,7 @@ static int set_more(struct pass_args *o, int option, const char *value)
 	case OPT_PROGRESS:
 		return set_progress(o, value);
 	case OPT_IO_LIMIT:
-		return set_io_limit(o, value);
+		return options_size("--io-limit", value, &o->throttle.limit);
 	case OPT_BACK_OFF:
 		return set_back_off(o, value);
 	default:
@@ -265,27 +222,18 @@ static int set_more(struct pass_args *o, int option, const char *value)
 	}
 }
 
-static int set(int option, const char *value, void *options)
+static int set(int option, const char *value, struct options *options)
 {
-	struct pass_args *o = options;
+	struct pass_args *o = (struct pass_args *)options;
 
 	switch (option) {
-	case OPT_JSON:
-		o->json = true;
-		break;
-	case 'v':
-		o->verbose = true;
-		break;
 	case 'q':
 		o->quiet = true;
-		break;
-	case 'n':
-		o->dry_run = true;
-		break;
+		return -1;
 	case OPT_IGNORE:
 		return set_ignore(o, value);
 	case OPT_MEMORY:
-		return set_memory(o, value);
+		return options_size("--memory", value, &o->memory);
 	case 'j':
 		return set_jobs(o, value);
 	case OPT_SYNC:
@@ -293,7 +241,6 @@ static int set(int option, const char *value, void *options)
 	default:
 		return set_more(o, option, value);
 	}
-	return -1;
 }
 
 static const struct options_spec spec = { help, "POOL", list, set };
@@ -301,8 +248,8 @@ static const struct options_spec spec = { help, "POOL", list, set };
 int pass_args_parse(int argc, char **argv, struct pass_args *ret)
 {
 	*ret = (struct pass_args){ .sync = true };
-	int status = options_parse(&spec, argc, argv, ret, &ret->pool);
-	if (status < 0 && ret->verbose && ret->quiet)
+	int status = options_parse(&spec, argc, argv, &ret->common);
+	if (status < 0 && ret->common.verbose && ret->quiet)
 		return options_usage("--verbose and --quiet exclude each other", "");
 	return status;
 }

@@ -4,13 +4,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hashify/options.h"
 #include "hashify/policy.h"
 #include "hashify/progress.h"
 #include "hashify/throttle.h"
 
 struct pass_args {
-	const char *pool;  // borrowed
-	bool json, verbose, quiet, dry_run, sync;
+	struct options common;
+	bool quiet, sync;
 	struct policy policy;  // owned
 	unsigned ignored;      // of enum identity_field
 	uint64_t memory;       // 0: as much as is usual

@@ -54,9 +54,7 @@ void policy_print_defaults(FILE *f)
 
 void policy_free(struct policy *p)
 {
-	for (size_t i = 0; i < p->guest_count; i++)
-		free(p->guests[i]);
-	free(p->guests);
+	names_free(&p->guests);
 	free(p->text);
 	*p = (struct policy){ 0 };
 }
@@ -114,20 +112,15 @@ int policy_add_file(struct policy *p, const char *path, int *ret_line)
 
 int policy_add_guest(struct policy *p, const char *name)
 {
-	char **guests = reallocarray(p->guests, p->guest_count + 1, sizeof(*guests));
-	if (!guests)
-		return -ENOMEM;
-	p->guests = guests;
-	p->guests[p->guest_count] = strdup(name);
-	return p->guests[p->guest_count] ? (p->guest_count++, 0) : -ENOMEM;
+	return names_add(&p->guests, strdup(name));
 }
 
 bool policy_wants_guest(const struct policy *p, const char *name)
 {
-	for (size_t i = 0; i < p->guest_count; i++)
-		if (strcmp(p->guests[i], name) == 0)
+	for (size_t i = 0; i < p->guests.count; i++)
+		if (strcmp(p->guests.list[i], name) == 0)
 			return true;
-	return p->guest_count == 0;
+	return p->guests.count == 0;
 }
 
 // The guest may have put anything there.

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "hashify/exclude.h"
+#include "hashify/names.h"
 
 // In a guest, from its root on: patterns of its own.
 #define POLICY_GUEST_FILE "etc/hashify.exclude"
@@ -15,10 +16,9 @@
 
 struct policy {
 	bool no_defaults;
-	char **guests;  // owned, with its strings: the only ones to be walked; none: all
-	size_t guest_count;
-	uint64_t min_size;  // files below are left alone
-	char *text;         // owned: patterns of the command line, one a line
+	struct names guests;  // owned: the only ones to be walked; none: all
+	uint64_t min_size;    // files below are left alone
+	char *text;           // owned: patterns of the command line, one a line
 	size_t text_size;
 };
 

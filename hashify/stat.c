@@ -3,7 +3,6 @@
 #include "hashify/known.h"
 #include "hashify/reason.h"
 #include "hashify/report.h"
-#include "hashify/stop.h"
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
@@ -38,26 +37,17 @@ static void on_link(const struct known_object *object, const struct report_place
 	u->links++;
 }
 
-static int walk_all(int pool, const struct walk *walk, struct stat_figures *f)
+static int count_links(int pool, const struct walk *walk, struct stat_figures *f)
 {
-	struct tree *trees;
-	size_t count;
-	int r = walk_guests(pool, NULL, &trees, &count);
-	if (r < 0)
-		return r;
-
 	struct tally tally = { 0 };
-	for (size_t i = 0; i < count; i++) {
-		if (r == 0 && !stop_asked())
-			r = walk_guest(walk, pool, &trees[i], &tally);
-		tree_free(&trees[i]);
-	}
-	free(trees);
-	f->guests = count;
+	int64_t guests = walk_links(walk, pool, &tally);
+	if (guests < 0)
+		return (int)guests;
+	f->guests = (uint64_t)guests;
 	f->links = tally.already;
 	f->files = tally.seen;
 	f->errors += tally_errors(&tally);
-	return r;
+	return 0;
 }
 
 static int64_t cached_bytes(int fd, uint64_t size)
@@ -125,7 +115,7 @@ int stat_pool(int pool, struct store *s, struct report *report, struct stat_figu
 		.on_link = on_link,
 		.arg = &counting,
 	};
-	r = usage ? walk_all(pool, &walk, &f) : -ENOMEM;
+	r = usage ? count_links(pool, &walk, &f) : -ENOMEM;
 	if (r == 0)
 		add_objects(s, &counting, report, &f);
 	known_free(&known);

@@ -1,5 +1,6 @@
 #include "hashify/tree.h"
 
+#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 
@@ -85,14 +86,10 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 {
 	if (t->dir_count == UINT32_MAX)
 		return -ENOMEM;
-	if (t->dir_count == t->dir_capacity) {
-		size_t capacity = t->dir_capacity ? t->dir_capacity * 2 : 64;
-		struct tree_dir *dirs = reallocarray(t->dirs, capacity, sizeof(*dirs));
-		if (!dirs)
-			return -ENOMEM;
-		t->dirs = dirs;
-		t->dir_capacity = capacity;
-	}
+	struct tree_dir *dirs = array_grow(t->dirs, t->dir_count, &t->dir_capacity, sizeof(*dirs));
+	if (!dirs)
+		return -ENOMEM;
+	t->dirs = dirs;
 
 	uint64_t len = 0;
 	if (t->dir_count > 0)

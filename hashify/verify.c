@@ -4,6 +4,7 @@
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/throttle.h"
+#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/object.h"
 #include "store/quarantine.h"
@@ -50,14 +51,10 @@ static int add_candidate(const struct object_key *key, const struct stat *st, vo
 
 	if (stop_asked())
 		return 1;
-	if (v->count == v->capacity) {
-		size_t capacity = v->capacity ? v->capacity * 2 : 1024;
-		struct candidate *candidates = reallocarray(v->candidates, capacity, sizeof(*candidates));
-		if (!candidates)
-			return -ENOMEM;
-		v->candidates = candidates;
-		v->capacity = capacity;
-	}
+	struct candidate *list = array_grow(v->candidates, v->count, &v->capacity, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	v->candidates = list;
 	v->candidates[v->count++] = (struct candidate){ *key, st->st_ino, verified_at(v->store, key) };
 	return 0;
 }

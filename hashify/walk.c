@@ -3,6 +3,7 @@
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/whatif.h"
+#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/identity.h"
@@ -64,14 +65,10 @@ static int add_dir(struct walker *w, uint32_t parent, const char *name)
 	int64_t dir = tree_add_dir(w->tree, parent, name);
 	if (dir < 0)
 		return (int)dir;
-	if (w->pending_count == w->pending_capacity) {
-		size_t capacity = w->pending_capacity ? w->pending_capacity * 2 : 256;
-		uint32_t *pending = reallocarray(w->pending, capacity, sizeof(*pending));
-		if (!pending)
-			return -ENOMEM;
-		w->pending = pending;
-		w->pending_capacity = capacity;
-	}
+	uint32_t *list = array_grow(w->pending, w->pending_count, &w->pending_capacity, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	w->pending = list;
 	w->pending[w->pending_count++] = (uint32_t)dir;
 	return 0;
 }
@@ -265,14 +262,10 @@ static int enter(struct walker *w, uint32_t dir, int fd)
 	int r = push_excludes(w, dir);
 	if (r < 0)
 		return r;
-	if (w->depth == w->level_capacity) {
-		size_t capacity = w->level_capacity ? w->level_capacity * 2 : OPEN_LEVELS;
-		struct level *levels = reallocarray(w->levels, capacity, sizeof(*levels));
-		if (!levels)
-			return -ENOMEM;
-		w->levels = levels;
-		w->level_capacity = capacity;
-	}
+	struct level *levels = array_grow(w->levels, w->depth, &w->level_capacity, sizeof(*levels));
+	if (!levels)
+		return -ENOMEM;
+	w->levels = levels;
 	if (w->depth >= OPEN_LEVELS) {
 		struct level *far = &w->levels[w->depth - OPEN_LEVELS];
 		if (far->fd >= 0)
@@ -472,4 +465,20 @@ int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t
 	*ret = trees;
 	*ret_count = count;
 	return 0;
+}
+
+int64_t walk_links(const struct walk *walk, int pool, struct tally *tally)
+{
+	struct tree *trees;
+	size_t count;
+	int r = walk_guests(pool, NULL, &trees, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count; i++) {
+		if (r == 0 && !stop_asked())
+			r = walk_guest(walk, pool, &trees[i], tally);
+		tree_free(&trees[i]);
+	}
+	free(trees);
+	return r < 0 ? r : (int64_t)count;
 }

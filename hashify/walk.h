@@ -48,3 +48,8 @@ bool walk_is_guest(const char *name);
 // (".hash", ".hash.…"), by name; those that @policy (NULL: none) wants. Fills @ret with trees that the caller
 // frees, and the array.
 int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t *ret_count);
+
+// Walks all guests of @pool, one after the other, for a @walk of links only, until it is asked to stop;
+// counts in
+// @tally and returns their number. -ENOMEM, or the error of reading the pool.
+int64_t walk_links(const struct walk *walk, int pool, struct tally *tally);

@@ -38,29 +38,9 @@ struct subject {
 	struct report report;
 };
 
-static int add_name(struct why *w, char *name)
-{
-	auto_free char *own = name;
-	if (!name)
-		return -ENOMEM;
-	if (w->name_count == w->name_capacity) {
-		size_t capacity = w->name_capacity ? w->name_capacity * 2 : 16;
-		char **names = reallocarray(w->names, capacity, sizeof(*names));
-		if (!names)
-			return -ENOMEM;
-		w->names = names;
-		w->name_capacity = capacity;
-	}
-	w->names[w->name_count++] = name;
-	own = NULL;
-	return 0;
-}
-
 void why_free(struct why *w)
 {
-	for (size_t i = 0; i < w->name_count; i++)
-		free(w->names[i]);
-	free(w->names);
+	names_free(&w->names);
 	*w = (struct why){ 0 };
 }
 
@@ -72,8 +52,10 @@ static int add_links(struct subject *s, const struct known_object *object, struc
 	int r = findings_add(&found, &(struct finding){ .key = object->key, .ino = object->ino });
 	if (r == 0)
 		r = findings_find_names(&found, s->at->pool.dir, s->at->pool.store->dev, &s->report, &errors);
-	for (size_t i = 0; r == 0 && i < found.list[0].name_count; i++)
-		r = add_name(w, strdup(found.list[0].names[i]));
+	if (r == 0) {
+		w->names = found.list[0].names;
+		found.list[0].names = (struct names){ 0 };
+	}
 	findings_free(&found);
 	w->key = object->key;
 	return r;
@@ -179,14 +161,12 @@ static int compare_candidate(struct subject *s, const struct tree *t, const stru
 	int differs = compare_identity(s, fd);
 	if (differs < 0)
 		return 0;
-	if (w->name_count > 0) {
-		if (__builtin_popcount((unsigned)differs) >= __builtin_popcount(w->differs))
-			return 1;
-		free(w->names[--w->name_count]);
-	}
+	if (w->names.count > 0 && __builtin_popcount((unsigned)differs) >= __builtin_popcount(w->differs))
+		return 1;
+	names_free(&w->names);
 	w->differs = (unsigned)differs;
 	w->state = differs ? WHY_DIFFERENT : WHY_NEXT;
-	int r = add_name(w, tree_path(t, f->dir, f->name));
+	int r = names_add(&w->names, tree_path(t, f->dir, f->name));
 	return r < 0 ? r : 1;
 }
 
@@ -198,7 +178,7 @@ static int compare_all(struct subject *s, const struct tree *trees, size_t count
 	for (size_t i = 0; i < count; i++)
 		tree_each_file(&trees[i], add_candidate, &c);
 	int r = 0;
-	for (size_t i = 0; i < c.count && r >= 0 && !(w->name_count > 0 && w->differs == 0); i++)
+	for (size_t i = 0; i < c.count && r >= 0 && !(w->names.count > 0 && w->differs == 0); i++)
 		r = compare_candidate(s, &trees[c.files[i]->guest], c.files[i], w);
 	free(c.files);
 	return r < 0 ? r : 0;

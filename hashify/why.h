@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hashify/names.h"
 #include "hashify/reason.h"
 #include "store/name.h"
 
@@ -25,9 +26,8 @@ struct why {
 	struct object_key key;
 	enum reason reason;
 	int err;
-	unsigned differs;  // of enum identity_field
-	char **names;      // owned; paths in the pool
-	size_t name_count, name_capacity;
+	unsigned differs;              // of enum identity_field
+	struct names names;            // owned
 	uint64_t links, files, bytes;  // of a directory: links, other regular files, and what these take
 };
 

@@ -8,7 +8,7 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import HASHIFY, command, new_pool, summary
+from cli import command, mounted, new_pool, shared_pool, summary
 
 TOP = sys.argv[1]
 NOBODY = 65534
@@ -75,9 +75,7 @@ def _(_):
 
 @case("a store of an unknown version")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         path = pool.at(".hash/format")
         text = open(path).read()
         open(path, "w").write(text.replace("hashfs-store 1", "hashfs-store 9"))
@@ -86,9 +84,7 @@ def _(_):
 
 @case("a broken format file")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         for text in ("", "nonsense", "hashfs-store 1\ndigest"):
             open(pool.at(".hash/format"), "w").write(text)
             r = command(pool.path)
@@ -128,9 +124,7 @@ def _(_):
 
 @case("another program has the pool: a pass waits for nobody, looking does not disturb it")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         with open(pool.at(".hash/lock")) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)  # as a mount does
             refused(pool.path, says=("in use", "again"))
@@ -142,9 +136,7 @@ def _(_):
 
 @case("another program changes the store: a pass waits for nobody and says so, looking does not disturb it")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         with open(pool.at(".hash/pass")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             refused(pool.path, says=("in use", "another hashify", "again"))
@@ -157,9 +149,7 @@ def _(_):
 
 @case("the mount that serves the pool is named")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         os.makedirs(pool.at(".hash/mounts"), exist_ok=True)
         with open(pool.at(".hash/lock")) as lock, open(pool.at(".hash/mounts/1"), "w") as mount:
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -171,23 +161,11 @@ def _(_):
 
 @case("a live mount is named, and only looking goes on beside it")
 def _(_):
-    hashfs = os.environ["HASHFS"]
-    if hashfs == HASHIFY or not os.path.exists("/dev/fuse"):
-        return
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
-        mnt = TOP + "/mnt"
-        os.mkdir(mnt)
-        subprocess.run([hashfs, pool.at("a"), mnt], check=True)
-        try:
-            refused(pool.path, says=("in use", pool.at("a") + " is mounted at " + mnt, "unmount"))
-            refused(mnt, says=("FUSE", "expected"))
-            expect_equal(summary("-n", pool.path)["already_linked"], 3)
-            expect_equal(summary("stat", pool.path)["links"], 3)
-        finally:
-            subprocess.run(["umount", mnt], check=True)
-            os.rmdir(mnt)
+    with shared_pool(TOP, f=b"content") as pool, mounted(pool.at("a"), TOP + "/mnt") as mnt:
+        refused(pool.path, says=("in use", pool.at("a") + " is mounted at " + mnt, "unmount"))
+        refused(mnt, says=("FUSE", "expected"))
+        expect_equal(summary("-n", pool.path)["already_linked"], 3)
+        expect_equal(summary("stat", pool.path)["links"], 3)
 
 
 @case("wrong usage")

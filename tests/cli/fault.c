@@ -2,6 +2,8 @@
 // FAULT_CALL, its name; FAULT_ERROR, the number; FAULT_AT, what the path in question must contain, that of
 // the first fd with the name that goes with it, for renameat2 the new one; FAULT_EVERY, 1: each, 2: each
 // second.
+#include "tests/cli/stand_in.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -112,15 +114,11 @@ int fcntl(int fd, int command, ...)
 	return ((int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl"))(fd, command, more);
 }
 
-long syscall(long number, ...)
+static long call(long number, const long a[SYSCALL_ARGUMENTS])
 {
-	va_list list;
-	long a[6];
-	va_start(list, number);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(list, long);
-	va_end(list);
 	if (number == SYS_openat2 && fails("openat2", (int)a[0], (const char *)a[1]))
 		return -1;
-	return ((long (*)(long, ...))dlsym(RTLD_NEXT, "syscall"))(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return next_syscall(number, a);
 }
+
+STAND_IN_FOR_SYSCALL(call)

@@ -147,7 +147,7 @@ def with_a_store(exhaust, words):
         finally:
             lighten()
         if status == 2:
-            expect("the pass ended early" in said and words in said, "the cause is not named:", end(said))
+            expect("ended early" in said and words in said, "the cause is not named:", end(said))
             expect(not LINKS_TAKE_NOTHING, "the pass ended early")
         else:
             expect(s["objects_created"] == NEW or s["errors"], "neither done nor counted", s)

@@ -1,5 +1,4 @@
 """hashify gc: what goes, what stays, and who may be there meanwhile."""
-import contextlib
 import fcntl
 import os
 import subprocess
@@ -8,7 +7,7 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import HASHIFY, command, full_inventory, new_pool, stamps, summary, sync
+from cli import command, full_inventory, mounted, new_pool, shared_pool, stamps, summary, sync
 
 TOP = sys.argv[1]
 
@@ -60,9 +59,7 @@ def _(_):
 
 @case("what is no object is counted and left alone")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         object, = pool.objects()
         drop(pool, "f")
         shard = os.path.dirname(object)
@@ -81,9 +78,7 @@ def _(_):
 
 @case("-v names what it removes, and a dry run what it would")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         drop(pool, "f")
         name = os.path.basename(pool.objects()[0]).encode()
         r = command("gc", "-nv", pool.path)
@@ -96,10 +91,7 @@ def _(_):
 
 @case("an object that cannot be removed is named, and the others go")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        pool.put_all("g", b"another content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content", g=b"another content") as pool:
         held, = names_of(pool, pool.inode("a/f"))
         drop(pool, "f")
         drop(pool, "g")
@@ -116,10 +108,7 @@ def _(_):
 
 @case("an object that a displaced file is to be compared with stays until then")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        pool.put_all("g", b"another content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content", g=b"another content") as pool:
         object, = names_of(pool, pool.inode("a/f"))
         # As a pass leaves it that is killed after an exchange, when the guest has removed the link since.
         tree.put(pool.at(".hash/tmp", os.path.basename(object) + ".0.0"), b"content")
@@ -131,27 +120,8 @@ def _(_):
         expect_equal(gc(pool)["removed"], 1)
 
 
-@contextlib.contextmanager
-def mounted(source, mnt):
-    os.mkdir(mnt)
-    try:
-        subprocess.run([os.environ["HASHFS"], source, mnt], check=True)
-        try:
-            yield mnt
-        finally:
-            subprocess.run(["umount", mnt], check=True)
-    finally:
-        os.rmdir(mnt)
-
-
-def can_mount():
-    return os.environ["HASHFS"] != HASHIFY and os.path.exists("/dev/fuse")
-
-
 @case("beside a live mount: who has a removed object open goes on reading and mapping it")
 def _(_):
-    if not can_mount():
-        raise cases.NotHere("no hashfs or no /dev/fuse")
     with new_pool(TOP) as pool:
         content = tree.noise(1, 3_000_000)
         pool.put_all("f", content)
@@ -183,11 +153,7 @@ def _(_):
 
 @case("beside a live mount: an object is kept until the last link is broken, and goes then")
 def _(_):
-    if not can_mount():
-        raise cases.NotHere("no hashfs or no /dev/fuse")
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content", guests="ab")
-        summary(pool.path)
+    with shared_pool(TOP, guests="ab", f=b"content") as pool:
         with mounted(pool.path, TOP + "/mnt") as mnt:
             for g, left in (("a", 1), ("b", 0)):
                 with open("%s/%s/f" % (mnt, g), "ab") as f:
@@ -200,9 +166,7 @@ def _(_):
 
 @case("beside another hashify it is refused, and changes nothing")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         drop(pool, "f")
         before = pool.objects()
         with open(pool.at(".hash/pass")) as lock:

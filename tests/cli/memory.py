@@ -5,7 +5,7 @@ import sys
 
 import cases
 import tree
-from cases import case, expect, expect_equal
+from cases import case, expect
 from cli import HASHIFY, new_pool
 
 TOP = sys.argv[1]

@@ -1,6 +1,5 @@
 """Names and paths of every kind."""
 import os
-import subprocess
 import sys
 
 import cases

@@ -6,7 +6,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import FULL, constant, full_inventory, new_pool, stamps, expect_same, summary, sync
+from cli import constant, full_inventory, new_pool, stamps, expect_same, summary, sync
 
 TOP = sys.argv[1]
 SIZES = (1, 100, 4095, 4096, 4097, 131071, 131072, 131073, 1_000_000)

@@ -6,7 +6,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import command, new_pool, stamps, summary, sync
+from cli import command, new_pool, shared_pool, stamps, summary, sync
 
 TOP = sys.argv[1]
 
@@ -96,9 +96,7 @@ def _(_):
 
 @case("an object that nobody uses saves nothing")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content", guests="ab")
-        summary(pool.path)
+    with shared_pool(TOP, guests="ab", f=b"content") as pool:
         for g in "ab":
             os.unlink(pool.at(g, "f"))
         s = expect_truth(pool)
@@ -107,10 +105,7 @@ def _(_):
 
 @case("a damaged object is named, and the others are counted")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        pool.put_all("g", b"another content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content", g=b"another content") as pool:
         for name in os.listxattr(pool.at("a/f")):
             os.removexattr(pool.at("a/f"), name)
         s = summary("stat", pool.path, status=1)

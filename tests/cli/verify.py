@@ -1,5 +1,4 @@
 """hashify verify: what is damaged, where it goes, and which guests' names lead to it."""
-import contextlib
 import fcntl
 import os
 import signal
@@ -12,7 +11,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import HASHIFY, command, full_inventory, new_pool, stamps, summary
+from cli import HASHIFY, command, full_inventory, mounted, new_pool, shared_pool, stamps, summary
 
 TOP = sys.argv[1]
 ODD = ["plain", "with space", "new\nline", "\x1b[31mred", "tab\there", "quo\"te\\back", "ü", b"\xff\xfe".decode("utf-8", "surrogateescape")]
@@ -207,27 +206,9 @@ def _(_):
         summary("stat", pool.path)
 
 
-@contextlib.contextmanager
-def mounted(source, mnt):
-    os.mkdir(mnt)
-    try:
-        subprocess.run([os.environ["HASHFS"], source, mnt], check=True)
-        try:
-            yield mnt
-        finally:
-            subprocess.run(["umount", mnt], check=True)
-    finally:
-        os.rmdir(mnt)
-
-
 @case("beside a live mount: links to what is in quarantine stay links, and the store stays hidden")
 def _(_):
-    if os.environ["HASHFS"] == HASHIFY or not os.path.exists("/dev/fuse"):
-        raise cases.NotHere("no hashfs or no /dev/fuse")
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content", guests="abc")
-        pool.put_all("g", b"another content", guests="abc")
-        summary(pool.path)
+    with shared_pool(TOP, guests="abc", f=b"content", g=b"another content") as pool:
         flip(object_of(pool, "a/f"))
         strip(object_of(pool, "a/g"))
         with mounted(pool.path, TOP + "/mnt") as mnt:
@@ -248,9 +229,7 @@ def _(_):
 
 @case("a pool that is copied with what is in quarantine: its links are marked anew, too")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         flip(object_of(pool, "a/f"))
         verify(pool, status=1)
         copy = pool.path + ".copy"
@@ -290,10 +269,7 @@ def _(_):
 
 @case("those that were verified or linked longest ago come first, and a stop leaves the rest")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("old", tree.noise(1, 300_000))
-        pool.put_all("new", tree.noise(2, 300_000))
-        summary(pool.path)
+    with shared_pool(TOP, old=tree.noise(1, 300_000), new=tree.noise(2, 300_000)) as pool:
         for n in ("old", "new"):
             flip(object_of(pool, "a/" + n))
             time.sleep(0.02)  # the clock of ctime is coarse
@@ -311,9 +287,7 @@ def _(_):
 
 @case("a limit is kept, and a wrong one is refused")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", tree.noise(1, 2_000_000))
-        summary(pool.path)
+    with shared_pool(TOP, f=tree.noise(1, 2_000_000)) as pool:
         start = time.monotonic()
         summary("verify", "--io-limit", "1M", pool.path)
         took = time.monotonic() - start
@@ -325,9 +299,7 @@ def _(_):
 
 @case("a damaged object that cannot be moved is an error, and stays listed")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         object = object_of(pool, "a/f")
         flip(object)
         subprocess.run(["chattr", "+i", object], check=True)
@@ -344,9 +316,7 @@ def _(_):
 
 @case("beside another hashify it is refused, a dry run is not")
 def _(_):
-    with new_pool(TOP) as pool:
-        pool.put_all("f", b"content")
-        summary(pool.path)
+    with shared_pool(TOP, f=b"content") as pool:
         flip(object_of(pool, "a/f"))
         with open(pool.at(".hash/pass")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

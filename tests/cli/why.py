@@ -1,6 +1,5 @@
 """What hashify why says of each kind of file, and that the next pass agrees."""
 import os
-import shutil
 import subprocess
 import sys
 

@@ -3,16 +3,18 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/base/fd.h"
 #include "store/store.h"
 
-static char path[] = "/dev/shm/hashfs-fuzz.XXXXXX";
+// In memory: it is opened for each input.
+static char path[64];
 
 static void remove_store(void)
 {
-	char command[128];
+	char command[sizeof(path) + 16];
 	snprintf(command, sizeof(command), "rm -rf %s", path);
 	if (system(command) != 0)
 		perror(command);
@@ -24,7 +26,8 @@ struct store *fuzz_store(int *ret_pool)
 	struct store *s;
 
 	if (pool < 0) {
-		fuzz_check(mkdtemp(path) != NULL);
+		snprintf(path, sizeof(path), "/dev/shm/hashfs-fuzz.%d", (int)getpid());
+		fuzz_check(mkdir(path, 0700) == 0);
 		atexit(remove_store);
 		pool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		fuzz_check(pool >= 0 && store_create(pool) == 0);

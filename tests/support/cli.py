@@ -9,7 +9,7 @@ import subprocess
 import inventory
 import kernel
 import tree
-from cases import expect, expect_equal
+from cases import NotHere, expect, expect_equal
 
 HASHIFY = os.environ["HASHIFY"]
 FULL = os.environ.get("TEST_SCALE") == "full"
@@ -156,3 +156,29 @@ def new_pool(top):
     finally:
         subprocess.run(["chattr", "-R", "-ia", path], stderr=subprocess.DEVNULL)
         subprocess.run(["rm", "-rf", "--one-file-system", path], check=True)
+
+
+@contextlib.contextmanager
+def shared_pool(top, guests="abc", **files):
+    """A pool in @top in which these @files, name=content, are shared by all @guests."""
+    with new_pool(top) as pool:
+        for name, content in files.items():
+            pool.put_all(name, content, guests=guests)
+        summary(pool.path)
+        yield pool
+
+
+@contextlib.contextmanager
+def mounted(source, mnt):
+    """@source at @mnt, which is made for that."""
+    if os.environ["HASHFS"] == HASHIFY or not os.path.exists("/dev/fuse"):
+        raise NotHere("no hashfs or no /dev/fuse")
+    os.mkdir(mnt)
+    try:
+        subprocess.run([os.environ["HASHFS"], source, mnt], check=True)
+        try:
+            yield mnt
+        finally:
+            subprocess.run(["umount", mnt], check=True)
+    finally:
+        os.rmdir(mnt)
