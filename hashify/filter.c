@@ -16,6 +16,7 @@
 static int compare_files(const void *pa, const void *pb)
 {
 	const struct tree_file *a = *(struct tree_file *const *)pa, *b = *(struct tree_file *const *)pb;
+	ORDER(a->size, b->size);
 	ORDER(a->class, b->class);
 	ORDER(a->ino, b->ino);
 	return 0;
@@ -41,7 +42,7 @@ static void add_file(struct tree_file *f, void *arg)
 static size_t class_end(struct tree_file **files, size_t count, size_t first)
 {
 	size_t end = first + 1;
-	while (end < count && files[end]->class == files[first]->class)
+	while (end < count && tree_same_class(files[end], files[first]))
 		end++;
 	return end;
 }

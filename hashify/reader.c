@@ -75,7 +75,8 @@ static int open_file(int dir, const char *name)
 static bool is_as_seen(const struct reader *r, const struct stat *st, const struct tree_file *f)
 {
 	return st->st_ino == f->ino && st->st_nlink == 1 && S_ISREG(st->st_mode) &&
-	       identity_class(r->seed, st, r->ignored) == f->class;
+	       (uint64_t)st->st_size == f->size &&
+	       (uint32_t)identity_class(r->seed, st, r->ignored) == f->class;
 }
 
 // Closing @fd, which stays the caller's, ends the claim.

@@ -20,7 +20,7 @@
 struct tree_chunk {
 	struct tree_chunk *next;
 	size_t size, used;  // of data
-	alignas(8) char data[];
+	alignas(struct tree_file) char data[];
 };
 
 // The first is small: there may be thousands of guests, each with little that is new.

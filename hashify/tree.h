@@ -3,6 +3,7 @@
 // they are added. One thread fills a tree; when that is done, any number may read it.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -13,17 +14,18 @@ struct tree_dir {
 	const char *name;
 };
 
-// A file that is not a link, as the walk saw it. There may be millions: each byte counts.
+// A file that is not a link, as the walk saw it. There may be millions: each byte counts, and the next one
+// may begin at any multiple of four.
 struct tree_file {
 	uint64_t ino;
 	uint64_t size;
-	uint64_t class;   // identity_class() of what it was
+	uint32_t class;   // 32 bits of identity_class() of what it was
 	uint32_t guest;   // index among the guests
 	uint32_t dir;     // index in the guest's tree
 	uint32_t row;     // hashed_find()
 	uint32_t traits;  // whatif_traits()
 	char name[];
-};
+} __attribute__((packed, aligned(4)));
 
 struct tree_chunk;
 
@@ -53,6 +55,12 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);
 
 // Adds a copy of @f with @name in the directory @f->dir. -ENOMEM; -ENOBUFS: the budget is used up.
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
+
+// Could these two be identical, by what the walk saw of them?
+static inline bool tree_same_class(const struct tree_file *a, const struct tree_file *b)
+{
+	return a->size == b->size && a->class == b->class;
+}
 
 // Calls @each for all files.
 void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg);

@@ -177,7 +177,7 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 	const struct tree_file f = {
 		.ino = st.stx_ino,
 		.size = st.stx_size,
-		.class = identity_class(w->walk->seed, &known, w->walk->ignored),
+		.class = (uint32_t)identity_class(w->walk->seed, &known, w->walk->ignored),
 		.traits = whatif_traits(&known),
 		.dir = l->dir,
 		.row = row_of(w->walk, &st),

@@ -89,9 +89,10 @@ static size_t pick(const struct classes *c, const struct tree_file **ret)
 	size_t count = 0;
 	for (size_t i = 0; i < c->file_count; i++) {
 		const struct tree_file *f = c->files[i];
-		if (first && f->class == first->class && strcmp(f->name, first->name) == 0)
+		bool same = first && tree_same_class(f, first);
+		if (same && strcmp(f->name, first->name) == 0)
 			continue;
-		if (!first || f->class != first->class)
+		if (!same)
 			first = f;
 		ret[count++] = f;
 	}

@@ -18,7 +18,7 @@
 
 // More bytes than these are not sent for ahead of time, so that nothing is evicted before it is read and no
 // writer waits long for a claim.
-#define WINDOW_BYTES ((uint64_t)1024 * 1024)
+#define WINDOW_BYTES ((uint64_t)256 * 1024)
 
 struct ahead {
 	const struct class *class;

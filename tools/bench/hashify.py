@@ -8,7 +8,6 @@ import collections
 import contextlib
 import csv
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -17,11 +16,10 @@ import tempfile
 import time
 
 PEERS = {
-    "jdupes": ["jdupes", "-r", "-L", "-q", "-Q"],
+    "jdupes": ["jdupes", "-r", "-L", "-q"],  # without -Q: it compares bytes, as hashify does
     "rdfind": ["rdfind", "-makehardlinks", "true", "-outputname", "/dev/null"],
     "hardlink": ["hardlink", "-q"],
 }
-del PEERS["jdupes"][-1]  # -Q would not compare bytes
 THREADS_READ = (1, 2, 4, 8, 16, 32)
 THREADS_LINK = (1, 2, 4)
 
@@ -50,13 +48,16 @@ class Bench:
         if self.o.guest:
             run("cp", "-a", self.o.guest + "/.", path)
             return self.o.guest
-        os.makedirs(path + "/usr")
-        for part in ("bin", "sbin", "lib", "share", "include", "libexec"):
-            if os.path.isdir("/usr/" + part) and not os.path.islink("/usr/" + part):
-                run("cp", "-a", "/usr/" + part, path + "/usr/")
-        files = [os.path.join(d, n) for d, _, names in os.walk(path) for n in names]
-        for name in sorted(files)[self.o.files:]:
-            os.unlink(name)
+        parts = ["/usr/" + p for p in ("bin", "sbin", "lib", "share", "include", "libexec")]
+        names = sorted(os.path.join(d, n) for p in parts if not os.path.islink(p) for d, _, files in os.walk(p) for n in files)
+        chosen = "\0".join(n[1:] for n in names[:self.o.files]).encode()
+        tar = subprocess.Popen(["tar", "-C", "/", "-c", "--xattrs", "--null", "-T", "-"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+        unpack = subprocess.Popen(["tar", "-C", path, "-x", "--xattrs", "--xattrs-include=*"], stdin=tar.stdout)
+        tar.stdin.write(chosen)
+        tar.stdin.close()
+        if unpack.wait() != 0 or tar.wait() != 0:
+            raise SystemExit("a guest cannot be made of /usr")
         return "this machine's /usr"
 
     def make_image(self, kind):
@@ -69,7 +70,7 @@ class Bench:
         size = int(subprocess.check_output(["du", "-s", "-B1", guest]).split()[0])
         inodes = int(subprocess.check_output("find %s | wc -l" % guest, shell=True))
         with open(image, "wb") as f:
-            f.truncate(int(size * self.o.guests * 1.3) + (1 << 30))
+            f.truncate((int(size * self.o.guests * 1.3) >> 20 << 20) + (1 << 30))
         options = ["-q", "-F", "-N", str(int(inodes * self.o.guests * 1.2) + 20000)] if kind == "ext4" else ["-q", "-f"]
         run("mkfs." + kind, *options, image)
         with self.mounted(image):
@@ -120,14 +121,15 @@ class Bench:
         finally:
             os.unlink(work)
 
-    def timed(self, *args, **kw):
-        """Seconds, CPU seconds and peak memory in bytes of a command."""
+    def timed(self, *args):
+        """Seconds, CPU seconds and peak memory in bytes of a command. (A child of this program has its peak, not its own.)"""
+        figures = os.path.join(self.top, "figures")
         before = time.monotonic()
-        p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
-        _, status, usage = os.wait4(p.pid, 0)
-        if status != 0:
-            raise SystemExit("%r: status %d" % (args, status))
-        return time.monotonic() - before, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+        run("time", "-o", figures, "-f", "%U %S %M", *args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds = time.monotonic() - before
+        with open(figures) as f:
+            user, system, kib = map(float, f.read().split())
+        return seconds, user + system, int(kib) * 1024
 
     def hashify(self, *args):
         return self.timed(self.o.hashify, "--no-default-excludes", "-q", *args, self.mnt)
@@ -273,7 +275,7 @@ class Bench:
         kind, count = self.o.fs.split(",")[0], self.o.many
         image = os.path.join(self.top, "many")
         with open(image, "wb") as f:
-            f.truncate(count * 8192 + (2 << 30))
+            f.truncate((count * 8192 >> 20 << 20) + (2 << 30))
         run("mkfs.ext4", "-q", "-F", "-N", str(count + count // 100 + 10000), image)
         with self.mounted(image):
             for n in range(count):
