@@ -469,8 +469,8 @@ int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t
 
 int64_t walk_links(const struct walk *walk, int pool, struct tally *tally)
 {
-	struct tree *trees;
-	size_t count;
+	struct tree *trees = NULL;
+	size_t count = 0;
 	int r = walk_guests(pool, NULL, &trees, &count);
 	if (r < 0)
 		return r;
