@@ -40,7 +40,7 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 {
 	int r;
 	do {
-		displaced_name_print(key, 0, u->serial++, ret);
+		displaced_name_print("", key, 0, u->serial++, ret);
 		r = tmp_link_as(u->at->pool.store, copy, ret);
 	} while (r == -EEXIST);
 	return r;

@@ -1,6 +1,5 @@
 #include "store/displaced.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,18 +13,25 @@
 #include "store/base/cleanup.h"
 #include "store/store.h"
 
-void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number,
+void displaced_name_print(const char *dir, const struct object_key *key, unsigned worker, uint64_t number,
 			  char ret[TMP_NAME_SIZE])
 {
 	char object[OBJECT_NAME_SIZE];
 
 	object_name_print(key, object);
-	snprintf(ret, TMP_NAME_SIZE, "%s.%u.%" PRIu64, object, worker, number);
+	snprintf(ret, TMP_NAME_SIZE, "%s%s.%u.%" PRIu64, dir, object, worker, number);
+}
+
+static const char *base_of(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+	return slash ? slash + 1 : name;
 }
 
 int displaced_name_parse(const char *name, struct object_key *ret)
 {
 	char object[OBJECT_NAME_SIZE];
+	name = base_of(name);
 	const char *dot = strchr(name, '.');
 
 	if (!dot || (size_t)(dot - name) >= sizeof(object))
@@ -35,24 +41,21 @@ int displaced_name_parse(const char *name, struct object_key *ret)
 	return object_name_parse(object, ret);
 }
 
+struct visit {
+	int (*each)(const struct object_key *key, void *arg);
+	void *arg;
+};
+
+static int visit(const char *name, void *arg)
+{
+	const struct visit *v = arg;
+	struct object_key key;
+	return displaced_name_parse(name, &key) == 0 ? v->each(&key, v->arg) : 0;
+}
+
 int displaced_each(struct store *s, int (*each)(const struct object_key *key, void *arg), void *arg)
 {
-	struct object_key key;
-	const struct dirent *e;
-	auto_close int fd = openat(s->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	int r = 0;
-
-	if (!d)
-		return -errno;
-	take_fd(&fd);
-	while (r == 0 && (errno = 0, e = readdir(d)))
-		if (displaced_name_parse(e->d_name, &key) == 0)
-			r = each(&key, arg);
-	if (r == 0 && errno != 0)
-		r = -errno;
-	closedir(d);
-	return r;
+	return tmp_each(s, visit, &(struct visit){ each, arg });
 }
 
 bool displaced_is_transient(int error)
@@ -176,7 +179,7 @@ int displaced_keep(struct store *s, const char *tmp)
 
 	// A pass before may have kept another file of that name.
 	for (unsigned number = 0;; number++) {
-		snprintf(kept, sizeof(kept), "kept-%s-%u", tmp, number);
+		snprintf(kept, sizeof(kept), "kept-%s-%u", base_of(tmp), number);
 		if (renameat2(s->tmp, tmp, s->tmp, kept, RENAME_NOREPLACE) == 0)
 			return 0;
 		if (errno != EEXIST)

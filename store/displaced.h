@@ -10,8 +10,8 @@
 
 struct store;
 
-// "OBJECT.WORKER.NUMBER"
-void displaced_name_print(const struct object_key *key, unsigned worker, uint64_t number,
+// "OBJECT.WORKER.NUMBER", in the directory @dir ("worker-N/" or "").
+void displaced_name_print(const char *dir, const struct object_key *key, unsigned worker, uint64_t number,
 			  char ret[TMP_NAME_SIZE]);
 int displaced_name_parse(const char *name, struct object_key *ret);
 

@@ -1,6 +1,5 @@
 #include "store/journal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/store.h"
 
 // A record is "TMP\nPATH\0" at the start of its slot. What is behind it is of older records.
@@ -41,11 +41,11 @@ int journal_write(int fd, uint64_t slot, const char *tmp, const char *path)
 	return fd_pwrite_all(fd, record, (size_t)size + 1, slot % JOURNAL_SLOTS * SLOT_SIZE);
 }
 
-static int find_in(struct store *s, const char *name, const char *tmp, char **ret_path)
+static int find_in(int dir, const char *name, const char *tmp, char **ret_path)
 {
 	char record[SLOT_SIZE];
 	size_t length = strlen(tmp);
-	auto_close int fd = openat(s->tmp, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -64,22 +64,9 @@ static int find_in(struct store *s, const char *name, const char *tmp, char **re
 	return -ENOENT;
 }
 
-// Calls @each for every journal until one answers something else than -ENOENT.
-static int each_journal(struct store *s, int (*each)(struct store *s, const char *name, void *arg), void *arg)
+static bool is_journal(const struct dirent64 *e)
 {
-	auto_close int fd = openat(s->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	int r = -ENOENT;
-
-	if (!d)
-		return -errno;
-	take_fd(&fd);
-	while (r == -ENOENT && (e = readdir(d)))
-		if (strncmp(e->d_name, prefix, sizeof(prefix) - 1) == 0)
-			r = each(s, e->d_name, arg);
-	closedir(d);
-	return r;
+	return strncmp(e->d_name, prefix, sizeof(prefix) - 1) == 0;
 }
 
 struct search {
@@ -87,16 +74,20 @@ struct search {
 	char **ret_path;
 };
 
-static int search_in(struct store *s, const char *name, void *arg)
+#define FOUND 1
+
+static int search_in(int dir, const struct dirent64 *e, void *arg)
 {
 	const struct search *search = arg;
-	return find_in(s, name, search->tmp, search->ret_path);
+	int r = is_journal(e) ? find_in(dir, e->d_name, search->tmp, search->ret_path) : -ENOENT;
+	return r == -ENOENT ? 0 : r == 0 ? FOUND : r;
 }
 
 int journal_find(struct store *s, const char *tmp, char **ret_path)
 {
 	struct search search = { tmp, ret_path };
-	return each_journal(s, search_in, &search);
+	int r = dir_each(s->tmp, ".", search_in, &search);
+	return r == FOUND ? 0 : r == 0 ? -ENOENT : r;
 }
 
 void journal_remove(struct store *s, unsigned worker)
@@ -107,14 +98,13 @@ void journal_remove(struct store *s, unsigned worker)
 	unlinkat(s->tmp, name, 0);
 }
 
-static int remove_one(struct store *s, const char *name, void *arg)
+static int remove_if_journal(int dir, const struct dirent64 *e, void *arg)
 {
 	(void)arg;
-	return unlinkat(s->tmp, name, 0) < 0 ? -errno : -ENOENT;
+	return is_journal(e) && unlinkat(dir, e->d_name, 0) < 0 ? -errno : 0;
 }
 
 int journal_remove_all(struct store *s)
 {
-	int r = each_journal(s, remove_one, NULL);
-	return r == -ENOENT ? 0 : r;
+	return dir_each(s->tmp, ".", remove_if_journal, NULL);
 }

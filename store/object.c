@@ -1,6 +1,5 @@
 #include "store/object.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/mark.h"
 #include "store/store.h"
 
@@ -113,6 +113,9 @@ int object_remove_unused(struct store *s, const char *path, struct stat *ret)
 }
 
 struct visit {
+	struct object_part part;
+	unsigned number;    // of shards so far
+	const char *shard;  // that is visited now
 	bool with_stat;
 	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
 	void *arg;
@@ -125,12 +128,13 @@ static bool is_in_its_shard(const char *name, const char *shard)
 	return strlen(shard) == SHARD_DIGITS && strncmp(name, shard, SHARD_DIGITS) == 0;
 }
 
-static int visit_entry(int shard, const char *shard_name, const struct dirent *e, const struct visit *v)
+static int visit_entry(int shard, const struct dirent64 *e, void *arg)
 {
+	const struct visit *v = arg;
 	struct object_key key;
 	struct stat st = { .st_ino = e->d_ino };
 
-	if (object_name_parse(e->d_name, &key) < 0 || !is_in_its_shard(e->d_name, shard_name)) {
+	if (object_name_parse(e->d_name, &key) < 0 || !is_in_its_shard(e->d_name, v->shard)) {
 		++*v->foreign;
 		return 0;
 	}
@@ -139,52 +143,31 @@ static int visit_entry(int shard, const char *shard_name, const struct dirent *e
 	return v->each(&key, &st, v->arg);
 }
 
-static DIR *open_dir(int parent, const char *name)
+static bool is_no_directory(int error)
 {
-	auto_close int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (d)
-		take_fd(&fd);
-	return d;
+	return error == -ENOTDIR || error == -ELOOP || error == -ENOENT;
 }
 
-static int visit_shard(struct store *s, const char *name, const struct visit *v)
+static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 {
-	const struct dirent *e;
-	DIR *d = open_dir(s->objects, name);
-	int r = 0;
+	struct visit *v = arg;
 
-	if (!d) {
-		++*v->foreign;
-		return errno == ENOTDIR || errno == ELOOP || errno == ENOENT ? 0 : -errno;
-	}
-	while (r == 0 && (errno = 0, e = readdir(d)))
-		if (e->d_name[0] != '.')
-			r = visit_entry(dirfd(d), name, e, v);
-	if (r == 0 && errno != 0)
-		r = -errno;
-	closedir(d);
-	return r;
+	if (v->number++ % v->part.of != v->part.number)
+		return 0;
+	v->shard = e->d_name;
+	int r = dir_each(objects, e->d_name, visit_entry, v);
+	if (!is_no_directory(r))
+		return r;
+	++*v->foreign;
+	return 0;
 }
 
 int object_each(struct store *s, struct object_part part, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign)
 {
-	struct visit v = { with_stat, each, arg, ret_foreign };
-	const struct dirent *e;
-	DIR *d = open_dir(s->objects, ".");
-	unsigned number = 0;
-	int r = 0;
-
-	if (!d)
-		return -errno;
-	while (r == 0 && (errno = 0, e = readdir(d)))
-		if (e->d_name[0] != '.' && number++ % part.of == part.number)
-			r = visit_shard(s, e->d_name, &v);
-	if (r == 0 && errno != 0)
-		r = -errno;
-	closedir(d);
-	return r;
+	struct visit v = {
+		.part = part, .with_stat = with_stat, .each = each, .arg = arg, .foreign = ret_foreign
+	};
+	return dir_each(s->objects, ".", visit_shard, &v);
 }

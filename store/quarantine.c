@@ -1,13 +1,13 @@
 #include "store/quarantine.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/mark.h"
 #include "store/store.h"
 
@@ -75,16 +75,17 @@ struct visit {
 	uint64_t *foreign;
 };
 
-static int visit_entry(int dir, const char *name, const struct visit *v)
+static int visit_entry(int dir, const struct dirent64 *e, void *arg)
 {
+	const struct visit *v = arg;
 	struct object_key key;
 	struct stat st;
 
-	if (object_name_parse(name, &key) < 0) {
+	if (object_name_parse(e->d_name, &key) < 0) {
 		++*v->foreign;
 		return 0;
 	}
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	return v->each(&key, &st, v->arg);
 }
@@ -93,20 +94,7 @@ int quarantine_each(struct store *s,
 		    int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		    uint64_t *ret_foreign)
 {
-	const struct visit v = { each, arg, ret_foreign };
-	const struct dirent *e;
-	auto_close int fd = openat(s->dir, QUARANTINE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	int r = 0;
-
-	if (!d)
-		return errno == ENOENT ? 0 : -errno;
-	take_fd(&fd);
-	while (r == 0 && (errno = 0, e = readdir(d)))
-		if (e->d_name[0] != '.')
-			r = visit_entry(dirfd(d), e->d_name, &v);
-	if (r == 0 && errno != 0)
-		r = -errno;
-	closedir(d);
-	return r;
+	struct visit v = { each, arg, ret_foreign };
+	int r = dir_each(s->dir, QUARANTINE, visit_entry, &v);
+	return r == -ENOENT ? 0 : r;
 }

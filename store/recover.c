@@ -1,5 +1,4 @@
 // What a killed hashify, a killed hashfs or a power cut left in tmp/.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -115,6 +114,12 @@ static int recover_displaced(struct store *s, const char *name, const struct obj
 	return put_back(s, name, object_st.st_ino, ret);
 }
 
+struct recovering {
+	struct store *store;
+	struct recovery done;
+	int first_error;
+};
+
 static int recover_one(struct store *s, const char *name, struct recovery *ret)
 {
 	struct object_key key;
@@ -127,33 +132,25 @@ static int recover_one(struct store *s, const char *name, struct recovery *ret)
 }
 
 // Goes on after an error, whose file stays where it is, and the journals with it.
-static int recover_all(struct store *s, DIR *d, struct recovery *ret)
+static int visit(const char *name, void *arg)
 {
-	const struct dirent *e;
-	int first_error = 0;
-
-	while ((errno = 0, e = readdir(d))) {
-		int r = e->d_name[0] == '.' ? 0 : recover_one(s, e->d_name, ret);
-		if (first_error == 0)
-			first_error = r;
-	}
-	return first_error < 0 ? first_error : -errno;
+	struct recovering *x = arg;
+	int r = recover_one(x->store, name, &x->done);
+	if (x->first_error == 0)
+		x->first_error = r;
+	return 0;
 }
 
 int replace_recover(struct store *s, struct recovery *ret)
 {
-	struct recovery done = { 0 };
-	auto_close int fd = openat(s->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!d)
-		return -errno;
-	take_fd(&fd);
-	int r = recover_all(s, d, &done);
-	closedir(d);
+	struct recovering x = { .store = s };
+	int r = tmp_each(s, visit, &x);
+	if (r == 0)
+		r = x.first_error;
 	if (r == 0)
 		r = journal_remove_all(s);
+	tmp_worker_remove_all(s);
 	if (r == 0)
-		*ret = done;
+		*ret = x.done;
 	return r;
 }

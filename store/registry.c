@@ -1,6 +1,5 @@
 #include "store/registry.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/store.h"
 
 // pid, source and mountpoint, each escaped to four times its length at most.
@@ -120,8 +120,15 @@ static int lock_mounts(struct store *s)
 	return take_fd(&dir);
 }
 
-static int visit(int dir, const char *name, int (*each)(const struct registration *r, void *arg), void *arg)
+struct visit {
+	int (*each)(const struct registration *r, void *arg);
+	void *arg;
+};
+
+static int visit(int dir, const struct dirent64 *entry, void *arg)
 {
+	const struct visit *v = arg;
+	const char *name = entry->d_name;
 	struct registration r;
 	auto_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
@@ -134,32 +141,15 @@ static int visit(int dir, const char *name, int (*each)(const struct registratio
 	int e = read_one(fd, &r);
 	if (e < 0)
 		return e;
-	e = each(&r, arg);
+	e = v->each(&r, v->arg);
 	registration_free(&r);
 	return e;
-}
-
-static int visit_all(int dir, int (*each)(const struct registration *r, void *arg), void *arg)
-{
-	auto_close int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	int r = 0;
-
-	if (!d)
-		return -errno;
-	take_fd(&fd);
-	while (r == 0 && (e = readdir(d)))
-		if (e->d_name[0] != '.')
-			r = visit(dir, e->d_name, each, arg);
-	closedir(d);
-	return r;
 }
 
 int registry_each(struct store *s, int (*each)(const struct registration *r, void *arg), void *arg)
 {
 	auto_close int dir = lock_mounts(s);
-	return dir < 0 ? dir : visit_all(dir, each, arg);
+	return dir < 0 ? dir : dir_each(dir, ".", visit, &(struct visit){ each, arg });
 }
 
 // Adding
@@ -199,7 +189,7 @@ int registry_add(struct store *s, const char *source, const char *mountpoint, st
 	auto_close int dir = lock_mounts(s);
 	if (dir < 0)
 		return dir;
-	int r = visit_all(dir, find_overlap, &overlap);
+	int r = dir_each(dir, ".", visit, &(struct visit){ find_overlap, &overlap });
 	if (r < 0)
 		return r;
 

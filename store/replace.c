@@ -34,9 +34,10 @@ struct waiting {
 struct replacer {
 	struct store *store;
 	unsigned worker;
-	int journal;           // owned; -1: there is no room for one
-	uint64_t serial;       // of the next name in tmp/: none is used twice
-	uint64_t first, next;  // the waiting ones: ring[first % size] up to, without, next
+	char dir[TMP_WORKER_SIZE];  // in tmp/
+	int journal;                // owned; -1: there is no room for one
+	uint64_t serial;            // of the next name in tmp/: none is used twice
+	uint64_t first, next;       // the waiting ones: ring[first % size] up to, without, next
 	uint64_t put_back;
 	int first_error;  // of settling, since the last flush
 	unsigned size;
@@ -66,6 +67,7 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 		free(r);
 		return e;
 	}
+	tmp_worker_make(s, worker, r->dir);
 	*ret = r;
 	return 0;
 }
@@ -95,7 +97,7 @@ static int settle(struct replacer *r, struct waiting *w)
 	struct store *s = r->store;
 	char tmp[TMP_NAME_SIZE];
 
-	displaced_name_print(&w->key, r->worker, w->serial, tmp);
+	displaced_name_print(r->dir, &w->key, r->worker, w->serial, tmp);
 	if (!w->give_back && claim_retake(&w->claim) > 0 && tmp_remove(s, tmp) == 0)
 		return 0;
 
@@ -122,11 +124,15 @@ static void settle_first(struct replacer *r)
 	free(w->path);
 }
 
-int replacer_flush(struct replacer *r, uint64_t *ret_put_back)
+static void settle_all(struct replacer *r)
 {
 	while (r->first < r->next)
 		settle_first(r);
+}
 
+int replacer_flush(struct replacer *r, uint64_t *ret_put_back)
+{
+	settle_all(r);
 	int e = r->first_error;
 	*ret_put_back = r->put_back;
 	r->put_back = 0;
@@ -143,6 +149,7 @@ int replacer_free(struct replacer *r)
 	int e = replacer_flush(r, &put_back);
 	if (e == 0)
 		journal_remove(r->store, r->worker);
+	tmp_worker_remove(r->store, r->dir);
 	cleanup_close(&r->journal);
 	free(r);
 	return e;
@@ -199,7 +206,7 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 
 	// What could not be settled keeps its name until recovery.
 	do {
-		displaced_name_print(key, r->worker, r->serial++, ret);
+		displaced_name_print(r->dir, key, r->worker, r->serial++, ret);
 		e = record(r, ret, path);
 		if (e == 0)
 			e = object_link(r->store, object, ret);
@@ -253,6 +260,10 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 		return -ENOMEM;
 
 	int e = link_to_tmp(r, path, key, object, tmp);
+	if (is_full(e) && r->first < r->next) {  // what waits takes room, the names alone at times
+		settle_all(r);
+		e = link_to_tmp(r, path, key, object, tmp);
+	}
 	if (e < 0)
 		return e;
 	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = ino, .claim.fd = -1 };

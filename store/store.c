@@ -1,6 +1,5 @@
 #include "store/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/xattr.h"
 
 #define FORMAT_MAX 1024
@@ -171,19 +171,12 @@ static void remove_attempt(int pool, const char *name)
 
 // What crashes have left. An attempt of somebody else may be among it: it has failed already, as there is a
 // store now.
-static void remove_attempts(int pool)
+static int remove_if_attempt(int pool, const struct dirent64 *e, void *arg)
 {
-	auto_close int fd = openat(pool, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-
-	if (!d)
-		return;
-	take_fd(&fd);
-	while ((e = readdir(d)))
-		if (strncmp(e->d_name, ATTEMPT, sizeof(ATTEMPT) - 1) == 0)
-			remove_attempt(pool, e->d_name);
-	closedir(d);
+	(void)arg;
+	if (strncmp(e->d_name, ATTEMPT, sizeof(ATTEMPT) - 1) == 0)
+		remove_attempt(pool, e->d_name);
+	return 0;
 }
 
 static int make(int pool, const char *attempt)
@@ -209,7 +202,7 @@ int store_create(int pool)
 	snprintf(attempt, sizeof(attempt), ATTEMPT "-%016" PRIx64, number);
 	int r = make(pool, attempt);
 	if (r == 0) {
-		remove_attempts(pool);
+		dir_each(pool, ".", remove_if_attempt, NULL);
 		return fsync(pool) < 0 ? -errno : 0;
 	}
 	remove_attempt(pool, attempt);

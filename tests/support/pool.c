@@ -1,6 +1,5 @@
 #include "tests/support/pool.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +11,7 @@
 
 #include "store/identity.h"
 #include "store/object.h"
+#include "store/tmp.h"
 
 int pool_setup(void **state)
 {
@@ -76,15 +76,16 @@ struct object_key make_object(const struct pool *p, const char *path)
 	return key;
 }
 
+static int count_in_flight(const char *name, void *count)
+{
+	*(size_t *)count += strncmp(name, "journal-", 8) != 0;
+	return 0;
+}
+
 size_t names_in_flight(const struct pool *p)
 {
-	DIR *d = fdopendir(openat(p->store->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	const struct dirent *e;
 	size_t count = 0;
 
-	assert_non_null(d);
-	while ((e = readdir(d)))
-		count += e->d_name[0] != '.' && strncmp(e->d_name, "journal-", 8) != 0;
-	closedir(d);
+	assert_int_equal(tmp_each(p->store, count_in_flight, &count), 0);
 	return count;
 }

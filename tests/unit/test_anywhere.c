@@ -268,7 +268,7 @@ static void write_to_displaced(const struct pool *p)
 	char object[OBJECT_NAME_SIZE], name[TMP_NAME_SIZE];
 
 	object_name_print(&key, object);
-	snprintf(name, sizeof(name), "%s.0.0", object);
+	snprintf(name, sizeof(name), "worker-0/%s.0.0", object);
 	int fd = openat(p->store->tmp, name, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
 	write_to(fd);

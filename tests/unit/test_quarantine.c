@@ -192,7 +192,7 @@ static void the_objects_of_displaced_files_are_told(void **state)
 	char name[TMP_NAME_SIZE], path[TMP_NAME_SIZE + 16];
 	struct object_key key = { .digest = { 1, 2 }, .size = 3, .identity = 4, .variant = 5 };
 	assert_int_equal(displaced_each(p->store, find_key, &key), 0);
-	displaced_name_print(&key, 1, 2, name);
+	displaced_name_print("", &key, 1, 2, name);
 	snprintf(path, sizeof(path), ".hash/tmp/%s", name);
 	put(p->tree, path, "x");
 	put(p->tree, ".hash/tmp/kept-x", "x");

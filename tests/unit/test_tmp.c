@@ -131,12 +131,13 @@ static void a_displaced_file_s_name_tells_its_object(void **state)
 	struct object_key key;
 	char name[TMP_NAME_SIZE], kept[TMP_NAME_SIZE + 8];
 
-	displaced_name_print(&largest, UINT32_MAX, UINT64_MAX, name);
+	displaced_name_print("worker-4294967295/", &largest, UINT32_MAX, UINT64_MAX, name);
 	assert_true(strlen(name) < TMP_NAME_SIZE - 1);
 	assert_int_equal(displaced_name_parse(name, &key), 0);
 	assert_memory_equal(&key.digest, &largest.digest, sizeof(key.digest));
 	assert_int_equal(key.variant, largest.variant);
 
+	displaced_name_print("", &largest, UINT32_MAX, UINT64_MAX, name);
 	snprintf(kept, sizeof(kept), "kept-%s-0", name);
 	assert_int_equal(displaced_name_parse(kept, &key), -EINVAL);
 	*strchr(name, '.') = '\0';

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,11 +41,15 @@ static void *read_files(void *arg)
 
 static void *link_files(void *arg)
 {
-	char tmp[64];
+	char dir[32], tmp[64];
 	unsigned serial = 0;
 
+	snprintf(dir, sizeof(dir), ".floor/%u", *(unsigned *)arg);  // or they would wait for each other
+	if (mkdir(dir, 0700) < 0)
+		perror(dir);
+
 	for (size_t i; (i = atomic_fetch_add(&next, 1)) < count;) {
-		snprintf(tmp, sizeof(tmp), ".floor/%u.%u", *(unsigned *)arg, serial++);
+		snprintf(tmp, sizeof(tmp), "%s/%u", dir, serial++);
 		if (link(files[i].object, tmp) < 0 || rename(tmp, files[i].name) < 0)
 			perror(files[i].name);
 	}

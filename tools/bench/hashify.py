@@ -9,6 +9,7 @@ import contextlib
 import csv
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ PEERS = {
     "rdfind": ["rdfind", "-makehardlinks", "true", "-outputname", "/dev/null"],
     "hardlink": ["hardlink", "-q"],
 }
-THREADS_READ = (1, 2, 4, 8, 16, 32)
+THREADS_READ = (4, 8, 16, 32)
 THREADS_LINK = (1, 2, 4)
 
 
@@ -36,9 +37,10 @@ class Bench:
         os.mkdir(self.mnt)
         self.rows = []
         atexit.register(self.clean_up)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def clean_up(self):
-        subprocess.run(["umount", "-q", self.mnt], check=False)
+        subprocess.run(["umount", "-q", "-d", self.mnt], check=False)
         shutil.rmtree(self.top, ignore_errors=True)
 
     # The corpus
@@ -108,8 +110,7 @@ class Bench:
     @contextlib.contextmanager
     def fresh(self, image, warm):
         work = os.path.join(self.top, "work")
-        run("cp", "--reflink=auto", "--sparse=always", image, work)
-        run("sync")
+        run("dd", "if=" + image, "of=" + work, "bs=16M", "iflag=direct", "oflag=direct", "conv=sparse,fsync", "status=none")
         try:
             with self.mounted(work):
                 with open("/proc/sys/vm/drop_caches", "w") as f:
@@ -142,6 +143,11 @@ class Bench:
         found = [r["seconds"] for r in self.rows if (r["fs"], r["tool"], r["phase"]) == (kind, tool, phase)]
         return statistics.median(found) if found else None
 
+    def settle(self):
+        """What was written goes to the disk before something else is timed."""
+        run("sync")
+        time.sleep(1)
+
     def passes(self, kind, image, tool, warm):
         phase = "warm" if warm else "cold"
         with self.fresh(image, warm):
@@ -149,13 +155,13 @@ class Bench:
             self.record(kind, tool, "first " + phase, *once())
             if not warm:
                 return
+            self.settle()
             for _ in range(3):
                 self.record(kind, tool, "second", *once())
             if tool != "hashify":
                 return
             self.change(os.path.join(self.mnt, "guest00"), "changed")
-            run("sync")
-            time.sleep(0.5)
+            self.settle()
             self.record(kind, tool, "1% of one new", *once())
 
     def candidates(self, image):
