@@ -45,10 +45,10 @@ enum outcome {
 };
 
 // A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk
-// before the data of the file it names may be. So all that was written before the pass is flushed once, when
-// it starts, and what changed since by itself, before it may stand in for another file. The kernel stamps
-// files with a clock that lags by up to a tick (10 ms at most), hence the margin. A store to a mapping moves
-// ctime when its page was clean, and the flush leaves them all clean.
+// before the data of the file it names may be. So all that was written before is flushed once, before
+// the first of them is opened, and what changed since by itself, before it may stand in for another file. The
+// kernel stamps files with a clock that lags by up to a tick (10 ms at most), hence the margin. A store to a
+// mapping moves ctime when its page was clean, and the flush leaves them all clean.
 #define DURABLE_MARGIN (100 * INT64_C(1000000))
 
 static int64_t nanoseconds(struct timespec t)
@@ -78,20 +78,33 @@ static uint64_t link_limit(int fd)
 	}
 }
 
-int adopt_init(struct adopt *a, int pool)
+void adopt_init(struct adopt *a, int pool)
 {
 	a->link_limit = link_limit(pool);
 	a->clock_offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-	a->durable_till = clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN;
-	if (a->sync && !a->dry_run && syncfs(pool) < 0)
-		return -errno;
+	mutex_init(&a->flushing);
 	dirtimes_init(&a->dirtimes);
-	return 0;
+}
+
+int adopt_flush(struct adopt *a, int pool)
+{
+	if (!a->sync || a->dry_run || atomic_load_explicit(&a->flushed, memory_order_acquire))
+		return 0;
+	auto_unlock pthread_mutex_t *held = mutex_hold(&a->flushing);
+	if (a->flush_error < 0 || a->flushed)
+		return a->flush_error;
+	a->durable_till = clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN;
+	if (syncfs(pool) < 0)
+		a->flush_error = -errno;
+	else
+		atomic_store_explicit(&a->flushed, true, memory_order_release);
+	return a->flush_error;
 }
 
 void adopt_destroy(struct adopt *a)
 {
 	dirtimes_destroy(&a->dirtimes);
+	mutex_destroy(&a->flushing);
 }
 
 // Was @st changed for the last time before @when? If somebody has set the clock back meanwhile, ctimes say
@@ -460,6 +473,31 @@ static void take_hashed(struct adopter *a, struct reading *r, bool full)
 	if (t->slot < 0)
 		groups_set_open(&a->groups, t, r);
 	make_object(a, t);
+}
+
+// In the index, of a file that was not read.
+static const struct digest no_digest;
+
+enum recalled adopt_recalled(const struct adopt *a, const struct tree_file *f, uint64_t *ret_identity)
+{
+	if (!f->row)
+		return RECALLED_NOTHING;
+	const struct index_file *row = hashed_row(a->hashed, f->row);
+	*ret_identity = row->identity;
+	return digest_equal(row->digest, no_digest) ? RECALLED_IDENTITY : RECALLED_DIGEST;
+}
+
+void adopter_leave_unread(struct adopter *a, const struct reading *r)
+{
+	if (!is_settled(a->shared, &r->claim.st))
+		return;
+	const struct index_file f = {
+		.ino = r->file->ino,
+		.stamp = stamp_of(a, &r->claim.st),
+		.digest = no_digest,
+		.identity = r->identity,
+	};
+	hashed_add(a->shared->hashed, &f);
 }
 
 bool adopter_recall(struct adopter *a, const struct tree_file *f)

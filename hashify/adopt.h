@@ -10,6 +10,8 @@
 //	replace the second by a link to it                 replace.h
 #pragma once
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -32,27 +34,46 @@ struct adopt {
 	struct hashed *hashed;      // borrowed
 	struct report *report;      // borrowed
 	bool dry_run;
-	unsigned ignored;      // of enum identity_field
-	bool sync;             // false: never flush anything
-	unsigned waiting;      // displaced files that a worker keeps open
-	uint64_t link_limit;   // dry run: names an inode of this filesystem can have
+	unsigned ignored;     // of enum identity_field
+	bool sync;            // false: never flush anything
+	unsigned waiting;     // displaced files that a worker keeps open
+	uint64_t link_limit;  // dry run: names an inode of this filesystem can have
+	atomic_bool flushed;
+	pthread_mutex_t flushing;  // guards the next two until then
+	int flush_error;
 	int64_t durable_till;  // ns: what has not changed since is on the disk
 	int64_t clock_offset;  // ns between the wall clock and the time since boot
 	struct dirtimes dirtimes;
 };
 
-// Sets the fields that are not borrowed and, for a real run with @sync, flushes the filesystem of @pool:
-// whatever has not changed since is on the disk afterwards.
-int adopt_init(struct adopt *a, int pool);
+// Sets the fields that are not borrowed.
+void adopt_init(struct adopt *a, int pool);
+
+// To be called before a file is opened that adopter_take() is to take: a real run with @sync flushes the
+// filesystem of
+// @pool, once, and all who come meanwhile wait. Whatever has not changed since is on the disk afterwards. Any
+// thread.
+int adopt_flush(struct adopt *a, int pool);
 void adopt_destroy(struct adopt *a);
 
 // A worker, numbered from 0, that uses @reader and counts in @tally (both borrowed).
 int adopter_new(struct adopt *a, struct reader *reader, struct tally *tally, unsigned worker,
 		struct adopter **ret);
 
-// Takes @f, which an earlier pass has hashed: it is remembered. False: there is something that it may be
-// equal to, so it must be opened for adopter_take().
+// What an earlier pass found out about a file that has not changed since.
+enum recalled {
+	RECALLED_NOTHING,
+	RECALLED_IDENTITY,  // no other had that, so the content was not read
+	RECALLED_DIGEST,
+};
+enum recalled adopt_recalled(const struct adopt *a, const struct tree_file *f, uint64_t *ret_identity);
+
+// Takes @f, whose digest is recalled: it is remembered. False: there is something that it may be equal to, so
+// it must be opened for adopter_take().
 bool adopter_recall(struct adopter *a, const struct tree_file *f);
+
+// Has the next pass recall the identity of @r, whose content nobody has read.
+void adopter_leave_unread(struct adopter *a, const struct reading *r);
 
 // Takes @r, open, of the class being worked on: it becomes a link, an object, or is remembered. It is closed
 // then.

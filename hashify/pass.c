@@ -288,10 +288,8 @@ static int run_parts(struct pass *p)
 
 static int run_stages(struct pass *p, struct store *s)
 {
-	int r = adopt_init(&p->adopt, p->pool);
-	if (r < 0)
-		return r;
-	r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
+	adopt_init(&p->adopt, p->pool);
+	int r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
 	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);

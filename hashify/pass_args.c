@@ -39,7 +39,7 @@ static const char help[] =
 	"                    read no more than BYTES a second, in files as a whole (K, M, G, T)\n"
 	"      --back-off=auto\n"
 	"                    make way while others wait for the disk or for memory (default: no)\n"
-	"      --sync=batch  flush the pool once when the pass starts, and each file changed since\n"
+	"      --sync=batch  flush the pool once before something is linked, and each file changed since\n"
 	"                    before it is shared: a power cut costs nothing (the default)\n"
 	"      --sync=none   flush nothing: a power cut may cost content of files written shortly\n"
 	"                    before the pass\n"

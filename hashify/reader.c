@@ -5,7 +5,6 @@
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/sys.h"
-#include "store/content.h"
 #include "store/identity.h"
 
 #include <errno.h>
@@ -16,6 +15,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+// What is read of a large file at a time: there are two buffers a worker.
+#define PIECE ((size_t)64 * 1024)
+
 // How far ahead of us the disk is sent in a large file.
 #define AHEAD ((uint64_t)1024 * 1024)
 
@@ -24,7 +26,7 @@ struct reader {
 	unsigned ignored;
 	struct dircache *dirs;         // owned
 	struct digest_stream *stream;  // owned
-	char *buffers[2];              // owned, CONTENT_BUFFER_SIZE bytes each
+	char *buffers[2];              // owned, PIECE bytes each
 };
 
 int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
@@ -36,8 +38,8 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	r->seed = seed;
 	r->ignored = ignored;
 	r->stream = digest_stream_new(seed);
-	r->buffers[0] = malloc(CONTENT_BUFFER_SIZE);
-	r->buffers[1] = malloc(CONTENT_BUFFER_SIZE);
+	r->buffers[0] = malloc(PIECE);
+	r->buffers[1] = malloc(PIECE);
 	if (!r->stream || !r->buffers[0] || !r->buffers[1] || dircache_new(trees, pool, dirs, &r->dirs) < 0) {
 		reader_free(r);
 		return -ENOMEM;
@@ -196,7 +198,7 @@ static int load(struct reading *reading)
 static size_t piece_at(const struct reading *reading, uint64_t at)
 {
 	uint64_t left = size_of(reading) - at;
-	return left < CONTENT_BUFFER_SIZE ? (size_t)left : CONTENT_BUFFER_SIZE;
+	return left < PIECE ? (size_t)left : PIECE;
 }
 
 static int hash_large(struct reader *r, const struct reading *reading, struct digest *ret)

@@ -39,7 +39,13 @@ struct worker {
 	uint64_t bytes;         // in the window
 	unsigned cold;          // how many more files to open ahead
 	unsigned number;
+	int error;  // that ends the pass
 };
+
+static bool is_stopped(const struct worker *w)
+{
+	return w->error < 0 || stop_asked();
+}
 
 static void skip_file(struct worker *w, const struct tree_file *f, enum reason reason, int err)
 {
@@ -65,9 +71,20 @@ static const struct tree_file *next_file(struct worker *w)
 }
 
 // Without an object that it may be equal to, a file that is alone need not be read. Its xattrs tell.
-static bool is_wanted(const struct worker *w, const struct reading *r)
+static bool is_wanted(const struct worker *w, const struct tree_file *f, uint64_t identity)
 {
-	return w->opening->count > 1 || known_identity(w->work->adopt->known, r->file->size, r->identity);
+	return w->opening->count > 1 || known_identity(w->work->adopt->known, f->size, identity);
+}
+
+static int open_file(struct worker *w, const struct tree_file *f, struct reading *ret)
+{
+	w->error = adopt_flush(w->work->adopt, w->work->pool);
+	return w->error < 0 ? w->error : reader_open(w->reader, f, ret);
+}
+
+static enum reason reason_of_opening(const struct worker *w, int err)
+{
+	return w->error < 0 ? REASON_STOPPED : reason_of_reading(err);
 }
 
 static void tell_done(struct worker *w, const struct tree_file *f, uint64_t freed)
@@ -93,16 +110,23 @@ static void put_last(struct worker *w, const struct ahead *a)
 static void open_ahead(struct worker *w, const struct tree_file *f)
 {
 	struct ahead a = { .class = w->opening, .reading = { .file = f, .claim.fd = -1 } };
-	if (f->row) {
+	uint64_t identity = 0;
+	enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
+	if (recalled == RECALLED_DIGEST) {
 		put_last(w, &a);
 		return;
 	}
-	int err = reader_open(w->reader, f, &a.reading);
-	if (err < 0) {
-		leave_unread(w, f, reason_of_reading(err), err);
+	if (recalled == RECALLED_IDENTITY && !is_wanted(w, f, identity)) {
+		leave_unread(w, f, REASON_ALONE, 0);
 		return;
 	}
-	if (!is_wanted(w, &a.reading)) {
+	int err = open_file(w, f, &a.reading);
+	if (err < 0) {
+		leave_unread(w, f, reason_of_opening(w, err), err);
+		return;
+	}
+	if (!is_wanted(w, f, a.reading.identity)) {
+		adopter_leave_unread(w->adopter, &a.reading);
 		leave_unread(w, f, REASON_ALONE, 0);
 		reader_close(&a.reading);
 		return;
@@ -126,11 +150,17 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
 }
 
+static bool is_hashed(const struct worker *w, const struct tree_file *f)
+{
+	uint64_t identity;
+	return adopt_recalled(w->work->adopt, f, &identity) == RECALLED_DIGEST;
+}
+
 static void fill_window(struct worker *w)
 {
 	for (const struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
-		throttle_take(w->work->throttle, f->row ? 0 : f->size);
-		if (stop_asked())
+		throttle_take(w->work->throttle, is_hashed(w, f) ? 0 : f->size);
+		if (is_stopped(w))
 			return;
 		w->opened++;
 		open_ahead(w, f);
@@ -151,12 +181,12 @@ static void adopt(struct worker *w, struct ahead *a)
 		adopter_end_class(w->adopter, REASON_ALONE);
 	w->adopting = a->class;
 	const struct tree_file *f = a->reading.file;
-	if (f->row) {
+	if (a->reading.claim.fd < 0) {
 		if (adopter_recall(w->adopter, f))
 			return;
-		int err = reader_open(w->reader, f, &a->reading);
+		int err = open_file(w, f, &a->reading);
 		if (err < 0) {
-			skip_file(w, f, reason_of_reading(err), err);
+			skip_file(w, f, reason_of_opening(w, err), err);
 			return;
 		}
 	}
@@ -175,7 +205,7 @@ static void adopt_first(struct worker *w)
 
 static void leave_rest(struct worker *w)
 {
-	adopter_end_class(w->adopter, stop_asked() ? REASON_STOPPED : REASON_ALONE);
+	adopter_end_class(w->adopter, is_stopped(w) ? REASON_STOPPED : REASON_ALONE);
 	while (w->count > 0) {
 		struct ahead a = take_first(w);
 		skip_file(w, a.reading.file, REASON_STOPPED, 0);
@@ -187,7 +217,7 @@ static void leave_rest(struct worker *w)
 
 static void work_through(struct worker *w)
 {
-	while (!stop_asked()) {
+	while (!is_stopped(w)) {
 		fill_window(w);
 		if (w->count == 0)
 			break;
@@ -220,6 +250,7 @@ int worker_run(struct work *work, struct tally *tally)
 		work_through(w);
 		throttle_leave(work->throttle);
 		r = adopter_free(w->adopter);
+		r = w->error < 0 ? w->error : r;
 	}
 	reader_free(w->reader);
 	free(w);

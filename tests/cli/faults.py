@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import cases
 import tree
@@ -310,6 +311,23 @@ def one_call_fails(call, error, every, reason, count):
             if s["errors"] or count:
                 expect_named(s, said, os.strerror(error))
             expect_whole(pool)
+
+
+@case("a file whose size objects have, and whose times none has, is opened by one pass and not by the next")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, 0, 4)
+        pool.put("a/own", tree.noise("own", 9000), mtime=tree.OLD + 5)
+        time.sleep(0.3)
+        summary(pool.path)
+        def errors():
+            return failing(pool, "lease", errno.ENOLCK, "/own")[1]["errors"]
+        expect_equal(errors(), 1, "nobody opens it, so this proves nothing:")
+        summary(pool.path)
+        expect_equal(errors(), 0, "it is opened again:")
+        pool.put("b/own", tree.noise("own", 9000), mtime=tree.OLD + 5)
+        summary(pool.path)
+        pool.expect_linked("a/own", "b/own")
 
 
 one_call_fails("pread", errno.EIO, 1, "read", 24)

@@ -168,11 +168,12 @@ class Bench:
         """What a pass has to read, by inode, and what it links to what."""
         with self.mounted(image):
             classes = collections.defaultdict(list)
-            self.names = 0
+            self.names = self.files = 0
             for d, dirs, names in os.walk(self.mnt):
                 self.names += len(names)
                 for n in names:
                     st = os.lstat(os.path.join(d, n))
+                    self.files += (st.st_mode & 0o170000) == 0o100000
                     if (st.st_mode & 0o170000) == 0o100000 and st.st_size > 0 and st.st_nlink == 1:
                         key = (st.st_size, st.st_mtime_ns, st.st_mode, st.st_uid, st.st_gid)
                         classes[key].append((st.st_ino, os.path.relpath(os.path.join(d, n), self.mnt)))
@@ -198,7 +199,6 @@ class Bench:
     def floors(self, kind, image):
         """The best thread count for each is found once; then it is timed like all others."""
         reads, links = self.candidates(image)
-        self.files = len(reads)
         best = {}
         for what, counts, names in (("read", THREADS_READ, reads), ("link", THREADS_LINK, links)):
             times = {}
@@ -232,7 +232,7 @@ class Bench:
         yield "peak memory, bytes a file", memory / self.files, "<=", 100
 
     def table(self, kind):
-        print("\n%s: %d guests from %s, %d names, %d files that could be shared; medians" % (
+        print("\n%s: %d guests from %s, %d names, %d of them files; medians" % (
             kind, self.o.guests, self.origin, self.names, self.files))
         phases = ["cold", "warm", "first cold", "first warm", "second", "1% of one new"]
         tools = ["read floor", "link floor", "hashify", *self.peers]
