@@ -50,9 +50,8 @@ struct adopt {
 void adopt_init(struct adopt *a, int pool);
 
 // To be called before a file is opened that adopter_take() is to take: a real run with @sync flushes the
-// filesystem of
-// @pool, once, and all who come meanwhile wait. Whatever has not changed since is on the disk afterwards. Any
-// thread.
+// filesystem of @pool, once, and all who come meanwhile wait. Whatever has not changed since is on the disk
+// afterwards. Any thread.
 int adopt_flush(struct adopt *a, int pool);
 void adopt_destroy(struct adopt *a);
 

@@ -27,14 +27,12 @@ struct known {
 	uint64_t foreign;  // names in objects/ that are no object's
 };
 
-// Loads the objects of @s; a NULL @s has none. @any_identity: a part of
-// the identity is ignored, so that the one in a name tells nothing. -ENOMEM.
-// @threads read at the same time.
+// Loads the objects of @s; a NULL @s has none. @any_identity: a part of the identity is ignored, so that the
+// one in a name tells nothing. -ENOMEM. @threads read at the same time.
 int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret);
 
-// Makes a set of these @count objects alone, in their order; only known_ino() is to be asked of it. Takes the
-// array
-// @objects, also when it fails. -ENOMEM.
+// Makes a set of these @count objects alone, in their order; only known_ino() is to be asked of it. Takes
+// the array @objects, also when it fails. -ENOMEM.
 int known_of(struct known_object *objects, size_t count, struct known *ret);
 
 void known_free(struct known *k);

@@ -29,8 +29,7 @@ struct reading {
 };
 
 // A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed, leaving the
-// identity fields
-// @ignored out and keeping up to @dirs directories open. -ENOMEM.
+// identity fields @ignored out and keeping up to @dirs directories open. -ENOMEM.
 int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
 	       struct reader **ret);
 void reader_free(struct reader *r);

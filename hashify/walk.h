@@ -50,6 +50,5 @@ bool walk_is_guest(const char *name);
 int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t *ret_count);
 
 // Walks all guests of @pool, one after the other, for a @walk of links only, until it is asked to stop;
-// counts in
-// @tally and returns their number. -ENOMEM, or the error of reading the pool.
+// counts in @tally and returns their number. -ENOMEM, or the error of reading the pool.
 int64_t walk_links(const struct walk *walk, int pool, struct tally *tally);

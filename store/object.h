@@ -40,9 +40,8 @@ struct object_part {
 #define OBJECT_ALL ((struct object_part){ 0, 1 })
 
 // Calls @each for every object of @part, shard by shard: key and status of its inode (@st has st_ino alone
-// unless
-// @with_stat); stops at its first non-zero answer and returns that. Names that are no object's are passed
-// over, their number is added to @ret_foreign.
+// unless @with_stat); stops at its first non-zero answer and returns that. Names that are no object's are
+// passed over, their number is added to @ret_foreign.
 int object_each(struct store *s, struct object_part part, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
