@@ -23,6 +23,9 @@
 #define DEFAULT_MIN_THREADS 4
 #define DEFAULT_MAX_THREADS 16
 
+// Who walks a guest that is not in memory waits for one block after another.
+#define DEFAULT_WALKERS 16
+
 // Fds that a worker needs besides its open directories and displaced files.
 #define FDS_PER_WORKER (GROUPS_OPEN_TARGETS + WORKER_WINDOW + 16)
 #define MAX_OPEN_DIRS 256
@@ -33,7 +36,7 @@
 
 struct pass {
 	int pool;
-	unsigned threads;
+	unsigned threads, walkers;
 	struct report *report;
 	struct known known;
 	struct hashed hashed;
@@ -52,6 +55,11 @@ struct pass {
 	struct tally tally;
 	int error;  // the first that ends the pass
 };
+
+static size_t at_most(size_t wanted, size_t limit)
+{
+	return wanted < limit ? wanted : limit;
+}
 
 // A worker has ended: its share of the result.
 static void pass_join(struct pass *p, const struct tally *tally, int error)
@@ -126,8 +134,7 @@ static int walk_all(struct pass *p)
 	p->budget.used = 0;
 	for (size_t i = 0; i < p->tree_count; i++)
 		p->trees[i].budget = &p->budget;
-	return run_threads(p, p->tree_count < p->threads ? (unsigned)p->tree_count : p->threads, "walk",
-			   walk_thread);
+	return run_threads(p, (unsigned)at_most(p->tree_count, p->walkers), "walk", walk_thread);
 }
 
 static void *read_thread(void *arg)
@@ -189,11 +196,6 @@ static uint64_t usual_memory(void)
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
 	uint64_t memory = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 8 : 0;
 	return memory > LEAST_MEMORY ? memory : LEAST_MEMORY;
-}
-
-static size_t at_most(size_t wanted, size_t limit)
-{
-	return wanted < limit ? wanted : limit;
 }
 
 // How many directories and displaced files a worker may keep open within the limit on fds, of which others
@@ -349,6 +351,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	struct pass p = {
 		.pool = pool,
 		.threads = thread_count(o->threads),
+		.walkers = o->threads > 0 ? o->threads : DEFAULT_WALKERS,
 		.report = report,
 		.adopt = { .store = s,
 			   .report = report,

@@ -17,10 +17,19 @@
 
 static const char worker_prefix[] = "worker-";
 
+static bool is_directory(int dir, const char *name)
+{
+	struct stat st;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 void tmp_worker_make(struct store *s, unsigned worker, char ret[TMP_WORKER_SIZE])
 {
-	snprintf(ret, TMP_WORKER_SIZE, "%s%u/", worker_prefix, worker);
-	if (mkdirat(s->tmp, ret, 0700) < 0 && errno != EEXIST)
+	snprintf(ret, TMP_WORKER_SIZE, "%s%u", worker_prefix, worker);
+	bool made = mkdirat(s->tmp, ret, 0700) == 0 || is_directory(s->tmp, ret);
+	if (made)
+		snprintf(ret, TMP_WORKER_SIZE, "%s%u/", worker_prefix, worker);
+	else
 		*ret = '\0';
 }
 
@@ -50,7 +59,7 @@ static int visit(int dir, const struct dirent64 *e, void *arg)
 	if (!v->worker && is_worker(e)) {
 		struct visit inside = { e->d_name, v->each, v->arg };
 		int r = dir_each(dir, e->d_name, visit, &inside);
-		if (r != -ENOTDIR)
+		if (r != -ENOTDIR && r != -ELOOP)
 			return r;
 	}
 	snprintf(path, sizeof(path), "%s%s%s", v->worker ? v->worker : "", v->worker ? "/" : "", e->d_name);

@@ -121,6 +121,70 @@ static void threads_get_names_of_their_own(void **state)
 	assert_int_equal(names_in(p->tree, ".hash/tmp"), 200);
 }
 
+struct found {
+	size_t count;
+	char names[4][TMP_NAME_SIZE];
+};
+
+static int take_name(const char *name, void *arg)
+{
+	struct found *f = arg;
+
+	assert_true(f->count < 4);
+	snprintf(f->names[f->count++], TMP_NAME_SIZE, "%s", name);
+	return 0;
+}
+
+static struct found names_of(struct store *s)
+{
+	struct found f = { 0 };
+
+	assert_int_equal(tmp_each(s, take_name, &f), 0);
+	return f;
+}
+
+static void a_worker_has_a_directory_that_goes_when_it_is_empty(void **state)
+{
+	struct pool *p = *state;
+	char dir[TMP_WORKER_SIZE], path[300];
+
+	tmp_worker_make(p->store, 63, dir);
+	assert_string_equal(dir, "worker-63/");
+	tmp_worker_make(p->store, 63, dir);  // as a killed pass leaves it
+	assert_string_equal(dir, "worker-63/");
+	assert_int_equal(names_of(p->store).count, 0);
+
+	snprintf(path, sizeof(path), ".hash/tmp/%sname", dir);
+	put(p->tree, path, "content");
+	struct found f = names_of(p->store);
+	assert_int_equal(f.count, 1);
+	assert_string_equal(f.names[0], "worker-63/name");
+	tmp_worker_remove(p->store, dir);
+	tmp_worker_remove_all(p->store);
+	assert_content(p->tree, path, "content");
+
+	assert_int_equal(tmp_remove(p->store, f.names[0]), 0);
+	tmp_worker_remove(p->store, dir);
+	assert_int_equal(names_in(p->tree, ".hash/tmp"), 0);
+}
+
+static void what_has_the_name_of_a_worker_s_directory_is_left_alone(void **state)
+{
+	struct pool *p = *state;
+	char dir[TMP_WORKER_SIZE];
+
+	put(p->tree, ".hash/tmp/worker-0", "somebody's");
+	assert_int_equal(symlinkat("/etc", p->store->tmp, "worker-1"), 0);
+	for (unsigned worker = 0; worker < 2; worker++) {
+		tmp_worker_make(p->store, worker, dir);
+		assert_string_equal(dir, "");
+		tmp_worker_remove(p->store, dir);
+	}
+	tmp_worker_remove_all(p->store);
+	assert_int_equal(names_of(p->store).count, 2);
+	assert_content(p->tree, ".hash/tmp/worker-0", "somebody's");
+}
+
 static void a_displaced_file_s_name_tells_its_object(void **state)
 {
 	(void)state;
@@ -157,6 +221,8 @@ int main(void)
 		in_pool(a_name_that_is_taken_is_passed_over),
 		in_pool(errors_are_told),
 		in_pool(threads_get_names_of_their_own),
+		in_pool(a_worker_has_a_directory_that_goes_when_it_is_empty),
+		in_pool(what_has_the_name_of_a_worker_s_directory_is_left_alone),
 		cmocka_unit_test(a_displaced_file_s_name_tells_its_object),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
