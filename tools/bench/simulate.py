@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a pass would take on a machine that is not here: a simulation of its workers, of the locks in the kernel that they
-meet at, and of the disk. The costs come from a pass here (tools/bench/README.md says how to measure them); they are for one
-thread that meets nobody.
+"""What a first pass would take on a machine that is not here, all it reads being in memory: a simulation of its workers and of
+the kernel's locks that they meet at. What each step costs one thread that meets nobody comes from a pass on a machine that is
+there (tools/bench/README.md).
 
-Each worker takes one file after another: CPU that nobody else is in the way of (open, lease, status, compare), the read, when
-cold; then the three calls that put a link in its place, each with the locks that it holds:
+Each worker takes one file after another: CPU that nobody else is in the way of (open, lease, status, compare); then the three
+calls that put a link in its place, each with the locks that it holds:
     link(object, tmp)       the directory tmp/
     rename(tmp <-> file)    the filesystem's one mutex for renames between directories, and tmp/
     unlink(tmp)             tmp/
-Who waits, waits in line. With more workers than CPUs a CPU is waited for as well."""
+where tmp/ is each worker's own directory, or one for all (--one-directory). Who waits, waits in line. With more workers than CPUs a CPU is waited for as well."""
 import argparse
 import heapq
 
@@ -33,8 +33,6 @@ def take_all(lines, now, seconds):
 def steps_of(o):
     """What a file takes: who is needed, and how long."""
     us = 1e-6
-    if o.cold:
-        yield ["disk"], o.read * us
     yield ["cpu"], o.work * us
     yield ["tmp", "cpu"], o.link * us
     yield ["rename", "tmp", "cpu"], o.rename * us
@@ -43,7 +41,7 @@ def steps_of(o):
 
 def simulate(o, cpus, workers):
     """Seconds for o.sample files, and how long each place was in use."""
-    lines = {"cpu": Line(cpus), "tmp": Line(1 if o.one_tmp else workers), "rename": Line(1), "disk": Line(o.depth)}
+    lines = {"cpu": Line(cpus), "tmp": Line(1 if o.one_tmp else workers), "rename": Line(1)}
     steps = list(steps_of(o))
     left, end = o.sample, 0.0
     turns = [(0.0, w, len(steps)) for w in range(workers)]
@@ -68,12 +66,10 @@ def main():
     p.add_argument("--sample", type=int, default=100_000, help="so many are simulated")
     p.add_argument("--cpus", default="1,2,4,8,16,32,64")
     p.add_argument("--workers", type=int, help="default: as hashify does, twice the CPUs, from 4 to 16")
-    p.add_argument("--cold", action="store_true")
-    p.add_argument("--depth", type=int, default=32, help="reads that the disk does at once")
-    p.add_argument("--one-tmp", action=argparse.BooleanOptionalAction, default=True, help="all workers have one tmp/")
-    for name, usual, what in (("walk", 1.0, "a name in the walk, warm"), ("sort", 0.35, "a file in the one sort of all"),
-                              ("work", 40.0, "a file that is linked, but for what follows"), ("link", 7.0, "link"),
-                              ("rename", 9.0, "rename"), ("unlink", 6.0, "unlink"), ("read", 300.0, "a cold read")):
+    p.add_argument("--one-directory", dest="one_tmp", action="store_true", help="all workers link in one directory")
+    for name, usual, what in (("walk", 3.5, "a name in the walk, warm"), ("sort", 0.65, "a file in the one sort of all"),
+                              ("work", 44.0, "a file that is linked, but for what follows"), ("link", 10.0, "link"),
+                              ("rename", 15.0, "rename"), ("unlink", 11.0, "unlink")):
         p.add_argument("--" + name, type=float, default=usual, metavar="US", help="microseconds: " + what)
     o = p.parse_args()
     print("%5s %8s %8s %8s %8s %9s   %s" % ("CPUs", "workers", "walk", "sort", "link", "in all", "in use"))
@@ -83,7 +79,7 @@ def main():
         link = seconds * o.files / o.sample
         walk = o.files * o.walk * 1e-6 / min(cpus, workers)
         sort = o.files * o.sort * 1e-6
-        shown = ["%s %.0f %%" % (k, 100 * v) for k, v in used.items() if k != "disk" or o.cold]
+        shown = ["%s %.0f %%" % (k, 100 * v) for k, v in used.items()]
         print("%5d %8d %6.1f s %6.1f s %6.1f s %7.1f s   %s" % (cpus, workers, walk, sort, link, walk + sort + link, ", ".join(shown)))
 
 
