@@ -357,8 +357,8 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	t->refused = true;
 	groups_close(&a->groups, t);
 	report_bad_object(a->shared->report, &t->key, err);
-	a->tally->bad_objects += err !=
-				 -EAGAIN;  // who has it open for writing now may have closed it the next time
+	// Who has it open for writing now may have closed it the next time.
+	a->tally->bad_objects += err != -EAGAIN;
 	return NO_MATCH;
 }
 

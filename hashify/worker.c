@@ -107,11 +107,9 @@ static void put_last(struct worker *w, const struct ahead *a)
 	w->bytes += a->bytes;
 }
 
-static void open_ahead(struct worker *w, const struct tree_file *f)
+static void open_ahead(struct worker *w, const struct tree_file *f, enum recalled recalled, uint64_t identity)
 {
 	struct ahead a = { .class = w->opening, .reading = { .file = f, .claim.fd = -1 } };
-	uint64_t identity = 0;
-	enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
 	if (recalled == RECALLED_DIGEST) {
 		put_last(w, &a);
 		return;
@@ -150,20 +148,16 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
 }
 
-static bool is_hashed(const struct worker *w, const struct tree_file *f)
-{
-	uint64_t identity;
-	return adopt_recalled(w->work->adopt, f, &identity) == RECALLED_DIGEST;
-}
-
 static void fill_window(struct worker *w)
 {
 	for (const struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
-		throttle_take(w->work->throttle, is_hashed(w, f) ? 0 : f->size);
+		uint64_t identity = 0;
+		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
+		throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size);
 		if (is_stopped(w))
 			return;
 		w->opened++;
-		open_ahead(w, f);
+		open_ahead(w, f, recalled, identity);
 	}
 }
 
