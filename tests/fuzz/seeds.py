@@ -1,10 +1,12 @@
 """Writes inputs to begin with into DIR: seeds.py NAME DIR"""
 import os
+import shutil
 import sqlite3
 import sys
 
 name, top = sys.argv[1:]
-os.makedirs(top, exist_ok=True)
+shutil.rmtree(top, ignore_errors=True)
+os.makedirs(top)
 
 
 def put(i, data):
