@@ -79,7 +79,8 @@ static void print_json(const struct options *o, const struct why *w)
 		printf(", \"reason\": \"%s\"", reason_key(w->reason));
 	if (w->state == WHY_LINK) {
 		object_name_print(&w->key, object);
-		printf(", \"object\": \"%s\", \"size\": %" PRIu64, object, w->key.size);
+		printf(", \"object\": \"%s\", \"size\": %" PRIu64 ", \"damaged\": %s", object, w->key.size,
+		       w->damaged ? "true" : "false");
 	}
 	if (w->state == WHY_DIFFERENT) {
 		printf(", \"differs\": [");
@@ -112,8 +113,9 @@ static void print_state(const struct why *w)
 	switch (w->state) {
 	case WHY_LINK:
 		object_name_print(&w->key, object);
-		printf("is shared: a link to the object %s, %s, which has %zu names in guests:\n", object,
-		       text_size(w->key.size).text, w->names.count);
+		printf("is shared: a link to the object %s, %s, which %shas %zu names in guests:\n", object,
+		       text_size(w->key.size).text, w->damaged ? "is damaged (hashify verify) and " : "",
+		       w->names.count);
 		break;
 	case WHY_LEFT:
 		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",

@@ -3,6 +3,7 @@
 #include "store/base/array.h"
 #include "store/base/thread.h"
 #include "store/object.h"
+#include "store/quarantine.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ static int compare_objects(const void *a, const void *b)
 struct loading {
 	struct store *store;
 	struct object_part part;
+	bool quarantined;  // not a part of the objects, but what is in quarantine
 	bool any_identity;
 	pthread_t thread;
 	struct known_object *objects;  // owned
@@ -67,7 +69,8 @@ static int add_object(const struct object_key *key, const struct stat *st, void 
 static void *load_part(void *arg)
 {
 	struct loading *l = arg;
-	l->error = object_each(l->store, l->part, false, add_object, l, &l->foreign);
+	l->error = l->quarantined ? quarantine_each(l->store, add_object, l, &l->foreign)
+				  : object_each(l->store, l->part, false, add_object, l, &l->foreign);
 	return NULL;
 }
 
@@ -95,28 +98,33 @@ static int join_parts(struct loading *parts, unsigned count, struct known *k)
 	return r;
 }
 
+static int load_parts(struct loading *parts, unsigned count, struct known *k)
+{
+	int r = 0;
+	unsigned started = 0;
+	while (started < count && r == 0) {
+		r = thread_start(&parts[started].thread, "objects", load_part, &parts[started]);
+		started += r == 0;
+	}
+	for (unsigned i = 0; i < started; i++)
+		thread_join(parts[i].thread);
+	for (unsigned i = started; i < count; i++)  // no more threads are to be had
+		load_part(&parts[i]);
+	return join_parts(parts, count, k);
+}
+
 static int load_objects(struct store *s, unsigned threads, struct known *k)
 {
 	struct loading *parts = calloc(threads, sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
-	int r = 0;
 	for (unsigned i = 0; i < threads; i++)
 		parts[i] = (struct loading){
 			.store = s,
 			.part = { i, threads },
 			.any_identity = k->any_identity,
 		};
-	unsigned started = 0;
-	while (started < threads && r == 0) {
-		r = thread_start(&parts[started].thread, "objects", load_part, &parts[started]);
-		started += r == 0;
-	}
-	for (unsigned i = 0; i < started; i++)
-		thread_join(parts[i].thread);
-	for (unsigned i = started; i < threads; i++)  // no more threads are to be had
-		load_part(&parts[i]);
-	r = join_parts(parts, threads, k);
+	int r = load_parts(parts, threads, k);
 	free(parts);
 	return r;
 }
@@ -136,15 +144,29 @@ static int map_inodes(struct known *k, struct known *ret)
 	return 0;
 }
 
+// Takes @k, whose loading ended with @r.
+static int finish(struct known *k, int r, struct known *ret)
+{
+	if (r < 0) {
+		known_free(k);
+		return r;
+	}
+	return map_inodes(k, ret);
+}
+
 int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret)
 {
 	struct known k = { .any_identity = any_identity };
 	int r = s ? load_objects(s, threads, &k) : 0;
-	if (r < 0) {
-		known_free(&k);
-		return r;
-	}
-	return map_inodes(&k, ret);
+	return finish(&k, r, ret);
+}
+
+int known_load_linked(struct store *s, struct known *ret)
+{
+	struct loading parts[] = { { .store = s, .part = { 0, 1 } }, { .store = s, .quarantined = true } };
+	struct known k = { 0 };
+	int r = load_parts(parts, 2, &k);
+	return finish(&k, r, ret);
 }
 
 int known_of(struct known_object *objects, size_t count, struct known *ret)

@@ -225,7 +225,7 @@ int unshare_run(const struct place *at, const struct unshare_options *o, struct 
 	*ret = (struct unshare_result){ 0 };
 	int r = o->dry_run ? 0 : replace_recover(at->pool.store, &recovery);
 	if (r == 0)
-		r = known_load(at->pool.store, false, 1, &u.known);
+		r = known_load_linked(at->pool.store, &u.known);
 	if (r == 0)
 		r = unshare_at(&u);
 	known_free(&u.known);

@@ -13,6 +13,7 @@
 #include "store/identity.h"
 #include "store/mark.h"
 #include "store/object.h"
+#include "store/quarantine.h"
 #include "store/xattr.h"
 
 #include <errno.h>
@@ -241,6 +242,7 @@ static int find_file(struct subject *s, int dir, bool no_defaults, struct why *w
 	const struct known_object *object = known_ino(&s->known, s->st.st_ino);
 	if (object && s->st.st_dev == s->at->pool.store->dev) {
 		w->state = WHY_LINK;
+		w->damaged = quarantine_has(s->at->pool.store, &object->key, object->ino);
 		return add_links(s, object, w);
 	}
 	enum reason rule = rule_for(s, dir, no_defaults);
@@ -316,7 +318,7 @@ int why_find(const struct place *at, bool no_defaults, struct why *ret)
 	s.report.silent = true;
 	s.buffers[0] = malloc(CONTENT_BUFFER_SIZE);
 	s.buffers[1] = malloc(CONTENT_BUFFER_SIZE);
-	int r = s.buffers[0] && s.buffers[1] ? known_load(at->pool.store, false, 1, &s.known) : -ENOMEM;
+	int r = s.buffers[0] && s.buffers[1] ? known_load_linked(at->pool.store, &s.known) : -ENOMEM;
 	if (r == 0)
 		r = find_at(&s, no_defaults, ret);
 	if (s.fd >= 0)

@@ -12,7 +12,7 @@
 struct place;
 
 enum why_state {
-	WHY_LINK,       // it is a link to @key
+	WHY_LINK,       // it is a link to @key, maybe a @damaged one
 	WHY_LEFT,       // left alone for @reason; with @err
 	WHY_NEXT,       // nothing keeps it from being shared by the next pass: @names has what it is equal to
 	WHY_DIFFERENT,  // @names has a file or object of the same content, which differs in @differs
@@ -23,6 +23,7 @@ enum why_state {
 struct why {
 	enum why_state state;
 	bool copied_mark;  // it has a mark, and is no link: a copy of one
+	bool damaged;      // the object is in quarantine
 	struct object_key key;
 	enum reason reason;
 	int err;

@@ -69,6 +69,15 @@ int quarantine_add(struct store *s, struct object_key *key)
 	return r;
 }
 
+bool quarantine_has(const struct store *s, const struct object_key *key, uint64_t ino)
+{
+	char path[OBJECT_PATH_SIZE];
+	struct stat st;
+
+	quarantine_path_print(key, path);
+	return fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino;
+}
+
 struct visit {
 	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
 	void *arg;

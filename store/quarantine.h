@@ -2,6 +2,7 @@
 // linked to them any more; what guests' names are links to them stays so.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -16,6 +17,9 @@ void quarantine_path_print(const struct object_key *key, char ret[OBJECT_PATH_SI
 // is gone, it gets one again first: without it, a mount would write to it in place. The caller holds the lock
 // of those that change the store. -ENOENT: no such object; any error: it is where it was.
 int quarantine_add(struct store *s, struct object_key *key);
+
+// Is the inode @ino the one of @key there?
+bool quarantine_has(const struct store *s, const struct object_key *key, uint64_t ino);
 
 // Calls @each for every object there; stops at its first non-zero answer and returns that. Other names are
 // passed over, their number is added to @ret_foreign.

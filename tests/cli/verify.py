@@ -227,6 +227,25 @@ def _(_):
                      [["a/f", "c/f"], ["a/g", "c/g"]])
 
 
+@case("why tells a link to what is in quarantine, and unshare makes it private")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        expect(not summary("why", pool.at("a/f"))["damaged"], "damaged before it was")
+        flip(object_of(pool, "a/f"))
+        verify(pool, status=1)
+        w = summary("why", pool.at("a/f"))
+        expect_equal((w["state"], w["damaged"], w["names"]), ("link", True, ["a/f", "b/f", "c/f"]))
+        shown = tree.slurp(pool.at("a/f"))
+        expect_equal(summary("unshare", pool.at("a/f"))["unshared"], 1)
+        expect_equal(summary("unshare", pool.at("b"))["unshared"], 1)
+        for g in "ab":
+            pool.expect_private(g + "/f")
+            expect_equal((tree.slurp(pool.at(g, "f")), os.listxattr(pool.at(g, "f"))), (shown, []))
+        expect_equal(verify(pool, status=1)["findings"][0]["names"], ["c/f"])
+        expect_equal(summary("why", pool.at("c/f"))["names"], ["c/f"])
+        expect_equal(os.listdir(pool.at(".hash/tmp")), [])
+
+
 @case("a pool that is copied with what is in quarantine: its links are marked anew, too")
 def _(_):
     with shared_pool(TOP, f=b"content") as pool:
