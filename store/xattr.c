@@ -84,6 +84,8 @@ static int append(struct xattr_set *s, size_t *room, const void *data, size_t si
 static int append_one(int fd, const char *name, char *value, struct xattr_set *s, size_t *room)
 {
 	int64_t got = xattr_get(fd, name, value, XATTR_SIZE_MAX);
+	if (got == -ENODATA)  // removed since it was listed
+		return 0;
 	if (got < 0)
 		return (int)got;
 

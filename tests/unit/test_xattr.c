@@ -180,10 +180,29 @@ static void an_error_of_reading_is_told(void **state)
 
 	fault_next("listxattr", EIO);
 	assert_int_equal(xattr_read(fd, &s), -EIO);
-	fault_next("getxattr", ENODATA);  // removed between the list and the value
-	assert_int_equal(xattr_read(fd, &s), -ENODATA);
+	fault_next("getxattr", EIO);
+	assert_int_equal(xattr_read(fd, &s), -EIO);
 	assert_true(fault_was_met());
 	close(fd);
+}
+
+static void one_that_is_removed_meanwhile_is_none(void **state)
+{
+	int a = new_file(*state, "a"), b = new_file(*state, "b");
+	give(a, "user.one", "1");
+	give(a, "user.two", "2");
+	give(b, "user.two", "2");
+	struct xattr_set expected = set_of(b);
+
+	fault_nth("getxattr", 1, ENODATA);
+	struct xattr_set s = set_of(a);
+
+	assert_true(fault_was_met());
+	assert_true(xattr_equal(&s, &expected));
+	xattr_free(&s);
+	xattr_free(&expected);
+	close(a);
+	close(b);
 }
 
 static void a_filesystem_without_any_has_empty_sets(void **state)
@@ -229,6 +248,7 @@ int main(void)
 		in_tree(what_is_written_back_is_equal),
 		in_tree(the_largest_value_is_read_and_written_whole),
 		in_tree(an_error_of_reading_is_told),
+		in_tree(one_that_is_removed_meanwhile_is_none),
 		in_tree(a_filesystem_without_any_has_empty_sets),
 		in_tree(a_copy_without_one_of_them_is_no_copy),
 	};
