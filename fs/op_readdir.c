@@ -8,12 +8,14 @@
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "fs/ops.h"
+#include "fs/options.h"
 #include "store/base/cleanup.h"
 #include "store/store.h"
 
-// An open directory. The kernel sends one read at a time for it (the file position's lock).
+// An open directory. The kernel sends one read at a time for it (the file position's lock), and none as long
+// as it has the entries in its cache.
 struct dir_stream {
-	DIR *dir;
+	DIR *dir;             // NULL: it was not read yet
 	int fd;               // @dir's
 	off_t offset;         // of @next, or where the next readdir() continues
 	struct dirent *next;  // read already but not replied yet, or NULL
@@ -26,38 +28,38 @@ static struct dir_stream *stream_of(const struct fuse_file_info *fi)
 
 static void stream_close(struct dir_stream *s)
 {
-	closedir(s->dir);
+	if (s->dir)
+		closedir(s->dir);
 	free(s);
 }
 
-// NULL: errno says why.
-static struct dir_stream *stream_open(struct hashfs *fs, struct node *n)
+static int stream_open(struct hashfs *fs, struct node *n, struct dir_stream *s)
 {
+	if (s->dir)
+		return 0;
 	auto_close int fd = node_open(fs, n, O_RDONLY | O_DIRECTORY);
-	struct dir_stream *s = calloc(1, sizeof(*s));
-
 	if (fd < 0)
-		errno = -fd;
-	else if (s)
-		s->dir = fdopendir(fd);
-	if (s && s->dir) {
-		s->fd = take_fd(&fd);
-		return s;
-	}
-	free(s);
-	return NULL;
+		return fd;
+	s->dir = fdopendir(fd);
+	if (!s->dir)
+		return -errno;
+	s->fd = take_fd(&fd);
+	return 0;
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct hashfs *fs = fs_of(req);
-	struct dir_stream *s = stream_open(fs, node_of(fs, ino));
+	const struct hashfs *fs = fs_of(req);
+	struct dir_stream *s = calloc(1, sizeof(*s));
 
+	(void)ino;
 	if (!s) {
-		reply_err(req, -errno);
+		reply_err(req, -ENOMEM);
 		return;
 	}
 	fi->fh = (uintptr_t)s;
+	// What changes a directory comes by way of the kernel, which drops its entries then.
+	fi->cache_readdir = fi->keep_cache = fs->opt->cache < 0;
 	if (fuse_reply_open(req, fi) < 0)
 		stream_close(s);
 }
@@ -71,10 +73,13 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	int fd = stream_of(fi)->fd;
+	struct hashfs *fs = fs_of(req);
+	struct dir_stream *s = stream_of(fi);
 
-	(void)ino;
-	reply_err(req, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
+	int r = stream_open(fs, node_of(fs, ino), s);
+	if (r == 0)
+		r = (datasync ? fdatasync(s->fd) : fsync(s->fd)) < 0 ? -errno : 0;
+	reply_err(req, r);
 }
 
 static void stream_seek(struct dir_stream *s, off_t offset)
@@ -188,8 +193,11 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, 
 		reply_err(req, -ENOMEM);
 		return;
 	}
-	stream_seek(s, offset);
-	int r = fill(fs, s, &reply);
+	int r = stream_open(fs, reply.dir, s);
+	if (r == 0) {
+		stream_seek(s, offset);
+		r = fill(fs, s, &reply);
+	}
 	if (r < 0)
 		reply_err(req, r);
 	else

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Directories that are read, changed and read again, by one process and by several. Run by on_guests."""
+import os
+import subprocess
+import sys
+import threading
+
+import guests
+import kernel
+import tree
+from cases import case, expect, expect_equal
+
+MANY = 3000
+
+
+def seed(pool):
+    for g in "abc":
+        for n in ("one", "two", "three"):
+            tree.put("%s/%s/d/%s" % (pool, g, n), tree.noise(n, 5000))
+        tree.put("%s/%s/from/dir/x" % (pool, g), b"x" * 100)
+        tree.put("%s/%s/to/y" % (pool, g), b"y" * 100)
+        for i in range(MANY):
+            tree.put("%s/%s/many/%s%04d" % (pool, g, "n" * 40, i), b"%d" % i)
+        tree.settle(pool + "/" + g)
+
+
+def listed(d):
+    """In this process, and as a new one sees it."""
+    here = sorted(os.listdir(d))
+    there = subprocess.run(["ls", "-A", d], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+    expect_equal(here, sorted(there), d)
+    expect_equal(here, sorted(os.listdir(d)), d)
+    return here
+
+
+@case("each change shows, whoever makes it")
+def _(t):
+    d = t.mounted("d")
+    expected = {"one", "two", "three"}
+
+    def check(what, less=(), more=()):
+        expected.difference_update(less)
+        expected.update(more)
+        expect_equal(listed(d), sorted(expected), what)
+    check("at first")
+    tree.put(d + "/new", b"new")
+    check("create", more=["new"])
+    with open(d + "/one", "r+b") as f:
+        f.write(b"changed")
+    check("a break")
+    os.rename(d + "/one", d + "/uno")
+    check("rename", ["one"], ["uno"])
+    os.rename(d + "/uno", d + "/two")
+    check("rename over", ["uno"])
+    os.link(d + "/three", d + "/drei")
+    check("link", more=["drei"])
+    os.symlink("x", d + "/sym")
+    os.mkdir(d + "/sub")
+    os.mkfifo(d + "/fifo")
+    check("symlink, mkdir, mkfifo", more=["sym", "sub", "fifo"])
+    os.unlink(d + "/new")
+    os.rmdir(d + "/sub")
+    check("unlink, rmdir", ["new", "sub"])
+    os.rename(d + "/sym", t.mounted("sym"))
+    check("moved away", ["sym"])
+    os.rename(t.mounted("sym"), d + "/back")
+    check("moved here", more=["back"])
+    kernel.renameat2(d + "/drei", t.mounted("to/y"), kernel.RENAME_EXCHANGE)
+    check("exchange")
+    subprocess.run(["sh", "-c", "rm %s/fifo; touch %s/other" % (d, d)], check=True)
+    check("another process", ["fifo"], ["other"])
+    kernel.drop_caches()
+    check("after drop_caches")
+
+
+@case("a descriptor that is rewound shows what is there now")
+def _(t):
+    d = t.mounted("d")
+    fd = os.open(d, os.O_RDONLY | os.O_DIRECTORY)
+    before = sorted(os.listdir(fd))
+    tree.put(d + "/later", b"later")
+    expect_equal(sorted(os.listdir(fd)), sorted(before + ["later"]))
+    os.unlink(d + "/later")
+    expect_equal(sorted(os.listdir(fd)), before)
+    os.close(fd)
+
+
+@case("what nobody touches is listed once, while other names come and go")
+def _(t):
+    d = t.mounted("many")
+    still = {n for n in os.listdir(d) if int(n[-4:]) % 3}
+    stop = threading.Event()
+
+    def churn():
+        i = 0
+        while not stop.is_set():
+            i = (i + 3) % MANY
+            name = "%s/%s%04d" % (d, "n" * 40, i)
+            os.rename(name, name + ".moved")
+            tree.put("%s/new%d" % (d, i), b"")
+            os.rename(name + ".moved", name)
+            os.unlink("%s/new%d" % (d, i))
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(30):
+            got = [e.name for e in os.scandir(d)]
+            expect_equal([n for n in got if n in still and got.count(n) > 1][:3] if len(set(got)) < len(got) else [], [], "twice")
+            expect_equal(sorted(still.difference(got))[:3], [], "missing")
+    finally:
+        stop.set()
+        thread.join()
+    expect_equal(len(listed(d)), MANY)
+
+
+@case("renaming each entry while it is listed comes to an end")
+def _(t):
+    d = t.mounted("many")
+    seen = 0
+    for e in os.scandir(d):
+        seen += 1
+        expect(seen < 3 * MANY, "no end")
+        os.rename(e.path, e.path + "x")
+    names = listed(d)
+    expect_equal(len(names), MANY)
+    for n in names:
+        os.rename("%s/%s" % (d, n), "%s/%s" % (d, n.rstrip("x")))
+
+
+@case("a directory that was moved has .. of where it is")
+def _(t):
+    d = t.mounted("from/dir")
+
+    def parent(d):
+        out = subprocess.run(["ls", "-fia", d], stdout=subprocess.PIPE, check=True).stdout.split()
+        return dict(zip(out[1::2], map(int, out[0::2])))[b".."]
+    expect_equal(parent(d), os.lstat(t.mounted("from")).st_ino)
+    os.rename(d, t.mounted("to/dir"))
+    expect_equal(parent(t.mounted("to/dir")), os.lstat(t.mounted("to")).st_ino)
+
+
+if __name__ == "__main__":
+    sys.exit(guests.main(seed))

@@ -1,0 +1,21 @@
+#!/bin/bash
+# Times guests on hashfs beside ext4, overlayfs and what else runs in FUSE; see tools/bench/README.md.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "bench: needs root, to mount" >&2; exit 2; }
+have() { for c in "$@"; do type -P "$c" >/dev/null || return 1; done; }
+have mergerfs fuse-overlayfs rofiles-fuse mkfs.xfs g++ ||
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mergerfs fuse-overlayfs ostree xfsprogs btrfs-progs g++ >/dev/null
+[ -f build-release/build.ninja ] || meson setup build-release --buildtype=release >/dev/null
+ninja -C build-release hashify/hashify fs/hashfs >/dev/null
+cc -O2 -std=gnu17 -Wall -Wextra -Werror -o build-release/calls tools/bench/calls.c
+
+# libfuse's example of how fast a FUSE filesystem can be, with the libfuse that hashfs is built with.
+fuse=(build-release/subprojects/fuse-*)
+hp=()
+if [ -d "${fuse[0]}" ] && g++ -O2 -std=c++17 -w -Isubprojects/"${fuse[0]##*/}"/include -I"${fuse[0]}" \
+	-o build-release/passthrough_hp subprojects/"${fuse[0]##*/}"/example/passthrough_hp.cc \
+	"${fuse[0]}"/lib/libfuse3.a -luring -lnuma -lpthread; then
+	hp=(--hp "$PWD/build-release/passthrough_hp")
+fi
+exec unshare -m python3 tools/bench/hashfs.py --build "$PWD/build-release" "${hp[@]}" "$@"
