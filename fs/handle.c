@@ -66,6 +66,14 @@ int handle_probe(const struct hashfs *fs, int fd)
 	return again >= 0;
 }
 
+int handle_find(const struct hashfs *fs, int fd)
+{
+	struct handle h = HANDLE_NONE;
+
+	int r = read_handle(fd, &h);
+	return r < 0 ? r : open_handle(fs->pool, &h, O_PATH);
+}
+
 int handle_open(const struct hashfs *fs, const struct handle *h, int flags)
 {
 	int fd;

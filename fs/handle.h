@@ -30,6 +30,10 @@ int handle_make(struct hashfs *fs, int *fd, const struct stat *st, struct handle
 // Does the filesystem of @fd have file handles that we may open? 1 or 0.
 int handle_probe(const struct hashfs *fs, int fd);
 
+// The directory @fd, which may be of another mount, as an O_PATH fd of the pool's own. -EPERM: not
+// privileged; -ESTALE: it is none of that filesystem.
+int handle_find(const struct hashfs *fs, int fd);
+
 // Opens the inode and returns an fd the caller owns. -ESTALE: it is gone.
 int handle_open(const struct hashfs *fs, const struct handle *h, int flags);
 

@@ -17,6 +17,9 @@
 #define HASHFS_VERSION "0.1"
 #endif
 
+// One that copies a big file does not keep the others waiting.
+#define DEFAULT_THREADS 32
+
 static const char help[] =
 	"Usage: hashfs [-f] [-d] [-o OPTION,...] SOURCE MOUNTPOINT\n"
 	"\n"
@@ -40,6 +43,8 @@ static const char help[] =
 	"                      power cut may leave the file empty\n"
 	"  cache=SECONDS       trust names and attributes for so long only, for trees that others change;\n"
 	"                      by default for ever, because nobody else may\n"
+	"  store=POOL/.hash    the store to use: SOURCE may then be a bind mount of a directory in POOL\n"
+	"  threads=N           answer no more than N requests at a time. Default: 32\n"
 	"  ro, nosuid, nodev, noexec, noatime, allow_other and the other options of mount(8) and FUSE\n"
 	"\n"
 	"Exit status: 0 when the mount works (it goes on in the background); 1 when it does not;\n"
@@ -110,6 +115,45 @@ static bool parse_seconds(const char *option, const char *value, double *ret)
 	return false;
 }
 
+static bool parse_threads(const char *option, const char *value, unsigned *ret)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long n = strtoul(value, &end, 10);
+	*ret = (unsigned)n;
+	if (*value >= '0' && *value <= '9' && !*end && errno == 0 && n >= 1 && n <= 1000)
+		return true;
+	log_error("-o %s: expected a number from 1 to 1000", option);
+	return false;
+}
+
+static bool wrong_directory(const char *path, const char *what)
+{
+	if (errno == ENOTCONN)
+		log_error("%s: a mount whose program has died is there; unmount it first: umount %s", path,
+			  path);
+	else if (errno == ENOENT)
+		log_error("%s: no such directory; %s", path, what);
+	else
+		log_error("%s: %s", path, strerror(errno));
+	return false;
+}
+
+static bool resolve(const char *path, const char *what, char **ret)
+{
+	struct stat st;
+
+	free(*ret);  // of the same option before
+	*ret = realpath(path, NULL);
+	if (!*ret || stat(*ret, &st) < 0)
+		return wrong_directory(path, what);
+	if (S_ISDIR(st.st_mode))
+		return true;
+	log_error("%s: not a directory; %s", path, what);
+	return false;
+}
+
 static bool parse_option(struct options *o, const char *option)
 {
 	const char *value = strchr(option, '=');
@@ -121,6 +165,10 @@ static bool parse_option(struct options *o, const char *option)
 		return parse_choice(option, value, &o->uring);
 	if (starts_with(option, "cache="))
 		return parse_seconds(option, value, &o->cache);
+	if (starts_with(option, "threads="))
+		return parse_threads(option, value, &o->threads);
+	if (starts_with(option, "store="))
+		return resolve(value, "store=DIR must be the store of a pool: POOL/.hash", &o->store);
 	if (strcmp(option, "coherent") == 0)
 		return o->coherent = true;
 	if (strcmp(option, "volatile") == 0)
@@ -142,31 +190,6 @@ static bool parse_list(struct options *o, char *list)
 		if (!parse_option(o, option))
 			return false;
 	return true;
-}
-
-static bool wrong_directory(const char *path, const char *what)
-{
-	if (errno == ENOTCONN)
-		log_error("%s: a mount whose program has died is there; unmount it first: umount %s", path,
-			  path);
-	else if (errno == ENOENT)
-		log_error("%s: no such directory; %s", path, what);
-	else
-		log_error("%s: %s", path, strerror(errno));
-	return false;
-}
-
-static bool resolve(const char *path, const char *what, char **ret)
-{
-	struct stat st;
-
-	*ret = realpath(path, NULL);
-	if (!*ret || stat(*ret, &st) < 0)
-		return wrong_directory(path, what);
-	if (S_ISDIR(st.st_mode))
-		return true;
-	log_error("%s: not a directory; %s", path, what);
-	return false;
 }
 
 // true to go on; else *@ret_status is how to end.
@@ -199,7 +222,7 @@ static bool parse_switches(int argc, char **argv, struct options *o, int *ret_st
 
 bool options_parse(int argc, char **argv, struct options *ret, int *ret_status)
 {
-	*ret = (struct options){ .cache = -1, .mount = strdup("") };
+	*ret = (struct options){ .cache = -1, .threads = DEFAULT_THREADS, .mount = strdup("") };
 	if (!ret->mount || !parse_switches(argc, argv, ret, ret_status))
 		return false;
 
@@ -216,6 +239,7 @@ bool options_parse(int argc, char **argv, struct options *ret, int *ret_status)
 void options_free(struct options *o)
 {
 	free(o->source);
+	free(o->store);
 	free(o->mountpoint);
 	free(o->mount);
 }

@@ -8,6 +8,7 @@ enum choice { CHOICE_AUTO, CHOICE_YES, CHOICE_NO };
 struct options {
 	char *source;      // owned; absolute, without symbolic links
 	char *mountpoint;  // owned; likewise
+	char *store;       // owned; likewise; NULL: to be found
 	bool foreground;
 	bool debug;
 
@@ -16,7 +17,8 @@ struct options {
 			   // memory is not shared
 	enum choice passthrough;
 	enum choice uring;
-	double cache;  // seconds the kernel may cache names and attributes; < 0: without end
+	unsigned threads;  // at most
+	double cache;      // seconds the kernel may cache names and attributes; < 0: without end
 
 	char *mount;  // owned; options for the kernel and libfuse, separated by commas, "" if none
 };

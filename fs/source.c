@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +14,7 @@
 #include "fs/node.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
+#include "store/base/fd.h"
 #include "store/base/log.h"
 #include "store/base/sys.h"
 #include "store/pool.h"
@@ -36,14 +39,13 @@ static int no_store(const char *pool, int r)
 			  "that made it, or newer ones",
 			  pool, STORE_DIR);
 	else if (r == -EBADMSG)
-		log_error("%s/%s: its format file is broken; expected the text that hashify wrote; restore "
-			  "it from a "
-			  "backup, or remove the store and run hashify again: guests lose nothing by that",
-			  pool, STORE_DIR);
+		log_error(
+			"%s/%s: its format file is broken; expected the text that hashify wrote; restore it "
+			"from a backup, or remove the store and run hashify again: guests lose nothing by that",
+			pool, STORE_DIR);
 	else if (r == -EACCES || r == -EPERM)
-		log_error("%s/%s: no permission; expected a store of your own or, for root, root's; run "
-			  "hashfs as "
-			  "the user who made it",
+		log_error("%s/%s: no permission; expected a store of your own or, for root, root's; "
+			  "run hashfs as the user who made it",
 			  pool, STORE_DIR);
 	else
 		log_error("%s/%s: cannot open the store: %s", pool, STORE_DIR, strerror(-r));
@@ -60,12 +62,37 @@ static int clone_mount(int dir)
 	return fd < 0 ? -errno : fd;
 }
 
+// The pool whose store is named.
+static int open_named(struct source *s)
+{
+	const char *store = s->fs->opt->store, *name = strrchr(store, '/');
+	auto_free char *pool = name > store ? strndup(store, (size_t)(name - store)) : strdup("/");
+
+	if (!pool)
+		return -ENOMEM;
+	auto_close int fd = pool_find(pool, &s->pool_path);
+	if (fd < 0)
+		return no_pool(pool, fd);
+	if (strcmp(name + 1, STORE_DIR) == 0 && strcmp(pool, s->pool_path) == 0)
+		return take_fd(&fd);
+	log_error("%s: not the store of a pool; expected store=%s/%s", store, s->pool_path, STORE_DIR);
+	return -EINVAL;
+}
+
+static int find_pool(struct source *s)
+{
+	if (s->fs->opt->store)
+		return open_named(s);
+	int fd = pool_find(s->fs->opt->source, &s->pool_path);
+	return fd < 0 ? no_pool(s->fs->opt->source, fd) : fd;
+}
+
 // A clone of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
 static int open_pool(struct source *s)
 {
-	auto_close int found = pool_find(s->fs->opt->source, &s->pool_path);
+	auto_close int found = find_pool(s);
 	if (found < 0)
-		return no_pool(s->fs->opt->source, found);
+		return found;
 
 	s->fs->pool = clone_mount(found);
 	s->fs->privileged = s->fs->pool >= 0;
@@ -77,6 +104,42 @@ static int open_pool(struct source *s)
 	if (s->fs->objects >= 0 && sys_mount_readonly_noatime(s->fs->objects) < 0)
 		fd_close(take_fd(&s->fs->objects));
 	return 0;
+}
+
+static int not_in_pool(const struct source *s, int r)
+{
+	if (r == -EPERM)
+		log_error("%s: only root can tell what it is in the pool %s; name its path there",
+			  s->fs->opt->source, s->pool_path);
+	else
+		log_error("%s: not a directory in the pool %s, nor another mount of one", s->fs->opt->source,
+			  s->pool_path);
+	return r;
+}
+
+// With a store that is named the source may be a bind mount of a directory in its pool.
+static int find_path(struct source *s)
+{
+	char path[PATH_MAX] = "";
+
+	if (!s->fs->opt->store) {
+		s->path = strdup(s->fs->opt->source);
+		return s->path ? 0 : -ENOMEM;
+	}
+	auto_close int source = open(s->fs->opt->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (source < 0)
+		return not_in_pool(s, -errno);
+	auto_close int inside = handle_find(s->fs, source);
+	if (inside < 0)
+		return not_in_pool(s, inside);
+	// The clone is mounted nowhere: the path begins at its root, the pool. What that of a directory
+	// outside is open_root() finds to be another.
+	ssize_t length = readlink(fd_path(inside).text, path, sizeof(path) - 1);
+	if (length < 1 || path[0] != '/')
+		return not_in_pool(s, -ENOENT);
+	return asprintf(&s->path, "%s%s", strcmp(s->pool_path, "/") == 0 ? "" : s->pool_path, path) < 0
+		       ? -ENOMEM
+		       : 0;
 }
 
 static int lock_store(struct source *s)
@@ -115,10 +178,10 @@ static int register_mount(struct source *s)
 {
 	struct registration other = { 0 };
 
-	s->registered = registry_add(s->fs->store, s->fs->opt->source, s->fs->opt->mountpoint, &other);
+	s->registered = registry_add(s->fs->store, s->path, s->fs->opt->mountpoint, &other);
 	if (s->registered == -EBUSY)
 		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree",
-			  s->fs->opt->source, other.source, other.mountpoint, (int)other.pid);
+			  s->path, other.source, other.mountpoint, (int)other.pid);
 	else if (s->registered == -EROFS)
 		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs "
 			  "with -o ro",
@@ -133,7 +196,7 @@ static int register_mount(struct source *s)
 // The source's path below the pool; "" is the pool itself.
 static const char *path_in_pool(const struct source *s)
 {
-	const char *below = s->fs->opt->source + strlen(s->pool_path);
+	const char *below = s->path + strlen(s->pool_path);
 
 	while (*below == '/')
 		below++;
@@ -151,16 +214,16 @@ static int open_source(const struct source *s)
 	const char *below = path_in_pool(s);
 
 	if (is_in_store(below)) {
-		log_error("%s: in the store itself; mount a guest or the pool", s->fs->opt->source);
+		log_error("%s: in the store itself; mount a guest or the pool", s->path);
 		return -EINVAL;
 	}
 	int fd = *below ? beneath_open(s->fs->pool, below, O_PATH | O_DIRECTORY, 0)
 			: fcntl(s->fs->pool, F_DUPFD_CLOEXEC, 0);
 	if (fd == -EXDEV)
 		log_error("%s: on another filesystem than its pool %s; a pool's links reach no further",
-			  s->fs->opt->source, s->pool_path);
+			  s->path, s->pool_path);
 	else if (fd < 0)
-		log_error("%s: cannot open: %s", s->fs->opt->source, strerror(*below ? -fd : errno));
+		log_error("%s: cannot open: %s", s->path, strerror(*below ? -fd : errno));
 	return fd < 0 ? -ENOENT : fd;
 }
 
@@ -177,11 +240,13 @@ static int open_root(struct source *s)
 	auto_close int fd = open_source(s);
 	if (fd < 0)
 		return fd;
-	if (!is_same_directory(s->fs->opt->source, fd)) {
-		log_error("%s: another filesystem is mounted there or above, in its pool %s; a pool's links "
-			  "reach "
-			  "no further",
-			  s->fs->opt->source, s->pool_path);
+	bool same = is_same_directory(s->fs->opt->source, fd);
+	if (!same && s->fs->opt->store)
+		return not_in_pool(s, -ENOENT);
+	if (!same) {
+		log_error(
+			"%s: another filesystem is mounted there or above, in its pool %s; a pool's links reach no further",
+			s->path, s->pool_path);
 		return -EXDEV;
 	}
 	s->fs->handles = s->fs->privileged && handle_probe(s->fs, fd);
@@ -192,6 +257,8 @@ int source_open(struct source *s, struct hashfs *fs)
 {
 	*s = (struct source){ .fs = fs, .registered = -1 };
 	int r = open_pool(s);
+	if (r == 0)
+		r = find_path(s);
 	if (r == 0)
 		r = open_store(s);
 	if (r == 0)
@@ -209,4 +276,5 @@ void source_close(struct source *s)
 	cleanup_close(&s->fs->objects);
 	cleanup_close(&s->fs->pool);
 	free(s->pool_path);
+	free(s->path);
 }

@@ -6,6 +6,7 @@ struct hashfs;
 struct source {
 	struct hashfs *fs;
 	char *pool_path;  // owned
+	char *path;       // owned; of the source, in the pool
 	int registered;   // owned: the registration
 };
 

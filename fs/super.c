@@ -25,9 +25,6 @@
 
 #define OVERLAYFS_MAGIC 0x794c7630
 
-// Threads that work at once: one that copies a big file does not keep the others waiting.
-#define THREADS 32
-
 // What nobody else may change is right for ever.
 #define FOR_EVER 1e9
 
@@ -245,7 +242,7 @@ static int serve(struct mount *m)
 	if (!config)
 		return -ENOMEM;
 
-	fuse_loop_cfg_set_max_threads(config, THREADS);
+	fuse_loop_cfg_set_max_threads(config, m->opt->threads);
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	int r = fuse_session_loop_mt(m->fs.session, config);
 	fuse_loop_cfg_destroy(config);
