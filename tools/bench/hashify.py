@@ -278,7 +278,7 @@ class Bench:
 
     def many_files(self):
         """Peak memory for so many small files, each twice."""
-        kind, count = self.o.fs.split(",")[0], self.o.many
+        count = self.o.many
         image = os.path.join(self.top, "many")
         with open(image, "wb") as f:
             f.truncate((count * 8192 >> 20 << 20) + (2 << 30))
