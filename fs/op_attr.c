@@ -1,6 +1,9 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/attr.h"
@@ -26,6 +29,67 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)fi;
 	reply_attr(req, n, node_stat(fs, n, &st), &st);
 }
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+
+static struct statx_timestamp timestamp(struct timespec t)
+{
+	return (struct statx_timestamp){ .tv_sec = t.tv_sec, .tv_nsec = (uint32_t)t.tv_nsec };
+}
+
+static struct statx basic_statx(const struct stat *st)
+{
+	return (struct statx){
+		.stx_mask = STATX_BASIC_STATS,
+		.stx_blksize = (uint32_t)st->st_blksize,
+		.stx_nlink = (uint32_t)st->st_nlink,
+		.stx_uid = st->st_uid,
+		.stx_gid = st->st_gid,
+		.stx_mode = (uint16_t)st->st_mode,
+		.stx_ino = st->st_ino,
+		.stx_size = (uint64_t)st->st_size,
+		.stx_blocks = (uint64_t)st->st_blocks,
+		.stx_atime = timestamp(st->st_atim),
+		.stx_mtime = timestamp(st->st_mtim),
+		.stx_ctime = timestamp(st->st_ctim),
+		.stx_rdev_major = major(st->st_rdev),
+		.stx_rdev_minor = minor(st->st_rdev),
+	};
+}
+
+static int add_birth(struct hashfs *fs, struct node *n, struct statx *to)
+{
+	struct statx backing;
+
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &backing) < 0)
+		return -errno;
+	to->stx_mask |= backing.stx_mask & STATX_BTIME;
+	to->stx_btime = backing.stx_btime;
+	return 0;
+}
+
+// The kernel asks for the time of birth alone in this way, all else is in the attributes it has.
+void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_file_info *fi)
+{
+	struct hashfs *fs = fs_of(req);
+	struct node *n = node_of(fs, ino);
+	struct stat st;
+
+	(void)flags, (void)mask, (void)fi;
+	int r = node_stat(fs, n, &st);
+	struct statx reply = r < 0 ? (struct statx){ 0 } : basic_statx(&st);
+	if (r == 0)
+		r = add_birth(fs, n, &reply);
+	if (r == 0)
+		r = fuse_reply_statx(req, 0, &reply, node_attr_timeout(fs, n)) == -ENOSYS ? -ENOSYS : 0;
+	if (r < 0)
+		reply_err(req, r);
+}
+
+#endif
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *change, int to_set, struct fuse_file_info *fi)
 {

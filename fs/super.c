@@ -111,6 +111,9 @@ static const struct fuse_lowlevel_ops operations = {
 	.forget = op_forget,
 	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+	.statx = op_statx,
+#endif
 	.setattr = op_setattr,
 	.readlink = op_readlink,
 	.statfs = op_statfs,

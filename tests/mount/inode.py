@@ -191,6 +191,27 @@ def _(t):
         expect_equal((st.st_dev, st.st_ino, st.st_nlink), (before.st_dev, before.st_ino, 1), "flags %o" % flags)
 
 
+def born(path):
+    """Its time of birth (three words), then the rest of its status."""
+    return subprocess.run(["stat", "-c", "%w %s %Y %a %u %i %h", path], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+
+
+@case("the time of birth is that of the file")
+def _(t):
+    link = "links/" + next(NAMES)
+    t.expect_link(link)
+    for rel in (link, "mixed/private0", "mixed", "mixed/symlink", "mixed/fifo"):
+        got, native = born(t.mounted(rel)), born(t.native(rel))
+        expect(got[0] != "-", "none", rel)
+        expect_equal(got[:-2], native[:-2], rel)
+    before = born(t.mounted(link))
+    expect_equal(before[-2:], [str(ino(t.mounted(link))), "1"], "number and names")
+    write(t.mounted(link))
+    after = born(t.mounted(link))
+    expect(after[:2] > before[:2], "of the private copy", before, after)
+    expect_equal(after[-2:], before[-2:])
+
+
 @case("a descriptor from before a break still has the number of the path")
 def _(t):
     p = fresh(t)
