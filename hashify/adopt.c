@@ -35,6 +35,8 @@ struct adopter {
 	struct groups groups;         // owned
 	struct displaced *displaced;  // owned
 	size_t displaced_count;
+	int error;          // the first of a flush
+	uint64_t reopened;  // bytes, since they were asked for
 };
 
 // What became of a file. Errors that are the file's own are counted where they happen.
@@ -191,6 +193,8 @@ static int flush(struct adopter *a)
 		skip(a, d->file, REASON_CHANGED, 0);
 	}
 	a->displaced_count = 0;
+	if (a->error == 0)
+		a->error = r;
 	return r;
 }
 
@@ -199,15 +203,26 @@ int adopter_free(struct adopter *a)
 	if (!a)
 		return 0;
 	groups_clear(&a->groups);
-	int r = 0;
 	if (a->replacer) {
-		r = flush(a);
-		int err = replacer_free(a->replacer);
-		r = r < 0 ? r : err;
+		flush(a);
+		replacer_free(a->replacer);
 	}
+	int r = a->error;
 	free(a->displaced);
 	free(a);
 	return r;
+}
+
+uint64_t adopter_reopened(struct adopter *a)
+{
+	uint64_t bytes = a->reopened;
+	a->reopened = 0;
+	return bytes;
+}
+
+void adopter_let_go(struct adopter *a)
+{
+	groups_close_all(&a->groups);
 }
 
 // Its name tells the identity it had when it was made. is_same() looks at the one it has.
@@ -240,8 +255,10 @@ static int reopen(struct adopter *a, const struct target *t, struct reading *ret
 	int err = reader_open(a->reader, t->file, ret);
 	if (err < 0)
 		return err;
-	if (stamp_of(a, &ret->claim.st) == t->stamp)
+	if (stamp_of(a, &ret->claim.st) == t->stamp) {
+		a->reopened += t->file->size;
 		return 0;
+	}
 	reader_close(ret);
 	return -ESTALE;
 }
@@ -275,20 +292,17 @@ static int replace_in(struct adopter *a, const struct target *t, struct reading 
 {
 	const struct tree_file *f = r->file;
 	const struct claim *object = &groups_reading(&a->groups, t)->claim;
-	const struct victim victim = { dir, f->name, path, &r->xattrs, &r->claim };
+	struct dirtimes_visit visit = dirtimes_visit(&a->shared->dirtimes, f, dir);
+	const struct victim victim = {
+		dir, f->name, path, &r->xattrs, &r->claim, dirtimes_enter, dirtimes_leave, &visit,
+	};
 	struct stat named;
 	if (fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	// The guest has renamed something else to it: do not exchange that even for an instant.
 	if (named.st_ino != f->ino)
 		return KEPT_CHANGED;
-
-	int entered = dirtimes_enter(&a->shared->dirtimes, f, dir);
-	if (entered < 0)
-		return entered;
-	int replaced = replacer_run(a->replacer, &victim, &t->key, object->fd, object->st.st_ino);
-	dirtimes_leave(&a->shared->dirtimes, entered, dir);
-	return replaced;
+	return replacer_run(a->replacer, &victim, &t->key, object->fd, object->st.st_ino);
 }
 
 static int replace(struct adopter *a, struct target *t, struct reading *r)
@@ -318,9 +332,7 @@ static void count_link(struct adopter *a, const struct reading *r)
 	a->displaced[a->displaced_count++] = (struct displaced){ r->file, freed };
 	if (a->displaced_count < DISPLACED_MAX)
 		return;
-	int err = flush(a);
-	if (err < 0)
-		report_store(a->shared->report, err);
+	flush(a);
 }
 
 // Links @r, which is closed then, to @t, which has been found the same.
@@ -394,6 +406,15 @@ static int make_object(struct adopter *a, struct target *t)
 	return 0;
 }
 
+// Is @t still what was compared? Somebody may have it open for writing, natively: he waits for our lease, and
+// we stop using what he will write to. Or has changed its xattrs, which breaks no lease and moves the ctime
+// alone, as each of our own links does once it is an object.
+static bool object_holds(const struct target *t, const struct reading *object)
+{
+	return claim_holds(&object->claim, t->is_object) == 1 &&
+	       (!t->is_object || xattr_same(object->claim.fd, &object->xattrs));
+}
+
 static enum outcome try_target(struct adopter *a, struct target *t, struct reading *r)
 {
 	if (t->full || t->refused)
@@ -415,12 +436,10 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 	}
 	// Whose error it is shows when @r has been read by itself.
 	if (same < 0)
-		return r->hashed ? refuse(a, t, same) : NO_MATCH;
+		return r->hashed || claim_is_broken(&object->claim) ? refuse(a, t, same) : NO_MATCH;
 	if (same == 0)
 		return NO_MATCH;
-	// Somebody opens the object for writing, natively: he waits for our lease, and we stop using what he
-	// will write to.
-	if (claim_holds(&object->claim, true) != 1)
+	if (!object_holds(t, object))
 		return refuse(a, t, -EAGAIN);
 	if (!t->is_object && make_object(a, t) < 0)
 		return NO_MATCH;
@@ -516,6 +535,7 @@ bool adopter_recall(struct adopter *a, const struct tree_file *f)
 
 void adopter_take(struct adopter *a, struct reading *r)
 {
+	groups_close_wanted(&a->groups);
 	struct target *likely = groups_predict(&a->groups, r);
 	enum outcome o = likely ? try_target(a, likely, r) : NO_MATCH;
 	if (o == DONE)

@@ -71,6 +71,12 @@ enum recalled adopt_recalled(const struct adopt *a, const struct tree_file *f, u
 // it must be opened for adopter_take().
 bool adopter_recall(struct adopter *a, const struct tree_file *f);
 
+// Lets go of the files that wait open for the next that may be equal: they are opened again when it comes.
+void adopter_let_go(struct adopter *a);
+
+// The bytes of files that were opened again for comparison since the last call.
+uint64_t adopter_reopened(struct adopter *a);
+
 // Has the next pass recall the identity of @r, whose content nobody has read.
 void adopter_leave_unread(struct adopter *a, const struct reading *r);
 

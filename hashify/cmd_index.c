@@ -10,7 +10,6 @@
 #include "hashify/text.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
-#include "store/claim.h"
 #include "store/index.h"
 
 #include <errno.h>
@@ -176,7 +175,6 @@ int cmd_index(int argc, char **argv)
 		return status;
 
 	struct openpool pool;
-	claim_init();
 	if (openpool_with_store(o.common.operand, o.rebuild ? OPENPOOL_CHANGE : OPENPOOL_LOOK, &pool) < 0)
 		return EXIT_FATAL;
 	stop_init();

@@ -10,7 +10,6 @@
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
-#include "store/claim.h"
 #include "store/identity.h"
 
 #include <errno.h>
@@ -201,7 +200,6 @@ static int open_and_run(struct pass_args *o)
 	struct throttle *throttle;
 	struct openpool pool;
 
-	claim_init();
 	start_helpers(o, &progress, &throttle);
 	int status = EXIT_FATAL;
 	if (openpool(o->common.operand, o->common.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &pool) == 0) {

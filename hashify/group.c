@@ -141,6 +141,20 @@ void groups_close(struct groups *g, struct target *t)
 	t->slot = -1;
 }
 
+void groups_close_all(struct groups *g)
+{
+	for (unsigned i = 0; i < GROUPS_OPEN_TARGETS; i++)
+		if (g->open[i].target)
+			groups_close(g, g->open[i].target);
+}
+
+void groups_close_wanted(struct groups *g)
+{
+	const struct open_target *open = &g->open[g->open_looked_at++ % GROUPS_OPEN_TARGETS];
+	if (open->target && claim_is_broken(&open->reading.claim))
+		groups_close(g, open->target);
+}
+
 uint32_t group_free_variant(const struct group *group)
 {
 	uint32_t variant = 0;

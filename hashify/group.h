@@ -56,7 +56,7 @@ struct groups {
 	struct map map;
 	struct group *all;
 	struct open_target open[GROUPS_OPEN_TARGETS];
-	unsigned open_next;
+	unsigned open_next, open_looked_at;
 	struct target *latest;  // that was used
 	struct target *predictions[GROUPS_PREDICTIONS];
 };
@@ -83,6 +83,11 @@ struct reading *groups_reading(struct groups *g, const struct target *t);
 
 // Closes @t; if it is closed, that is fine.
 void groups_close(struct groups *g, struct target *t);
+
+void groups_close_all(struct groups *g);
+
+// Closes one of the open targets if somebody waits to write to it; another each time.
+void groups_close_wanted(struct groups *g);
 
 // The lowest variant that no object of @group has.
 uint32_t group_free_variant(const struct group *group);

@@ -9,6 +9,7 @@
 #include "hashify/cmd_why.h"
 #include "hashify/progress.h"
 #include "store/base/log.h"
+#include "store/claim.h"
 
 #include <string.h>
 
@@ -24,6 +25,7 @@ int main(int argc, char **argv)
 {
 	log_init("hashify", LOG_LEVEL_INFO);
 	progress_signals();
+	claim_init();
 	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);

@@ -301,14 +301,15 @@ static int run_stages(struct pass *p, struct store *s)
 static void save_index(struct pass *p, int64_t started, struct pass_result *result)
 {
 	const struct tally *t = &p->tally;
+	bool would = p->adopt.dry_run;  // it only filled the index
 	const struct index_pass pass = {
 		.started = started,
 		.seconds = result->seconds,
 		.guests = result->guests,
 		.seen = t->seen,
-		.linked = t->linked,
-		.objects = t->objects,
-		.freed = t->freed,
+		.linked = would ? 0 : t->linked,
+		.objects = would ? 0 : t->objects,
+		.freed = would ? 0 : t->freed,
 		.errors = tally_errors(t),
 		.signal = result->signal,
 	};

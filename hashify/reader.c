@@ -175,6 +175,8 @@ static int read_piece(const struct reading *reading, void *buffer, size_t size, 
 {
 	if (stop_asked())
 		return -EINTR;
+	if (at > 0 && at % AHEAD == 0 && claim_is_broken(&reading->claim))
+		return -EAGAIN;  // or a writer would wait until all is read
 	if (reading->cold && at % AHEAD == 0 && at + AHEAD < size_of(reading))
 		readahead(reading->claim.fd, (off_t)(at + AHEAD), AHEAD);
 	ssize_t got = fd_pread_all(reading->claim.fd, buffer, size, at);

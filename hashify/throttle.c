@@ -208,6 +208,12 @@ bool throttle_is_free(const struct throttle *t)
 	return !t->back_off || now(t) < atomic_load_explicit(&t->free_till, memory_order_relaxed);
 }
 
+void throttle_owe(struct throttle *t, uint64_t bytes)
+{
+	if (t && t->limit > 0)
+		pay(t, bytes);
+}
+
 void throttle_take(struct throttle *t, uint64_t bytes)
 {
 	if (throttle_is_free(t))

@@ -37,6 +37,9 @@ void throttle_leave(struct throttle *t);
 // more than the limit is read; what was not used is kept for a tenth of a second.
 void throttle_take(struct throttle *t, uint64_t bytes);
 
+// @bytes were read that were not taken: who takes some next waits for these as well.
+void throttle_owe(struct throttle *t, uint64_t bytes);
+
 // Would throttle_take() return at once, whatever is taken? Costs next to nothing.
 bool throttle_is_free(const struct throttle *t);
 

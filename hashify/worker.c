@@ -143,7 +143,7 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 	if (w->count == 0)
 		return true;
 	if (!throttle_is_free(w->work->throttle))
-		return false;  // nothing is claimed while we wait
+		return false;
 	unsigned depth = w->cold > WINDOW_WARM ? w->cold : WINDOW_WARM;
 	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
 }
@@ -153,6 +153,8 @@ static void fill_window(struct worker *w)
 	for (const struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
 		uint64_t identity = 0;
 		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
+		if (!throttle_is_free(w->work->throttle))
+			adopter_let_go(w->adopter);  // nothing is claimed while we wait
 		throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size);
 		if (is_stopped(w))
 			return;
@@ -192,8 +194,10 @@ static void adopt_first(struct worker *w)
 {
 	struct ahead a = take_first(w);
 	const struct tree_file *f = a.reading.file;  // the reading may be taken
-	uint64_t freed = w->tally->freed;
+	uint64_t taken = a.reading.claim.fd < 0 ? 0 : f->size;
+	uint64_t freed = w->tally->freed, read = w->tally->read;
 	adopt(w, &a);
+	throttle_owe(w->work->throttle, w->tally->read - read - taken + adopter_reopened(w->adopter));
 	tell_done(w, f, w->tally->freed - freed);
 }
 

@@ -40,12 +40,23 @@ static bool is_as_claimed(const struct stat *st, const struct stat *now, bool na
 	       (names_moved || (same_time(now->st_ctim, st->st_ctim) && now->st_nlink == st->st_nlink));
 }
 
+// While a writer waits for us in open(2) this says F_UNLCK already.
+static int lease_of(const struct claim *c)
+{
+	int lease = fcntl(c->fd, F_GETLEASE);
+	return lease < 0 ? -errno : lease;
+}
+
+bool claim_is_broken(const struct claim *c)
+{
+	return lease_of(c) != F_RDLCK;
+}
+
 int claim_holds_as(const struct claim *c, const struct stat *now, bool names_moved)
 {
-	// While a writer waits for us in open(2) this says F_UNLCK already.
-	int lease = fcntl(c->fd, F_GETLEASE);
+	int lease = lease_of(c);
 	if (lease < 0)
-		return -errno;
+		return lease;
 	return lease == F_RDLCK && is_as_claimed(&c->st, now, names_moved);
 }
 

@@ -21,6 +21,9 @@ int claim_holds(const struct claim *c, bool names_moved);
 // The same, when @now, the status of its inode by whichever name, is at hand: one system call less.
 int claim_holds_as(const struct claim *c, const struct stat *now, bool names_moved);
 
+// Does somebody wait for us in open(2), to write?
+bool claim_is_broken(const struct claim *c);
+
 void claim_drop(struct claim *c);
 
 // Claims again, after claim_drop(): 1 if the file is as @c->st says, ctime included; 0: somebody has changed

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,10 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/sys.h"
 #include "store/store.h"
+
+#define FROZEN ((unsigned)(FS_IMMUTABLE_FL | FS_APPEND_FL))
 
 void displaced_name_print(const char *dir, const struct object_key *key, unsigned worker, uint64_t number,
 			  char ret[TMP_NAME_SIZE])
@@ -78,29 +82,94 @@ static int exchange(struct store *s, const char *tmp, int dir, const char *name)
 	return renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0 ? -errno : 0;
 }
 
-static int drop_link(struct store *s, const char *tmp)
+// A guest can make its file immutable by a descriptor, and then it cannot be renamed. Takes that off and
+// returns the file's fd, with the flags it had; -EPERM: it was none of that.
+static int thaw(struct store *s, const char *tmp, unsigned *ret_flags)
 {
-	return unlinkat(s->tmp, tmp, 0) < 0 ? -errno : PUT_BACK;
+	auto_close int fd = openat(s->tmp, tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int r = sys_flags_get(fd, ret_flags);
+	if (r == 0 && !(*ret_flags & FROZEN))
+		r = -EPERM;
+	if (r == 0)
+		r = sys_flags_set(fd, *ret_flags & ~FROZEN);
+	return r < 0 ? r : take_fd(&fd);
+}
+
+// Calls @step; where that is not permitted, again without what forbids it.
+static int with_thawed(struct store *s, const char *tmp,
+		       int (*step)(struct store *s, const char *tmp, void *arg), void *arg)
+{
+	unsigned flags;
+
+	int r = step(s, tmp, arg);
+	if (r != -EPERM)
+		return r;
+	auto_close int fd = thaw(s, tmp, &flags);
+	if (fd < 0)
+		return r;
+	r = step(s, tmp, arg);
+	sys_flags_set(fd, flags);
+	return r;
+}
+
+static int remove_name(struct store *s, const char *tmp, void *arg)
+{
+	(void)arg;
+	return tmp_remove(s, tmp);
+}
+
+int displaced_drop(struct store *s, const char *tmp)
+{
+	return with_thawed(s, tmp, remove_name, NULL);
+}
+
+struct place {
+	int dir;
+	const char *name;
+	uint64_t object;
+};
+
+static int inode_of(struct store *s, const char *tmp, uint64_t *ret)
+{
+	struct stat st;
+
+	if (fstatat(s->tmp, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	*ret = st.st_ino;
+	return 0;
+}
+
+static int put_back(struct store *s, const char *tmp, void *arg)
+{
+	const struct place *p = arg;
+	uint64_t put, expected = p->object, out;
+
+	int r = is_inode(p->dir, p->name, p->object);
+	if (r <= 0)
+		return r < 0 ? r : PLACE_TAKEN;
+	r = inode_of(s, tmp, &put);
+	// A guest may give the name another file at any time. Then that comes out, and belongs there: back it
+	// goes, until what comes out is what we put there before.
+	while (r == 0) {
+		r = exchange(s, tmp, p->dir, p->name);
+		if (r == 0)
+			r = inode_of(s, tmp, &out);
+		if (r < 0 || out == expected)
+			break;
+		expected = put;
+		put = out;
+	}
+	if (r < 0)
+		return r == -ENOENT ? PLACE_TAKEN : r;
+	return expected == p->object ? displaced_drop(s, tmp) : PLACE_TAKEN;
 }
 
 int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object)
 {
-	int r = is_inode(dir, name, object);
-	if (r <= 0)
-		return r < 0 ? r : PLACE_TAKEN;
-	r = exchange(s, tmp, dir, name);
-	if (r < 0)
-		return r == -ENOENT ? PLACE_TAKEN : r;
-
-	r = is_inode(s->tmp, tmp, object);
-	if (r > 0)
-		return drop_link(s, tmp);
-	if (r < 0)
-		return r;
-
-	// Between our look and the exchange the guest gave the name another file: that one belongs there.
-	r = exchange(s, tmp, dir, name);
-	return r < 0 ? r : PLACE_TAKEN;
+	struct place place = { dir, name, object };
+	return with_thawed(s, tmp, put_back, &place);
 }
 
 // The longest beginning of @path that is whole names and that the kernel takes.
@@ -156,7 +225,7 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 	// It was exchanged before, and only the link could not be removed.
 	int r = is_inode(s->tmp, tmp, object);
 	if (r != 0)
-		return r < 0 ? r : drop_link(s, tmp);
+		return r < 0 ? r : displaced_drop(s, tmp);
 	auto_close int pool = openat(s->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool < 0)
 		return -errno;
@@ -173,10 +242,11 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 	return r;
 }
 
-int displaced_keep(struct store *s, const char *tmp)
+static int rename_to_kept(struct store *s, const char *tmp, void *arg)
 {
 	char kept[sizeof("kept--4294967295") + TMP_NAME_SIZE];
 
+	(void)arg;
 	// A pass before may have kept another file of that name.
 	for (unsigned number = 0;; number++) {
 		snprintf(kept, sizeof(kept), "kept-%s-%u", base_of(tmp), number);
@@ -185,4 +255,9 @@ int displaced_keep(struct store *s, const char *tmp)
 		if (errno != EEXIST)
 			return -errno;
 	}
+}
+
+int displaced_keep(struct store *s, const char *tmp)
+{
+	return with_thawed(s, tmp, rename_to_kept, NULL);
 }

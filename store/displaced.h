@@ -36,5 +36,8 @@ int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char 
 // come.
 bool displaced_is_transient(int error);
 
+// Removes the name @tmp.
+int displaced_drop(struct store *s, const char *tmp);
+
 // Gives it the name kept-…, under which nothing of ours removes it. The administrator finds it there.
 int displaced_keep(struct store *s, const char *tmp);

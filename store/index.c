@@ -253,7 +253,9 @@ static int open_old(const struct store *s, const struct owner *o, bool write, st
 	int r = open_db(s, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, x);
 	if (r == 0)
 		r = check(x, o, ret_state);
-	if (!is_broken(r))
+	// A killed process left a transaction that only a writer can roll back.
+	bool unfinished = r == -EROFS && !write;
+	if (!is_broken(r) && !unfinished)
 		return r;
 	*ret_state = INDEX_CORRUPT;
 	return 0;

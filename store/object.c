@@ -76,21 +76,28 @@ static int publish(struct store *s, int fd, const char *path)
 	return r < 0 ? r : link_fd(fd, s->dir, path);
 }
 
+static bool has_names(int fd, nlink_t count)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 && st.st_nlink == count;
+}
+
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key)
 {
 	char path[OBJECT_PATH_SIZE];
-	struct stat now;
 
-	if (fstat(fd, &now) < 0)
-		return -errno;
 	// What has a second name may be an object already, and a failure here would take its mark away.
-	if (now.st_nlink != 1)
+	if (!has_names(fd, 1))
 		return -ESTALE;
 	int r = mark_write(s->marks, fd, st, key->digest);
 	if (r < 0)
 		return r;
 	object_path_print(key, path);
 	r = publish(s, fd, path);
+	if (r == 0 && !has_names(fd, 2)) {
+		unlinkat(s->dir, path, 0);
+		r = -ESTALE;
+	}
 	if (r < 0)
 		mark_remove(s->marks, fd);
 	return r;

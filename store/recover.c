@@ -36,18 +36,18 @@ static int is_same_as(int fd, const struct claim *claim, int object, const struc
 	return r;
 }
 
+// A directory that is immutable, of another project, or not ours to write to will be so the next time.
+static bool is_refused(int r)
+{
+	return r == -EPERM || r == -EACCES || r == -EXDEV;
+}
+
 static int keep(struct store *s, const char *name, struct recovery *ret)
 {
 	int r = displaced_keep(s, name);
 	if (r == 0)
 		ret->kept++;
-	return r;
-}
-
-// A directory that is immutable, of another project, or not ours to write to will be so the next time.
-static bool is_refused(int r)
-{
-	return r == -EPERM || r == -EACCES || r == -EXDEV;
+	return is_refused(r) ? 0 : r;  // it is kept where it is
 }
 
 static int put_back(struct store *s, const char *name, uint64_t object, struct recovery *ret)
@@ -66,7 +66,7 @@ static int put_back(struct store *s, const char *name, uint64_t object, struct r
 
 static int drop(struct store *s, const char *name, struct recovery *ret)
 {
-	int r = tmp_remove(s, name);
+	int r = displaced_drop(s, name);
 	if (r == 0)
 		ret->removed++;
 	return r;

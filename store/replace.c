@@ -40,6 +40,7 @@ struct replacer {
 	uint64_t first, next;       // the waiting ones: ring[first % size] up to, without, next
 	uint64_t put_back;
 	int first_error;  // of settling, since the last flush
+	bool unsettled;   // recovery will want the journal
 	unsigned size;
 	struct waiting ring[];
 };
@@ -120,6 +121,7 @@ static void settle_first(struct replacer *r)
 	int e = settle(r, w);
 	if (r->first_error == 0)
 		r->first_error = e;
+	r->unsettled = r->unsettled || e < 0;
 	claim_end(&w->claim);
 	free(w->path);
 }
@@ -147,7 +149,7 @@ int replacer_free(struct replacer *r)
 	if (!r)
 		return 0;
 	int e = replacer_flush(r, &put_back);
-	if (e == 0)
+	if (!r->unsettled)
 		journal_remove(r->store, r->worker);
 	tmp_worker_remove(r->store, r->dir);
 	cleanup_close(&r->journal);
@@ -166,17 +168,6 @@ static void make_room(struct replacer *r)
 		settle_first(r);
 }
 
-static bool same_xattrs(int fd, const struct xattr_set *expected)
-{
-	struct xattr_set now;
-
-	if (xattr_read(fd, &now) < 0)
-		return false;
-	bool same = xattr_equal(expected, &now);
-	xattr_free(&now);
-	return same;
-}
-
 // Is what came out what was compared? Our exchange moves the ctime, so that a setxattr(2) since the
 // comparison shows in the xattrs alone. One that comes later moves the ctime that is in @ret.
 static int check_displaced(struct store *s, const char *tmp, const struct victim *v, struct stat *ret)
@@ -185,7 +176,9 @@ static int check_displaced(struct store *s, const char *tmp, const struct victim
 		return -errno;
 	if (ret->st_ino != v->claim->st.st_ino || ret->st_dev != v->claim->st.st_dev)
 		return 0;
-	return same_xattrs(v->claim->fd, v->xattrs) ? claim_holds_as(v->claim, ret, true) : 0;
+	if (ret->st_nlink != v->claim->st.st_nlink)  // the guest's link(2): both names shall stay one file
+		return 0;
+	return xattr_same(v->claim->fd, v->xattrs) ? claim_holds_as(v->claim, ret, true) : 0;
 }
 
 static int record(struct replacer *r, const char *tmp, const char *path)
@@ -214,9 +207,23 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	return e;
 }
 
+static int exchange(struct store *s, const char *tmp, const struct victim *v)
+{
+	if (v->begin)
+		v->begin(v->arg);
+	int e = renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0 ? -errno : 0;
+	if (v->end)
+		v->end(v->arg);
+	return e;
+}
+
 static int put_back(struct store *s, const char *tmp, const struct victim *v, uint64_t object)
 {
+	if (v->begin)
+		v->begin(v->arg);
 	int e = displaced_put_back_at(s, tmp, v->dir, v->name, object);
+	if (v->end)
+		v->end(v->arg);
 	return e == PLACE_TAKEN ? displaced_keep(s, tmp) : e;
 }
 
@@ -226,8 +233,8 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 			    bool *ret_left)
 {
 	*ret_left = false;
-	if (renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
-		int e = -errno;
+	int e = exchange(s, tmp, v);
+	if (e < 0) {
 		tmp_remove(s, tmp);
 		return e == -ENOENT ? KEPT_CHANGED : e;
 	}
@@ -238,7 +245,7 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	int e = put_back(s, tmp, v, w->object);
+	e = put_back(s, tmp, v, w->object);
 	if (e < 0) {
 		*ret_left = w->give_back = true;
 		return e;

@@ -40,6 +40,10 @@ struct victim {
 	const char *path;                // in the pool, for the journal
 	const struct xattr_set *xattrs;  // as they were when the bytes were compared
 	struct claim *claim;             // under which bytes and identity were compared
+	// Called just before names in @dir move, and just after, unless NULL.
+	void (*begin)(void *arg);
+	void (*end)(void *arg);
+	void *arg;
 };
 
 // Replaces @v by a link to the object @key, open as @object, with the inode @ino. When it is REPLACED the

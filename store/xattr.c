@@ -146,6 +146,17 @@ bool xattr_equal(const struct xattr_set *a, const struct xattr_set *b)
 	return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
 }
 
+bool xattr_same(int fd, const struct xattr_set *expected)
+{
+	struct xattr_set now;
+
+	if (xattr_read(fd, &now) < 0)
+		return false;
+	bool same = xattr_equal(expected, &now);
+	xattr_free(&now);
+	return same;
+}
+
 // One record of a set.
 struct record {
 	char *name;

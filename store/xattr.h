@@ -28,6 +28,9 @@ struct xattr_set xattr_find(const struct xattr_set *s, const char *name);
 
 bool xattr_equal(const struct xattr_set *a, const struct xattr_set *b);
 
+// Is @expected the set of @fd now? False also if it cannot be read.
+bool xattr_same(int fd, const struct xattr_set *expected);
+
 // Gives @fd, a new file, all of @s. The first failure is returned: a copy without its labels is no copy.
 int xattr_write(int fd, const struct xattr_set *s);
 

@@ -50,6 +50,28 @@ def _(_):
         expect_equal(os.stat(index(pool)).st_mode & 0o777, 0o600)
 
 
+@case("where a killed pass left half a transaction, who only looks does without, and the next pass tidies up")
+def _(_):
+    with hashed_pool() as pool:
+        journal = index(pool) + "-journal"
+        db = sqlite3.connect(index(pool), isolation_level=None)
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO files VALUES (?, 1, 2, 3, 4)", ((n,) for n in range(10**6, 10**6 + 5000)))
+        half = [(path, tree.slurp(path)) for path in (index(pool), journal)]
+        db.rollback()
+        db.close()
+        for path, content in half:
+            with open(path, "wb") as f:
+                f.write(content)
+        for args in (("index",), ("-n",)):
+            r = command(*args, pool.path)
+            expect_equal((r.returncode, b"ead-only" in r.stderr), (0, False), "%s: %s" % (args, r.stderr))
+        expect(os.path.exists(journal), "the journal is gone: this proves nothing")
+        run(pool, read=0)
+        expect(not os.path.exists(journal), "the journal is still there")
+
+
 @case("a twin of a file that was hashed before is found, and so are two such files")
 def _(_):
     with hashed_pool() as pool:

@@ -63,6 +63,21 @@ def _(_):
         expect_equal(tree.slurp(pool.at("a/d0/f0")), original(0))
 
 
+@case("an attribute that a file gets while it waits for its twin stays its own")
+def _(_):
+    with new_pool(TOP) as pool:
+        for g in "ab":
+            pool.put(g + "/f", tree.noise("twin", 60_000))
+        pool.settle()
+        with subprocess.Popen([HASHIFY, "-q", "--io-limit=20K", pool.path]) as p:
+            time.sleep(4.4)  # the first is read after 2.9 s, the second after 5.9 s
+            os.setxattr(pool.at("a/f"), "user.own", b"1")
+        expect_equal(p.returncode, 0)
+        expect_equal([os.listxattr(pool.at(g + "/f")) for g in "ab"], [["user.own"], []])
+        pool.expect_private("b/f")
+        expect_equal(summary(pool.path)["linked"], 0)
+
+
 @case("an object that somebody writes takes no more links")
 def _(_):
     with new_pool(TOP) as pool:

@@ -52,7 +52,13 @@ int twins_run(struct twins *w, int dir, const char *path, struct claim *claim)
 {
 	struct stat st;
 	struct xattr_set xattrs;
-	const struct victim v = { dir, strrchr(path, '/') + 1, path, &xattrs, claim };
+	const struct victim v = {
+		.dir = dir,
+		.name = strrchr(path, '/') + 1,
+		.path = path,
+		.xattrs = &xattrs,
+		.claim = claim,
+	};
 
 	if (fstat(w->object, &st) < 0)
 		return -errno;

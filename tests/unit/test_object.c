@@ -240,6 +240,26 @@ static void an_adoption_that_fails_takes_the_mark_back(void **state)
 	assert_int_equal(is_link(p, "b/file"), 1);
 }
 
+static void give_it_a_second_name(void *arg)
+{
+	const struct tree *t = arg;
+	assert_int_equal(linkat(t->dir, "a/file", t->dir, "a/second", 0), 0);
+}
+
+static void a_file_that_gets_a_second_name_meanwhile_is_no_object(void **state)
+{
+	struct pool *p = *state;
+	put_old(p, "a/file", "hello");
+	struct object_key key = key_of(p, "a/file");
+
+	fault_before("linkat", 2, give_it_a_second_name, p->tree);  // the first finds no shard
+	assert_int_equal(adopt(p, "a/file", &key), -ESTALE);
+
+	assert_true(fault_was_met());
+	assert_int_equal(status(p->tree, "a/file").st_nlink, 2);
+	assert_int_equal(is_link(p, "a/file"), 0);
+}
+
 static void no_room_for_a_shard_is_told(void **state)
 {
 	struct pool *p = *state;
@@ -446,6 +466,7 @@ int main(void)
 		in_pool(a_mark_is_true_only_if_every_byte_is),
 		in_pool(a_mark_removed_twice_is_fine),
 		in_pool(an_adoption_that_fails_takes_the_mark_back),
+		in_pool(a_file_that_gets_a_second_name_meanwhile_is_no_object),
 		in_pool(no_room_for_a_shard_is_told),
 		in_pool(an_object_is_not_adopted_again_and_keeps_its_mark),
 		in_pool(what_only_has_an_object_s_name_is_refused),

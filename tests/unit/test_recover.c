@@ -1,6 +1,7 @@
 // What a kill leaves: each name of a guest has its exact bytes, and recovery loses none.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "store/base/sys.h"
 #include "store/object.h"
 #include "store/tmp.h"
 #include "tests/support/fault.h"
@@ -305,6 +307,50 @@ static void an_immutable_place_stops_no_pass(void **state)
 	expect_kept_when_refused(*state, EPERM);
 }
 
+static void an_immutable_file_stops_no_pass(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, NULL);
+	char name[300];
+	unsigned flags;
+	the_name_in_flight(p, &key, name);
+	int fd = open_read(p->tree, name);
+	assert_int_equal(sys_flags_get(fd, &flags), 0);
+	if (sys_flags_set(fd, flags | FS_IMMUTABLE_FL) < 0)
+		skip();  // only root may
+
+	struct recovery r = recover(p);
+
+	assert_int_equal(r.removed, 1);
+	assert_int_equal(names_in(p->tree, ".hash/tmp"), 0);
+	assert_content(p->tree, "b/file", "hello");
+	assert_int_equal(sys_flags_set(fd, flags), 0);
+	close(fd);
+}
+
+static void an_immutable_and_changed_file_is_put_back(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, "HELLO");
+	char name[300];
+	unsigned flags;
+	the_name_in_flight(p, &key, name);
+	int fd = open_read(p->tree, name);
+	assert_int_equal(sys_flags_get(fd, &flags), 0);
+	if (sys_flags_set(fd, flags | FS_APPEND_FL) < 0)
+		skip();
+
+	struct recovery r = recover(p);
+
+	assert_int_equal(r.put_back, 1);
+	assert_content(p->tree, "b/file", "HELLO");
+	unsigned now;
+	assert_int_equal(sys_flags_get(fd, &now), 0);
+	assert_true(now & FS_APPEND_FL);
+	assert_int_equal(sys_flags_set(fd, flags), 0);
+	close(fd);
+}
+
 static void a_place_without_the_right_to_write_stops_no_pass(void **state)
 {
 	expect_kept_when_refused(*state, EACCES);
@@ -418,6 +464,8 @@ int main(void)
 		in_pool(the_guest_s_newer_file_stays_and_the_displaced_one_is_kept),
 		in_pool(a_directory_that_moved_away_is_no_error),
 		in_pool(an_immutable_place_stops_no_pass),
+		in_pool(an_immutable_file_stops_no_pass),
+		in_pool(an_immutable_and_changed_file_is_put_back),
 		in_pool(a_place_without_the_right_to_write_stops_no_pass),
 		in_pool(a_place_of_another_project_stops_no_pass),
 		in_pool(without_its_object_a_displaced_file_is_kept),

@@ -1,6 +1,7 @@
 // A guest's file becomes a link, or stays what it is, whatever the guest does meanwhile.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <cmocka.h>
 
 #include "store/base/fd.h"
+#include "store/base/sys.h"
 #include "tests/support/fault.h"
 #include "tests/support/twins.h"
 
@@ -137,6 +139,12 @@ static void change_its_mode(void *arg)
 	assert_int_equal(fchmodat(t->dir, "b/file", 0600, 0), 0);
 }
 
+static void give_it_a_second_name(void *arg)
+{
+	const struct tree *t = arg;
+	assert_int_equal(linkat(t->dir, "b/file", t->dir, "b/second", 0), 0);
+}
+
 static void a_writer_in_open_keeps_its_bytes(void **state)
 {
 	struct twins w = given_twins(*state);
@@ -217,6 +225,20 @@ static void an_xattr_or_a_mode_set_since_the_comparison_is_kept(void **state)
 	twins_done(&w);
 }
 
+static void a_second_name_given_since_the_comparison_stays_the_same_file(void **state)
+{
+	struct twins w = given_twins(*state);
+
+	fault_before("renameat2", 1, give_it_a_second_name, w.p->tree);
+	assert_int_equal(twins_replace(&w, "b/file"), KEPT_CHANGED);
+
+	assert_true(fault_was_met());
+	assert_int_equal(twins_inode(&w, "b/file"), twins_inode(&w, "b/second"));
+	assert_false(twins_linked(&w, "b/file"));
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
 // The second exchange is the one back; the guest renames another file to the name just before it.
 static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
 {
@@ -243,16 +265,99 @@ static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
 	assert_int_equal(status(t, "a/file").st_nlink, 2);
 }
 
+static void put_a_third(void *arg)
+{
+	const struct tree *t = arg;
+	assert_int_equal(renameat(t->dir, "b/third", t->dir, "b/file"), 0);
+}
+
+static void put_another_and_then_a_third(void *arg)
+{
+	put_another(arg);
+	fault_before("renameat2", 1, put_a_third, arg);
+}
+
+static void of_two_that_a_guest_puts_there_the_latest_stays(void **state)
+{
+	struct twins w = given_twins(*state);
+	struct tree *t = w.p->tree;
+	int reader = open_read(t, "b/file");
+	put_old(w.p, "b/new", "newer");
+	put_old(w.p, "b/third", "latest");
+	struct claim claim;
+	assert_int_equal(claim_take(reader, &claim), 0);
+	claim_drop(&claim);  // whole no more
+	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	fault_before("renameat2", 2, put_another_and_then_a_third, t);
+	int r = twins_run(&w, dir, "b/file", &claim);
+
+	assert_true(fault_was_met());
+	assert_int_equal(r, KEPT_CHANGED);
+	assert_content(t, "b/file", "latest");
+	assert_missing(t, "b/third");
+	close(dir);
+	claim_end(&claim);
+	twins_done(&w);
+}
+
+static void write_late(int reader)
+{
+	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(late, "HELLO", 5), 5);
+	close(late);
+	close(reader);
+}
+
+static void a_displaced_file_that_a_guest_makes_immutable_is_put_back(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+	unsigned flags;
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	assert_int_equal(sys_flags_get(reader, &flags), 0);
+	int r = sys_flags_set(reader, flags | FS_IMMUTABLE_FL);
+	if (r < 0)
+		skip();  // only root may
+	assert_int_equal(twins_flush(&w), 1);
+
+	assert_false(twins_linked(&w, "b/file"));
+	assert_int_equal(sys_flags_get(reader, &flags), 0);
+	assert_true(flags & FS_IMMUTABLE_FL);
+	assert_int_equal(names_in_flight(w.p), 0);
+	assert_int_equal(sys_flags_set(reader, flags & ~(unsigned)FS_IMMUTABLE_FL), 0);
+	close(reader);
+	twins_done(&w);
+}
+
+static void what_cannot_be_put_back_keeps_its_journal(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+	uint64_t put_back;
+	struct recovery recovery;
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	write_late(reader);
+	fault_next("renameat2", EIO);
+	assert_int_equal(replacer_flush(w.replacer, &put_back), -EIO);
+	assert_true(fault_was_met());
+	twins_done(&w);
+
+	assert_int_equal(replace_recover(w.p->store, &recovery), 0);
+	assert_int_equal(recovery.put_back, 1);
+	assert_content(w.p->tree, "b/file", "HELLO");
+	assert_content(w.p->tree, "a/file", "hello");
+}
+
 static void a_displaced_file_whose_place_is_taken_is_kept(void **state)
 {
 	struct twins w = given_twins(*state);
 	int reader = open_read(w.p->tree, "b/file");
 
 	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
-	close(reader);
+	write_late(reader);
 	put_old(w.p, "b/new", "newer");
 	put_another(w.p->tree);
 	assert_int_equal(twins_flush(&w), 0);
@@ -299,7 +404,11 @@ int main(void)
 		in_pool(whatever_a_guest_puts_in_its_place_stays),
 		in_pool(what_a_guest_removes_stays_removed),
 		in_pool(an_xattr_or_a_mode_set_since_the_comparison_is_kept),
+		in_pool(a_second_name_given_since_the_comparison_stays_the_same_file),
 		in_pool(what_a_guest_puts_there_while_it_is_put_back_stays),
+		in_pool(of_two_that_a_guest_puts_there_the_latest_stays),
+		in_pool(a_displaced_file_that_a_guest_makes_immutable_is_put_back),
+		in_pool(what_cannot_be_put_back_keeps_its_journal),
 		in_pool(a_displaced_file_whose_place_is_taken_is_kept),
 		in_pool(an_error_of_putting_back_is_made_good_by_the_flush),
 	};
