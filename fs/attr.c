@@ -134,7 +134,7 @@ static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int t
 // A truncation by path must end at the node its caller will ask for the size next.
 static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t tid)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && stale_tell(&fs->stale, tid);
 }
 

@@ -21,9 +21,11 @@ static int read_handle(int fd, struct handle *h)
 
 	if (name_to_handle_at(fd, "", &b.head, &mount_id, AT_EMPTY_PATH) < 0)
 		return -errno;
+	if (b.head.handle_type > UINT8_MAX)
+		return -EOVERFLOW;
 
 	h->size = (uint8_t)b.head.handle_bytes;
-	h->type = b.head.handle_type;
+	h->type = (uint8_t)b.head.handle_type;
 	memcpy(h->bytes, b.head.f_handle, b.head.handle_bytes);
 	return 0;
 }

@@ -15,10 +15,9 @@ struct hashfs;
 struct handle {
 	uint64_t ino;
 	dev_t dev;
-	int fd;  // owned; -1: the bytes below do
-	uint8_t size;
-	int type;
 	unsigned char bytes[HANDLE_BYTES];
+	int fd;  // owned; -1: the bytes do
+	uint8_t size, type;
 };
 
 #define HANDLE_NONE ((struct handle){ .fd = -1 })

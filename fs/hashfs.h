@@ -1,6 +1,6 @@
 // The state of one mount, and the lock order.
 //
-// Lock order: node.names (of two directories by address), hashfs.break_lock, hashfs.table_lock, node.lock,
+// Lock order: node.names (of two directories by address), hashfs.break_lock, hashfs.table_lock, node_lock(),
 // backings.lock or stale.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply
 // to the kernel.
 #pragma once
@@ -29,6 +29,8 @@ struct backings {
 	size_t idle_count;
 };
 
+#define NODE_LOCKS 1024
+
 struct hashfs {
 	const struct options *opt;
 	struct fuse_session *session;
@@ -54,6 +56,8 @@ struct hashfs {
 	struct list detached;        // the rest: unlinked, or replaced by a newer node
 	struct map inode_aliases;    // private files whose number in the guest is not the backing inode's
 	struct map name_aliases;     // links that were renamed: names whose number is not the name's own
+
+	pthread_mutex_t node_locks[NODE_LOCKS];  // node_lock()
 
 	pthread_mutex_t break_lock;  // guards node.breaking
 	pthread_cond_t break_done;

@@ -55,7 +55,7 @@ void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, i
 		lose_name(n);
 	}
 
-	mutex_lock(&n->lock);
+	mutex_lock(node_lock(fs, n));
 	n->link = false;
 	handle_close(&n->at);
 	n->at = *at;
@@ -65,7 +65,7 @@ void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, i
 		int r = dup3(fd, list_item(p, struct file, item)->fd, O_CLOEXEC);
 		assert(r >= 0);
 	}
-	mutex_unlock(&n->lock);
+	mutex_unlock(node_lock(fs, n));
 
 	if (parent)
 		table_attach(fs, n, n->at.ino);
@@ -77,9 +77,9 @@ void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, i
 void node_pin(struct hashfs *fs, struct node *n, int *fd)
 {
 	mutex_lock(&fs->table_lock);
-	mutex_lock(&n->lock);
+	mutex_lock(node_lock(fs, n));
 	handle_pin(&n->at, take_fd(fd));
-	mutex_unlock(&n->lock);
+	mutex_unlock(node_lock(fs, n));
 	mutex_unlock(&fs->table_lock);
 }
 
@@ -94,9 +94,9 @@ static struct node *unlink_link(struct hashfs *fs, struct node *n)
 // A file that is deleted stays reachable until the kernel forgets it: somebody may have it open, or be on the
 // way from looking it up to opening it. Where that would take too many fds, only what is open does; who holds
 // the rest by an O_PATH descriptor or as its directory may still ask for its status.
-static void keep_nameless(const struct hashfs *fs, struct node *n, const struct stat *st, int *fd)
+static void keep_nameless(struct hashfs *fs, struct node *n, const struct stat *st, int *fd)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 
 	if (n->opens > 0 || *fd < fs->most_pins) {
 		handle_pin(&n->at, take_fd(fd));

@@ -26,6 +26,12 @@ struct found {
 	bool link;
 };
 
+pthread_mutex_t *node_lock(struct hashfs *fs, const struct node *n)
+{
+	uint64_t mixed = (uintptr_t)n * UINT64_C(0x9e3779b97f4a7c15);  // Fibonacci hashing
+	return &fs->node_locks[(mixed >> 32) % NODE_LOCKS];
+}
+
 // Creation and end
 
 static void destroy(struct hashfs *fs, struct node *n)
@@ -37,7 +43,6 @@ static void destroy(struct hashfs *fs, struct node *n)
 	if (n->backing)
 		backing_put(fs, n->backing);
 	assert(list_empty(&n->files));
-	mutex_destroy(&n->lock);
 	handle_close(&n->at);
 	free(n->last);
 	free(n->name);
@@ -58,7 +63,6 @@ static struct node *make(struct found *f)
 		}
 		mutex_init(n->names);
 	}
-	mutex_init(&n->lock);
 	list_init(&n->files);
 	list_init(&n->detached);
 	n->refs = 1;
@@ -200,7 +204,7 @@ static void fill_entry(struct hashfs *fs, struct node *n, const struct stat *st,
 // Is @n split? Then it will not be found any more, and its file may lose its name unnoticed: it is kept open.
 static bool retire_if_split(struct hashfs *fs, struct node *n)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 
 	if (!node_is_split(n))
 		return false;
@@ -364,13 +368,13 @@ uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const
 
 int node_open(struct hashfs *fs, struct node *n, int flags)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	return handle_open(fs, &n->at, flags);
 }
 
 int node_open_for_descriptor(struct hashfs *fs, struct node *n, int flags)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	return handle_open(fs, node_is_split(n) ? &n->backing->at : &n->at, flags);
 }
 
@@ -391,7 +395,7 @@ static int stat_handle(struct hashfs *fs, const struct handle *h, struct stat *r
 // grown would end in SIGBUS. A path reaches a split node only while no one has written to the guest's file.
 static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	struct stat read_side;
 
 	int r = stat_handle(fs, &n->at, ret);
@@ -427,7 +431,7 @@ int node_stat(struct hashfs *fs, struct node *n, struct stat *ret)
 
 double node_attr_timeout(struct hashfs *fs, struct node *n)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	return n->shadowed ? 0 : fs->timeout;
 }
 

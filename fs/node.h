@@ -26,32 +26,37 @@ struct hashfs;
 
 enum io_mode { IO_PASSTHROUGH, IO_CACHED };
 
+// There are millions: 168 bytes, and a link's name.
 struct node {
-	uint64_t refs;  // look-ups the kernel counts, and our own; under hashfs.table_lock, as all to the
-			// blank line
-	uint64_t key;   // in hashfs.nodes
+	// Under hashfs.table_lock.
+	uint64_t refs;         // look-ups the kernel counts, and our own
+	uint64_t key;          // in hashfs.nodes
 	struct list detached;  // in hashfs.detached while a look-up cannot find it
-	bool link;      // a break makes it false, nothing makes it true again; changes under `lock` as well
+	struct node *parent;   // of a link that has a name: counted reference
+	char *name;            // of a link that has a name: owned
+	uint32_t seq;          // of a directory: moves when a name in it changes
+	bool link;  // a break makes it false, nothing makes it true again; changes under node_lock() as well
 	bool unlinked;  // its last name in this guest is gone
-	uint32_t seq;   // of a directory: moves when a name in it changes
-	struct node *parent;  // of a link that has a name: counted reference
-	char *name;           // of a link that has a name: owned
-
-	uint64_t ino;            // what the guest sees; constant
-	mode_t type;             // S_IFMT bits; constant
-	pthread_mutex_t *names;  // of a directory: owned; held while names in it change
 
 	bool breaking;  // under hashfs.break_lock
 
-	pthread_mutex_t lock;     // guards all below
-	struct handle at;         // the guest's file
-	bool shadowed;            // a newer node stands for the same file: neither may cache attributes
+	pthread_mutex_t *names;  // of a directory: owned; held while names in it change
+	uint64_t ino;            // what the guest sees; constant
+	mode_t type;             // S_IFMT bits; constant
+
+	// Under node_lock().
 	unsigned opens;           // of regular files
+	struct handle at;         // the guest's file
 	enum io_mode mode;        // while opens > 0
+	bool shadowed;            // a newer node stands for the same file: neither may cache attributes
 	struct backing *backing;  // counted; what opens in passthrough read and write
 	struct list files;        // struct file of mode IO_CACHED
 	struct stat *last;        // owned; of a deleted file for which no fd was kept, or NULL
 };
+
+// The lock of @n, which it has in common with others, as one of its own would be a fifth of its size. Nobody
+// holds two.
+pthread_mutex_t *node_lock(struct hashfs *fs, const struct node *n);
 
 // Makes the root of the mount from *@fd, an O_PATH fd that may be taken. Returns a counted reference in @ret.
 int node_root(struct hashfs *fs, int *fd, struct node **ret);
@@ -92,7 +97,7 @@ double node_attr_timeout(struct hashfs *fs, struct node *n);
 
 bool node_is_link(struct hashfs *fs, struct node *n);
 
-// Called with @n->lock held: do its open descriptors read something else than the guest's file?
+// Called with node_lock() held: do its open descriptors read something else than the guest's file?
 bool node_is_split(const struct node *n);
 
 // The directory of a link, as a counted reference. NULL: the link has lost its name.

@@ -73,7 +73,7 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 
 static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, struct opened *ret)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	auto_close int fd = -1;
 
 	if (node_is_split(n)) {
@@ -126,13 +126,13 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool ki
 
 int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *ret)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	return count_open(fs, n, O_RDWR, fd, ret);
 }
 
 void opens_end(struct hashfs *fs, struct node *n, struct file *file)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&n->lock);
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 
 	if (file) {
 		list_remove(&file->item);

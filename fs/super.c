@@ -305,6 +305,8 @@ static void set_up(struct mount *m, const struct options *opt)
 	fs->objects = -1;
 	fs->timeout = opt->cache < 0 ? FOR_EVER : opt->cache;
 	mutex_init(&fs->table_lock);
+	for (size_t i = 0; i < NODE_LOCKS; i++)
+		mutex_init(&fs->node_locks[i]);
 	mutex_init(&fs->break_lock);
 	cond_init(&fs->break_done);
 	list_init(&fs->detached);
@@ -317,6 +319,8 @@ static void clean_up(struct mount *m)
 	stale_destroy(&m->fs.stale);
 	cond_destroy(&m->fs.break_done);
 	mutex_destroy(&m->fs.break_lock);
+	for (size_t i = 0; i < NODE_LOCKS; i++)
+		mutex_destroy(&m->fs.node_locks[i]);
 	mutex_destroy(&m->fs.table_lock);
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Random work in several processes: stress.py seed POOL NATIVE; stress.py run POOL NATIVE MOUNTS SECONDS
+"""Random work in several processes: stress.py seed POOL NATIVE; stress.py run POOL NATIVE MOUNTS SECONDS OPTIONS
 
 Workers: each has a directory of its own in one guest, does each operation there and in the native copy, and compares what came out.
 Racers: several in one directory of one guest, where no copy can keep up: every read must still be a whole file that somebody wrote.
@@ -10,6 +10,7 @@ import mmap
 import os
 import random
 import signal
+import stat
 import sys
 import time
 import traceback
@@ -49,9 +50,10 @@ class Wrong(Exception):
 class Both:
     """One operation on two trees, whose results must be the same."""
 
-    def __init__(self, mounted, native, rnd):
+    def __init__(self, mounted, native, rnd, coherent):
         self.tops = (mounted, native)
         self.rnd = rnd
+        self.coherent = coherent
         self.fds = []  # (name, mounted fd, native fd, writable, content of the mounted one when it was opened)
         self.done = []
 
@@ -206,6 +208,80 @@ class Both:
             os.rename(t + "/.new", t + "/" + n)
         self.each("replace " + n, replace)
 
+    def op_tmpfile(self):
+        n, data = "t%d" % self.rnd.randrange(FILES), self.rnd.randbytes(700)
+
+        def make(t):
+            fd = os.open(t, os.O_TMPFILE | os.O_RDWR, 0o640)
+            try:
+                os.write(fd, data)
+                kernel.link_fd(fd, t + "/" + n)
+                return os.fstat(fd).st_nlink
+            finally:
+                os.close(fd)
+        self.each("tmpfile " + n, make)
+
+    def op_fallocate(self):
+        n, where = self.name(), self.rnd.randrange(SIZE)
+        mode = self.rnd.choice((0, kernel.KEEP_SIZE, kernel.ZERO_RANGE, kernel.ZERO_RANGE | kernel.KEEP_SIZE))
+
+        def allocate(t):
+            with open(t + "/" + n, "r+b") as f:
+                kernel.fallocate(f.fileno(), mode, where, 9000)
+                return f.seek(0, 2), f.seek(max(0, where - 50)), f.read(200)
+        self.each("fallocate %s %d %d" % (n, mode, where), allocate)
+
+    def op_noreplace(self):
+        a, b = self.name(), self.name()
+        self.each("rename %s %s if it is free" % (a, b),
+                  lambda t: kernel.renameat2(t + "/" + a, t + "/" + b, kernel.RENAME_NOREPLACE))
+
+    def op_acl(self):
+        n, user = self.name(), self.rnd.randrange(1000, 1004)
+        value = tree.acl((tree.USER_OBJ, 6, 0), (tree.USER, 4, user), (tree.GROUP_OBJ, 4, 0), (tree.MASK, self.rnd.choice((0, 4, 6)), 0),
+                         (tree.OTHER, 0, 0))
+
+        def give(t):
+            os.setxattr(t + "/" + n, "system.posix_acl_access", value)
+            return os.getxattr(t + "/" + n, "system.posix_acl_access"), oct(os.stat(t + "/" + n).st_mode)
+        self.each("acl " + n, give)
+        if self.rnd.random() < 0.5:
+            self.each("remove acl " + n, lambda t: os.removexattr(t + "/" + n, "system.posix_acl_access"))
+
+    def op_directory(self):
+        n, inside = "d%d" % self.rnd.randrange(5), self.name()
+
+        def try_all(t):
+            os.mkdir(t + "/" + n, 0o2755)
+            os.symlink("../" + inside, t + "/" + n + "/link")
+            os.mkfifo(t + "/" + n + "/fifo")
+            os.mknod(t + "/" + n + "/device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+            seen = sorted((e.name, e.is_symlink(), e.is_file(follow_symlinks=False)) for e in os.scandir(t + "/" + n))
+            kinds = [oct(os.lstat(t + "/" + n + "/" + x[0]).st_mode) for x in seen]
+            target = os.readlink(t + "/" + n + "/link")
+            there = os.path.exists(t + "/" + n + "/link")
+            try:
+                os.rmdir(t + "/" + n)
+            except OSError as e:
+                kinds.append(e.errno)
+            for x in seen:
+                os.unlink(t + "/" + n + "/" + x[0])
+            os.rmdir(t + "/" + n)
+            return seen, kinds, target, there
+        self.each("directory " + n, try_all)
+
+    def op_flags(self):
+        n = self.name()
+
+        def change(t):
+            fd = os.open(t + "/" + n, os.O_RDONLY)
+            try:
+                kernel.flags_set(fd, kernel.flags_get(fd) ^ kernel.FS_NODUMP_FL)
+                return kernel.flags_get(fd) & kernel.FS_NODUMP_FL
+            finally:
+                os.close(fd)
+        self.each("flags " + n, change)
+
     def op_move_directory(self):
         n = self.name()
 
@@ -236,8 +312,9 @@ class Both:
             return
         n, mounted, native, writable, old = self.rnd.choice(self.fds)
         got, want = os.pread(mounted, 1 << 20, 0), os.pread(native, 1 << 20, 0)
-        # A read-only descriptor from before a break may go on reading what it saw; a writer sees what is.
-        if got != want and (writable or got != old):
+        # A read-only descriptor from before a break may go on reading what it saw, unless the mount is coherent; a writer sees
+        # what is.
+        if got != want and (writable or self.coherent or got != old):
             raise Wrong("open %s%s reads %s, natively %s, was %s" % (n, " rw" if writable else "", short(got), short(want),
                                                                     short(old)))
         a, b = os.fstat(mounted), os.fstat(native)
@@ -290,9 +367,9 @@ class Both:
                 raise Wrong("at the end %s is %s, natively %s" % (n, short(got.get(n)), short(want.get(n))))
 
 
-def worker(mounted, native, number, until):
+def worker(mounted, native, number, until, coherent):
     rnd = random.Random(SEED * 100 + number)
-    both = Both(mounted, native, rnd)
+    both = Both(mounted, native, rnd, coherent)
     ops = [getattr(both, n) for n in dir(both) if n.startswith("op_")]
     try:
         while time.monotonic() < until:
@@ -369,7 +446,7 @@ def racer(d, number, until):
     return 0
 
 
-def run(pool, native, mounts, seconds):
+def run(pool, native, mounts, seconds, options):
     print("      TEST_SEED=%d" % SEED, flush=True)
     until = time.monotonic() + float(seconds)
     pids = []
@@ -389,7 +466,8 @@ def run(pool, native, mounts, seconds):
     number = 0
     for g in "abc":
         for w in range(WORKERS_PER_GUEST):
-            start(worker, "%s/%s/w%d" % (mounts, g, w), "%s/%s/w%d" % (native, g, w), number, until)
+            start(worker, "%s/%s/w%d" % (mounts, g, w), "%s/%s/w%d" % (native, g, w), number, until,
+                  options == "coherent")
             number += 1
     for g in "ab":
         for r in range(RACERS):

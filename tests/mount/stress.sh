@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Several processes change three guests at once through their mounts, and do the same to native copies; at the end each guest is what its
 # copy is, what nobody touched is what it was, and no object has changed.
-DEFAULT_TIMEOUT=900
+DEFAULT_TIMEOUT=3500
 . "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
 
+switch=/sys/module/fuse/parameters/enable_uring
 seconds=15
 ! full || seconds=150
 bad=0
@@ -22,7 +23,7 @@ check() {
 	inventory --no-hardlinks "$POOL/idle" >"$W/idle"
 	guests_mount "$2" a b c idle
 
-	"$PYTHON" "$TEST_DIR/stress.py" run "$POOL" "$NATIVE" "$M" "$3" || bad=1
+	"$PYTHON" "$TEST_DIR/stress.py" run "$POOL" "$NATIVE" "$M" "$3" "$2" || bad=1
 
 	for g in a b c; do
 		inventory --no-marks --no-hardlinks "$M/$g" >"$W/mounted.$g"
@@ -53,10 +54,22 @@ check() {
 	done
 }
 
+check_options() {
+	local o
+	for o in "" passthrough=no coherent; do check "$1" "$o" "$2"; done
+	[ -e "$switch" ] || { say "-     this kernel has no FUSE over io_uring"; return 0; }
+	local before
+	before=$(cat "$switch")
+	at_exit+=("echo $before >$switch")
+	echo Y >"$switch"
+	check "$1" uring=yes "$2"
+	echo "$before" >"$switch"
+}
+
 if full; then
-	for fs in ext4 xfs btrfs; do check "$fs" "" $seconds; done
-	check ext4 passthrough=no $seconds
+	for fs in ext4 xfs btrfs; do check_options "$fs" $seconds; done
 else
 	check ext4 "" $seconds
+	check ext4 coherent 5
 fi
 exit $bad

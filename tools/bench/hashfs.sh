@@ -1,5 +1,6 @@
 #!/bin/bash
-# Times guests on hashfs beside ext4, overlayfs and what else runs in FUSE; see tools/bench/README.md.
+# Times guests on hashfs beside ext4, overlayfs and what else runs in FUSE, or with --memory measures what many take; see
+# tools/bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "bench: needs root, to mount" >&2; exit 2; }
@@ -8,6 +9,10 @@ have mergerfs fuse-overlayfs rofiles-fuse mkfs.xfs g++ ||
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mergerfs fuse-overlayfs ostree xfsprogs btrfs-progs g++ >/dev/null
 [ -f build-release/build.ninja ] || meson setup build-release --buildtype=release >/dev/null
 ninja -C build-release hashify/hashify fs/hashfs >/dev/null
+if [ "${1-}" = --memory ]; then
+	shift
+	exec unshare -m python3 tools/bench/memory.py --build "$PWD/build-release" "$@"
+fi
 cc -O2 -std=gnu17 -Wall -Wextra -Werror -o build-release/calls tools/bench/calls.c
 
 # libfuse's example of how fast a FUSE filesystem can be, with the libfuse that hashfs is built with.
