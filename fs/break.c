@@ -90,9 +90,12 @@ static int publish_in(struct hashfs *fs, struct node *n, struct node *parent, in
 	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
 	if (dir < 0)
 		return dir;
+	node_publishing(fs, parent, true);
 	int r = put_in_place(fs, dir, name, copy, object);
-	if (r < 0)
+	if (r < 0) {
+		node_publishing(fs, parent, false);
 		return r;
+	}
 	node_become_private(fs, n, at, copy);
 	return 0;
 }

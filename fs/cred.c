@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -20,7 +21,8 @@ int cred_init(void)
 	// kernel has decided.
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
 		return -errno;
-	return 0;
+	// With it, no limit of a quota would hold for any caller.
+	return sys_drop_capability(CAP_SYS_RESOURCE);
 }
 
 // The umask is the process's; a thread that has left the common file-system context has one of its own.

@@ -179,6 +179,7 @@ int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char 
 		r = link_fd(fd, parent, dir, name);
 	if (r < 0)
 		return r;
+	node_unpin(fs, n);
 	return node_lookup_fd(fs, &fd, ret);
 }
 

@@ -46,14 +46,17 @@ struct hashfs {
 	bool privileged;   // we may act as the caller and set trusted xattrs
 	bool handles;      // file handles reopen inodes; else each node holds an O_PATH fd
 	bool passthrough;  // agreed with the kernel
-	int most_pins;     // fds from this number on are not kept for deleted files
-	double timeout;    // seconds the kernel may cache entries and attributes
+	bool snapshots;  // directories are read whole: a break moves a name to the directory's end, which who
+			 // has begun to read never reaches (btrfs)
+	int most_pins;   // fds from this number on are not kept for deleted files
+	double timeout;  // seconds the kernel may cache entries and attributes
 
 	struct node *root;  // a counted reference
 
-	pthread_mutex_t table_lock;  // guards the next four, and what node.h says
+	pthread_mutex_t table_lock;  // guards the next five, and what node.h says
 	struct map nodes;            // those a look-up can find, by node_key
-	struct list detached;        // the rest: unlinked, or replaced by a newer node
+	struct list detached;        // the rest: unlinked,
+	struct list retired;         // or replaced by a newer node, which stands for the same file
 	struct map inode_aliases;    // private files whose number in the guest is not the backing inode's
 	struct map name_aliases;     // links that were renamed: names whose number is not the name's own
 

@@ -21,6 +21,12 @@ struct node *node_parent(struct hashfs *fs, struct node *n)
 	return n->parent;
 }
 
+void node_publishing(struct hashfs *fs, struct node *parent, bool begun)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
+	parent->publishing = begun;
+}
+
 bool node_name_in(struct hashfs *fs, const struct node *n, const struct node *parent, char ret[256])
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
@@ -52,6 +58,7 @@ void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, i
 		number_set_inode(fs, at->dev, at->ino, n->ino);
 		map_remove(&fs->nodes, n->key, n);
 		parent->seq++;
+		parent->publishing = false;
 		lose_name(n);
 	}
 
@@ -79,6 +86,16 @@ void node_pin(struct hashfs *fs, struct node *n, int *fd)
 	mutex_lock(&fs->table_lock);
 	mutex_lock(node_lock(fs, n));
 	handle_pin(&n->at, take_fd(fd));
+	mutex_unlock(node_lock(fs, n));
+	mutex_unlock(&fs->table_lock);
+}
+
+void node_unpin(struct hashfs *fs, struct node *n)
+{
+	mutex_lock(&fs->table_lock);
+	mutex_lock(node_lock(fs, n));
+	if (fs->handles && n->at.size > 0)
+		handle_close(&n->at);
 	mutex_unlock(node_lock(fs, n));
 	mutex_unlock(&fs->table_lock);
 }

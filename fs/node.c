@@ -82,6 +82,7 @@ static struct node *add_inode(struct hashfs *fs, struct found *f)
 		return NULL;
 
 	n->ino = number_of_inode(fs, n->at.dev, n->at.ino);
+	n->shadowed = table_is_retired(fs, &n->at);
 	table_attach(fs, n, n->at.ino);
 	return n;
 }
@@ -143,10 +144,9 @@ static void collect(void *value, void *arg)
 	list_add_tail(arg, &n->detached);
 }
 
-void node_free_all(struct hashfs *fs)
+static void free_list(struct hashfs *fs, struct list *nodes)
 {
-	map_each(&fs->nodes, collect, &fs->detached);
-	list_each(p, &fs->detached) {
+	list_each(p, nodes) {
 		struct node *n = list_item(p, struct node, detached);
 		list_each(q, &n->files) {
 			struct file *f = list_item(q, struct file, item);
@@ -156,6 +156,13 @@ void node_free_all(struct hashfs *fs)
 		}
 		destroy(fs, n);
 	}
+}
+
+void node_free_all(struct hashfs *fs)
+{
+	map_each(&fs->nodes, collect, &fs->detached);
+	free_list(fs, &fs->detached);
+	free_list(fs, &fs->retired);
 	map_free(&fs->nodes);
 	number_free_all(fs);
 }
@@ -221,13 +228,12 @@ static struct node *unsplit(struct hashfs *fs, struct node *n, struct found *f)
 	if (!retire_if_split(fs, n))
 		return n;
 
-	table_detach(fs, n);
+	table_retire(fs, n);
 	struct node *fresh = add_inode(fs, f);
 	if (!fresh) {
 		table_attach(fs, n, n->key);  // the room it just left
 		return NULL;
 	}
-	fresh->shadowed = true;
 	fresh->refs = 0;
 	notify_attributes(fs, n);
 	return fresh;
@@ -272,7 +278,7 @@ static int use_found(struct hashfs *fs, struct found *f, struct node *parent, co
 		     struct fuse_entry_param *ret)
 {
 	mutex_lock(&fs->table_lock);
-	if (f->link && parent->seq != seq) {
+	if (parent->seq != seq || parent->publishing) {
 		mutex_unlock(&fs->table_lock);
 		return LOOK_AGAIN;
 	}
@@ -306,13 +312,19 @@ static int look(struct hashfs *fs, struct node *parent, const char *name, struct
 	return r;
 }
 
+// Until a break that is giving one of them another inode is done.
+static void wait_for_names(struct node *dir)
+{
+	mutex_lock(dir->names);
+	mutex_unlock(dir->names);
+}
+
 int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
 {
 	int r;
 
-	do
-		r = look(fs, parent, name, ret);
-	while (r == LOOK_AGAIN);
+	while ((r = look(fs, parent, name, ret)) == LOOK_AGAIN)
+		wait_for_names(parent);
 	return r;
 }
 
@@ -348,20 +360,33 @@ int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret)
 	return r < 0 ? r : reply_found(fs, n, &f, ret);
 }
 
-uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const char *name,
-			  uint64_t backing_ino)
+// False: look again.
+static bool peek(struct hashfs *fs, struct node *parent, int dir, const char *name, uint64_t *ret)
 {
 	struct stat st;
+	uint32_t seq = sequence(fs, parent);
 	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return backing_ino;
+		return true;
 	bool link = mark_is_link(fs->store->marks, fd, &st) > 0;
 
 	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->table_lock);
-	if (link)
-		return number_of_link(fs, number_name_key(fs, &parent->at, name));
-	return number_of_inode(fs, st.st_dev, st.st_ino);
+	if (parent->seq != seq || parent->publishing)
+		return false;
+	*ret = link ? number_of_link(fs, number_name_key(fs, &parent->at, name))
+		    : number_of_inode(fs, st.st_dev, st.st_ino);
+	return true;
+}
+
+uint64_t node_peek_number(struct hashfs *fs, struct node *parent, int dir, const char *name,
+			  uint64_t backing_ino)
+{
+	uint64_t number = backing_ino;
+
+	while (!peek(fs, parent, dir, name, &number))
+		wait_for_names(parent);
+	return number;
 }
 
 // One node

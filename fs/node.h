@@ -36,7 +36,8 @@ struct node {
 	char *name;            // of a link that has a name: owned
 	uint32_t seq;          // of a directory: moves when a name in it changes
 	bool link;  // a break makes it false, nothing makes it true again; changes under node_lock() as well
-	bool unlinked;  // its last name in this guest is gone
+	bool unlinked;    // its last name in this guest is gone
+	bool publishing;  // of a directory: a break is giving a name in it another inode
 
 	bool breaking;  // under hashfs.break_lock
 
@@ -103,6 +104,10 @@ bool node_is_split(const struct node *n);
 // The directory of a link, as a counted reference. NULL: the link has lost its name.
 struct node *node_parent(struct hashfs *fs, struct node *n);
 
+// A break is about to give a name in @parent another inode, or has failed to: look-ups wait for the end of
+// that, which is here or in node_become_private(). The directory's names are locked.
+void node_publishing(struct hashfs *fs, struct node *parent, bool begun);
+
 // Is @n the link of a name in @parent, whose `names` are locked? Then copies that name.
 bool node_name_in(struct hashfs *fs, const struct node *n, const struct node *parent, char ret[256]);
 
@@ -116,6 +121,9 @@ void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, con
 
 // @n has no name, and may get one: keeps *@fd, an O_PATH fd of it, which is taken.
 void node_pin(struct hashfs *fs, struct node *n, int *fd);
+
+// @n, which may have been pinned, has a name now.
+void node_unpin(struct hashfs *fs, struct node *n);
 
 // One end of a rename.
 struct node_name {

@@ -17,8 +17,11 @@
 struct dir_stream {
 	DIR *dir;             // NULL: it was not read yet
 	int fd;               // @dir's
-	off_t offset;         // of @next, or where the next readdir() continues
+	off_t offset;         // of @next, or where the next entry is
 	struct dirent *next;  // read already but not replied yet, or NULL
+
+	struct dirent **all;  // owned; with hashfs.snapshots
+	int count, at;        // of @all
 };
 
 static struct dir_stream *stream_of(const struct fuse_file_info *fi)
@@ -26,11 +29,34 @@ static struct dir_stream *stream_of(const struct fuse_file_info *fi)
 	return (struct dir_stream *)(uintptr_t)fi->fh;
 }
 
+static void forget_all(struct dir_stream *s)
+{
+	for (int i = 0; i < s->count; i++)
+		free(s->all[i]);
+	free(s->all);
+	s->all = NULL;
+	s->count = s->at = 0;
+	s->next = NULL;
+}
+
 static void stream_close(struct dir_stream *s)
 {
 	if (s->dir)
 		closedir(s->dir);
+	forget_all(s);
 	free(s);
+}
+
+static int read_all(struct node *n, struct dir_stream *s)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(n->names);
+
+	forget_all(s);
+	int count = scandirat(s->fd, ".", &s->all, NULL, NULL);
+	if (count < 0)
+		return -errno;
+	s->count = count;
+	return 0;
 }
 
 static int stream_open(struct hashfs *fs, struct node *n, struct dir_stream *s)
@@ -82,13 +108,35 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	reply_err(req, r);
 }
 
-static void stream_seek(struct dir_stream *s, off_t offset)
+// Where there are snapshots, the beginning is what is there now.
+static int seek_in_all(struct node *n, struct dir_stream *s, off_t offset)
 {
+	if (!s->all || (offset == 0 && s->offset != 0)) {
+		int r = read_all(n, s);
+		if (r < 0)
+			return r;
+		s->offset = 0;
+	}
 	if (offset == s->offset)
-		return;
+		return 0;
+	for (s->at = 0; s->at < s->count && s->all[s->at]->d_off != offset; s->at++)
+		;
+	s->at += s->at < s->count;
+	s->offset = offset;
+	s->next = NULL;
+	return 0;
+}
+
+static int stream_seek(struct hashfs *fs, struct node *n, struct dir_stream *s, off_t offset)
+{
+	if (fs->snapshots)
+		return seek_in_all(n, s, offset);
+	if (offset == s->offset)
+		return 0;
 	seekdir(s->dir, offset);
 	s->offset = offset;
 	s->next = NULL;
+	return 0;
 }
 
 // 1 and the entry in s->next, 0 at the end, or -errno.
@@ -97,10 +145,11 @@ static int stream_peek(struct dir_stream *s)
 	if (s->next)
 		return 1;
 	errno = 0;
-	s->next = readdir(s->dir);
-	if (!s->next)
-		return -errno;
-	return 1;
+	if (s->all)
+		s->next = s->at < s->count ? s->all[s->at++] : NULL;
+	else
+		s->next = readdir(s->dir);
+	return s->next ? 1 : -errno;
 }
 
 static void stream_advance(struct dir_stream *s)
@@ -194,10 +243,10 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, 
 		return;
 	}
 	int r = stream_open(fs, reply.dir, s);
-	if (r == 0) {
-		stream_seek(s, offset);
+	if (r == 0)
+		r = stream_seek(fs, reply.dir, s, offset);
+	if (r == 0)
 		r = fill(fs, s, &reply);
-	}
 	if (r < 0)
 		reply_err(req, r);
 	else

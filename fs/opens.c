@@ -49,6 +49,27 @@ static int backing_flags(int flags)
 	return (flags & O_ACCMODE) == O_RDONLY ? O_RDONLY : O_RDWR;
 }
 
+// The kernel opens the backing file by a path, without asking whether it is immutable or append-only.
+static int check_writable(const struct hashfs *fs, const struct node *n, int flags)
+{
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+	int fd = handle_open(fs, &n->at, (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK);
+	if (fd < 0)
+		return fd;
+	fd_close(fd);
+	return 0;
+}
+
+// Without passthrough. An append-only file can be opened in one way alone.
+static int open_to_serve(const struct hashfs *fs, const struct node *n, int flags)
+{
+	int fd = handle_open(fs, &n->at, backing_flags(flags));
+	if (fd == -EPERM && (flags & O_APPEND))
+		fd = handle_open(fs, &n->at, backing_flags(flags) | O_APPEND);
+	return fd;
+}
+
 // Under the node's lock. *@fd may be the file already, opened as asked, or -1.
 static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret)
 {
@@ -62,7 +83,7 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 	}
 
 	if (*fd < 0)
-		*fd = handle_open(fs, &n->at, backing_flags(flags));
+		*fd = open_to_serve(fs, n, flags);
 	if (*fd < 0)
 		return *fd;
 	int r = add_file(n, fd, &ret->file);
@@ -82,6 +103,9 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 		if (changes(flags))
 			return -EBUSY;
 	}
+	int r = check_writable(fs, n, flags);
+	if (r < 0)
+		return r;
 	return count_open(fs, n, flags, &fd, ret);
 }
 
@@ -102,12 +126,21 @@ static int truncate_opened(struct hashfs *fs, struct node *n, bool shortened, bo
 	return kill ? attr_kill_privileges(fd) : 0;
 }
 
+// How much of a link's content its private copy needs. An O_TRUNC that is going to fail must not have emptied
+// the file: where others read it, this may be one through a descriptor, which ends with EBUSY.
+static uint64_t needed(struct hashfs *fs, struct node *n, int flags)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	bool is_read = n->opens > 0 && n->mode == IO_PASSTHROUGH;
+	return (flags & O_TRUNC) && !is_read ? 0 : BREAK_KEEP_ALL;
+}
+
 int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)
 {
 	int broken = WAS_PRIVATE;
 
 	if (changes(flags)) {
-		broken = break_link(fs, n, flags & O_TRUNC ? 0 : BREAK_KEEP_ALL);
+		broken = break_link(fs, n, needed(fs, n, flags));
 		if (broken < 0)
 			return broken;
 	}
@@ -142,6 +175,9 @@ void opens_end(struct hashfs *fs, struct node *n, struct file *file)
 	if (--n->opens > 0)
 		return;
 	if (n->backing) {
+		// Without a name nobody opens it again, and an idle id would keep its space.
+		if (fs->handles && n->at.fd >= 0)
+			backing_deleted(fs, &n->at);
 		backing_put(fs, n->backing);
 		n->backing = NULL;
 	}

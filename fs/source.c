@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "fs/handle.h"
@@ -174,14 +176,28 @@ static int open_store(struct source *s)
 	return lock_store(s);
 }
 
+// The source's path below the pool; "" is the pool itself.
+static const char *path_in_pool(const struct source *s)
+{
+	const char *below = s->path + strlen(s->pool_path);
+
+	while (*below == '/')
+		below++;
+	return below;
+}
+
 static int register_mount(struct source *s)
 {
 	struct registration other = { 0 };
+	auto_free char *below = NULL;
 
-	s->registered = registry_add(s->fs->store, s->path, s->fs->opt->mountpoint, &other);
+	if (asprintf(&below, "/%s", path_in_pool(s)) < 0)
+		return -ENOMEM;
+	s->registered = registry_add(s->fs->store, below, s->fs->opt->mountpoint, &other);
 	if (s->registered == -EBUSY)
-		log_error("%s: already served: %s is mounted at %s (pid %d); one mount may serve a tree",
-			  s->path, other.source, other.mountpoint, (int)other.pid);
+		log_error("%s: already served: %s%s is mounted at %s (pid %d); one mount may serve a tree",
+			  s->path, s->pool_path, registration_below(&other), other.mountpoint,
+			  (int)other.pid);
 	else if (s->registered == -EROFS)
 		log_error("%s: read-only filesystem; hashfs must write there: mount it read-write and hashfs "
 			  "with -o ro",
@@ -191,16 +207,6 @@ static int register_mount(struct source *s)
 			  strerror(-s->registered));
 	registration_free(&other);
 	return s->registered < 0 ? s->registered : 0;
-}
-
-// The source's path below the pool; "" is the pool itself.
-static const char *path_in_pool(const struct source *s)
-{
-	const char *below = s->path + strlen(s->pool_path);
-
-	while (*below == '/')
-		below++;
-	return below;
 }
 
 static bool is_in_store(const char *below)
@@ -249,6 +255,8 @@ static int open_root(struct source *s)
 			s->path, s->pool_path);
 		return -EXDEV;
 	}
+	struct statfs st;
+	s->fs->snapshots = fstatfs(fd, &st) == 0 && st.f_type == BTRFS_SUPER_MAGIC;
 	s->fs->handles = s->fs->privileged && handle_probe(s->fs, fd);
 	return node_root(s->fs, &fd, &s->fs->root);
 }

@@ -310,6 +310,7 @@ static void set_up(struct mount *m, const struct options *opt)
 	mutex_init(&fs->break_lock);
 	cond_init(&fs->break_done);
 	list_init(&fs->detached);
+	list_init(&fs->retired);
 	stale_init(&fs->stale);
 	backings_init(&fs->backings);
 }

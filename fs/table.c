@@ -45,6 +45,21 @@ void table_detach(struct hashfs *fs, struct node *n)
 	list_add_tail(&fs->detached, &n->detached);
 }
 
+void table_retire(struct hashfs *fs, struct node *n)
+{
+	table_detach(fs, n);
+	list_remove(&n->detached);
+	list_add_tail(&fs->retired, &n->detached);
+}
+
+bool table_is_retired(const struct hashfs *fs, const struct handle *at)
+{
+	list_each(p, &fs->retired)
+		if (handle_same(&list_item(p, struct node, detached)->at, at))
+			return true;
+	return false;
+}
+
 void table_attach(struct hashfs *fs, struct node *n, uint64_t key)
 {
 	list_remove(&n->detached);

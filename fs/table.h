@@ -2,6 +2,7 @@
 // hashfs.table_lock held.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct handle;
@@ -20,3 +21,7 @@ void table_attach(struct hashfs *fs, struct node *n, uint64_t key);
 
 // From now on a look-up does not find @n; it may be so already.
 void table_detach(struct hashfs *fs, struct node *n);
+
+// The same, and as long as @n lives, others for the same file may not cache attributes.
+void table_retire(struct hashfs *fs, struct node *n);
+bool table_is_retired(const struct hashfs *fs, const struct handle *at);

@@ -69,8 +69,8 @@ static int say_mount(const struct registration *r, void *arg)
 {
 	struct saying *saying = arg;
 	saying->mounts++;
-	log_error("%s is in use: %s is mounted at %s (hashfs, pid %d); unmount it and run hashify again",
-		  saying->path, r->source, r->mountpoint, (int)r->pid);
+	log_error("%s is in use: %s%s is mounted at %s (hashfs, pid %d); unmount it and run hashify again",
+		  saying->path, saying->path, registration_below(r), r->mountpoint, (int)r->pid);
 	return 0;
 }
 

@@ -24,6 +24,11 @@ void registration_free(struct registration *r)
 	*r = (struct registration){ 0 };
 }
 
+const char *registration_below(const struct registration *r)
+{
+	return strcmp(r->source, "/") == 0 ? "" : r->source;
+}
+
 // Text, a line a field
 
 static char *escape(const char *s)

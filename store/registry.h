@@ -9,13 +9,17 @@ struct store;
 
 struct registration {
 	pid_t pid;
-	char *source;      // owned, absolute
+	char *source;      // owned; in the pool, from its root: "/" is the pool
 	char *mountpoint;  // owned, absolute
 };
 void registration_free(struct registration *r);
 
-// Registers a mount of @source, an absolute resolved path, and returns an fd that the caller keeps open for
-// as long as the mount lives (it survives a fork: daemons). -EBUSY: a live mount serves a tree that holds
+// What follows the pool's path in that of @r's source.
+const char *registration_below(const struct registration *r);
+
+// Registers a mount of @source, a resolved path from the pool on ("/web1"), and returns an fd that the caller
+// keeps open for as long as the mount lives (it survives a fork: daemons). -EBUSY: a live mount serves a tree
+// that holds
 // @source or lies in it; that one is in @ret_other. Files of dead mounts are removed on the way.
 int registry_add(struct store *s, const char *source, const char *mountpoint, struct registration *ret_other);
 

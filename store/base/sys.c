@@ -1,6 +1,7 @@
 #include "store/base/sys.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
@@ -152,6 +153,21 @@ int sys_fchmod(int fd, mode_t mode)
 	if (errno != ENOSYS)
 		return -errno;
 	return chmod(fd_path(fd).text, mode) < 0 ? -errno : 0;
+}
+
+int sys_drop_capability(unsigned capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	unsigned word = capability / 32;
+	uint32_t rest = ~(UINT32_C(1) << capability % 32);
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -errno;
+	data[word].effective &= rest;
+	data[word].permitted &= rest;
+	data[word].inheritable &= rest;
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
 }
 
 void sys_setfsid(uid_t uid, gid_t gid)

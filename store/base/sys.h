@@ -48,5 +48,8 @@ int sys_fsxattr_set(int fd, const struct fsxattr *attr);
 // Sets the mode of @fd, which may be O_PATH (fchmodat2(2), Linux 6.6, else through /proc).
 int sys_fchmod(int fd, mode_t mode);
 
+// Takes @capability (CAP_…) from this process, before it starts threads.
+int sys_drop_capability(unsigned capability);
+
 // The file-system ids and groups of this thread alone.
 void sys_setfsid(uid_t uid, gid_t gid);
