@@ -60,6 +60,16 @@ def _(t):
     t.expect_fds(before + 64, "after the look-ups")
 
 
+@case("1,000 nameless files that got a name")
+def _(t):
+    before = t.fds()
+    for i in range(1000):
+        fd = os.open(t.mount, os.O_TMPFILE | os.O_RDWR, 0o600)
+        kernel.link_fd(fd, "%s/linked%d" % (t.mount, i))
+        os.close(fd)
+    t.expect_fds(before + 8, "after they were closed")
+
+
 @case("5,000 links and private files held open for reading")
 def _(t):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

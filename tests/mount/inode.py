@@ -212,6 +212,19 @@ def _(t):
     expect_equal(after[-2:], before[-2:])
 
 
+@case("a change by a descriptor from before a break shows, though the kernel has forgotten the name meanwhile")
+def _(t):
+    p = fresh(t)
+    fd = os.open(p, os.O_RDONLY)
+    write(p)
+    for mode in (0o600, 0o640, 0o604):
+        kernel.drop_caches()
+        os.stat(p)
+        os.fchmod(fd, mode)
+        expect_equal(os.stat(p).st_mode & 0o777, mode)
+    os.close(fd)
+
+
 @case("a descriptor from before a break still has the number of the path")
 def _(t):
     p = fresh(t)

@@ -731,6 +731,33 @@ def _(t):
     os.close(fd)
 
 
+@case("append-only and immutable files are so for root, too")
+def _(t):
+    d = t.dir()
+    p = d + "/log"
+    write(p, b"hello")
+    fd = os.open(p, os.O_RDONLY)
+    try:
+        kernel.flags_set(fd, kernel.flags_get(fd) | kernel.FS_APPEND_FL)
+    except OSError as e:
+        raise NotHere("no such flags") from e
+    try:
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC | os.O_APPEND):
+            expect_errno(errno.EPERM, os.open, p, flags)
+        write(p, b", world", os.O_WRONLY | os.O_APPEND)
+        expect_equal(tree.slurp(p), b"hello, world")
+        kernel.flags_set(fd, kernel.flags_get(fd) & ~kernel.FS_APPEND_FL | kernel.FS_IMMUTABLE_FL)
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
+            expect_errno(errno.EPERM, os.open, p, flags)
+        expect_errno(errno.EPERM, os.unlink, p)
+        expect_equal(tree.slurp(p), b"hello, world")
+    finally:
+        kernel.flags_set(fd, kernel.flags_get(fd) & ~(kernel.FS_APPEND_FL | kernel.FS_IMMUTABLE_FL))
+        os.close(fd)
+    write(p, b"H", os.O_WRONLY)
+    expect_equal(tree.slurp(p), b"Hello, world")
+
+
 @case("ioctl FIONREAD and unknown ones fail or work as they do for files")
 def _(t):
     p = t.dir() + "/f"

@@ -21,6 +21,7 @@ def seed(pool):
         tree.put("%s/%s/to/y" % (pool, g), b"y" * 100)
         for i in range(MANY):
             tree.put("%s/%s/many/%s%04d" % (pool, g, "n" * 40, i), b"%d" % i)
+            tree.put("%s/%s/breaking/%s%04d" % (pool, g, "b" * 40, i), b"%d" % (i % 10))
         tree.settle(pool + "/" + g)
 
 
@@ -125,6 +126,53 @@ def _(t):
     expect_equal(len(names), MANY)
     for n in names:
         os.rename("%s/%s" % (d, n), "%s/%s" % (d, n.rstrip("x")))
+
+
+@case("what is broken while its directory is listed stays in the list, with its number")
+def _(t):
+    d = t.mounted("breaking")
+    kernel.drop_caches()
+    names = os.listdir(t.native("breaking"))
+    entries = os.scandir(d)
+    seen = [next(entries)]
+    for n in names[-3:]:
+        os.close(os.open(d + "/" + n, os.O_RDWR))
+    seen += list(entries)
+    expect_equal(sorted(e.name for e in seen), sorted(names))
+    expect_equal(listed(d), sorted(names))
+
+
+@case("numbers stay while links are broken and their directory is listed")
+def _(t):
+    d = t.mounted("breaking")
+    kernel.drop_caches()
+    numbers = {e.name: e.inode() for e in os.scandir(d)}
+    done = threading.Event()
+    wrong = []
+
+    def look():
+        while not done.is_set():
+            tree.put(d + "/.new", b"")  # what the kernel has of the directory is out of date
+            os.unlink(d + "/.new")
+            for e in os.scandir(d):
+                if e.name in numbers and (e.inode() != numbers[e.name] or e.stat().st_ino != numbers[e.name]):
+                    wrong.append(e.name)
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for thread in lookers:
+        thread.start()
+    try:
+        for n in numbers:
+            fd = os.open(d + "/" + n, os.O_RDWR | os.O_APPEND)
+            os.write(fd, b"more")
+            got, held = os.stat(d + "/" + n), os.fstat(fd)
+            os.close(fd)
+            expect_equal((got.st_ino, held.st_ino, got.st_size), (numbers[n], numbers[n], held.st_size), n)
+    finally:
+        done.set()
+        for thread in lookers:
+            thread.join()
+    expect_equal(wrong[:3], [], "listed with another number")
+    t.expect_others_untouched("breaking/%s0001" % ("b" * 40))
 
 
 @case("a directory that was moved has .. of where it is")

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Is the memory of a link shared? Run by on_guests. Without passthrough the content must be right all the same."""
 import contextlib
+import errno
 import mmap
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 import guests
 import kernel
 import tree
-from cases import NotHere, case, expect, expect_equal
+from cases import NotHere, case, expect, expect_equal, expect_errno
 
 MIB = 1 << 20
 SIZE = 50 * MIB
@@ -23,6 +25,7 @@ def seed(pool):
         tree.put(pool + "/" + g + "/big", b"".join(b"%08d" % i + BLOCK[8:] for i in range(SIZE // MIB)))
         tree.put(pool + "/" + g + "/lib", tree.noise("lib", 300_000), mode=0o755)
         tree.put(pool + "/" + g + "/sparse", [(8 << 20, b"data" * 5000), (64 << 20, b"")], holes=True)
+        tree.put(pool + "/" + g + "/emptied", tree.noise("emptied", 300_000))
         tree.put(pool + "/" + g + "/advised", tree.noise("advised", 300_000))
         shutil.copyfile("/usr/bin/env", pool + "/" + g + "/env")
         os.chmod(pool + "/" + g + "/env", 0o755)
@@ -206,9 +209,40 @@ def _(t):
     expect_equal(tree.slurp(p)[:22], b"written after all that")
 
 
+@case("an O_TRUNC that is refused has emptied nothing")
+def _(t):
+    links_are_passed_through(t)
+    p = t.mounted("emptied")
+    with open(p, "rb") as f:
+        for attempt in range(2):
+            expect_errno(errno.EBUSY, os.open, "/proc/self/fd/%d" % f.fileno(), os.O_WRONLY | os.O_TRUNC)
+            expect_equal((os.path.getsize(p), os.path.getsize(t.native("emptied"))), (300_000, 300_000), attempt)
+    expect_equal(tree.slurp(p), tree.noise("emptied", 300_000))
+    with open(p, "rb"), open(p, "wb") as f:  # by its path it is emptied, whoever reads it
+        f.write(b"new")
+    expect_equal(tree.slurp(p), b"new")
+
+
+@case("a nameless file's space is free when it is closed")
+def _(t):
+    def used():
+        os.sync()
+        st = os.statvfs(t.mounted(""))
+        return (st.f_blocks - st.f_bfree) * st.f_frsize
+    before = used()
+    fd = os.open(t.mounted(""), os.O_TMPFILE | os.O_RDWR, 0o600)
+    os.posix_fallocate(fd, 0, 60 * MIB)
+    expect(used() > before + 50 * MIB, "it takes no space")
+    os.close(fd)
+    deadline = time.monotonic() + 40  # btrfs frees with its next transaction
+    while used() > before + 10 * MIB:
+        expect(time.monotonic() < deadline, (used() - before) // MIB, "MiB are still used")
+        time.sleep(0.1)  # RELEASE comes after close(2) has returned
+
+
 @case("guests b and c are what they were")
 def _(t):
-    t.expect_others_untouched("big", "lib", "sparse", "advised")
+    t.expect_others_untouched("big", "lib", "sparse", "advised", "emptied")
 
 
 if __name__ == "__main__":
