@@ -247,11 +247,21 @@ int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t siz
 	return got;
 }
 
-int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags)
+// The private file, to set its flags.
+static int open_private(struct hashfs *fs, struct node *n)
 {
 	int r = break_link(fs, n, BREAK_KEEP_ALL);
-	if (r < 0)
-		return r;
-	auto_close int fd = node_open(fs, n, O_RDONLY | O_NONBLOCK);
+	return r < 0 ? r : node_open(fs, n, O_RDONLY | O_NONBLOCK);
+}
+
+int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags)
+{
+	auto_close int fd = open_private(fs, n);
 	return fd < 0 ? fd : sys_flags_set(fd, flags);
+}
+
+int attr_set_fsxattr(struct hashfs *fs, struct node *n, const struct fsxattr *attr)
+{
+	auto_close int fd = open_private(fs, n);
+	return fd < 0 ? fd : sys_fsxattr_set(fd, attr);
 }

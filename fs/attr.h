@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 struct fuse_ctx;
+struct fsxattr;
 struct hashfs;
 struct node;
 
@@ -32,5 +33,6 @@ int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name);
 int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void *buf, size_t size);
 int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t size);
 
-// FS_IOC_SETFLAGS.
+// FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR.
 int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags);
+int attr_set_fsxattr(struct hashfs *fs, struct node *n, const struct fsxattr *attr);

@@ -57,18 +57,16 @@ static struct statx basic_statx(const struct stat *st)
 	};
 }
 
-static int add_birth(struct hashfs *fs, struct node *n, struct statx *to)
+// Of a deleted file nobody may know.
+static void add_birth(struct hashfs *fs, struct node *n, struct statx *to)
 {
 	struct statx backing;
 
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
-	if (fd < 0)
-		return fd;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &backing) < 0)
-		return -errno;
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &backing) < 0)
+		return;
 	to->stx_mask |= backing.stx_mask & STATX_BTIME;
 	to->stx_btime = backing.stx_btime;
-	return 0;
 }
 
 // The kernel asks for the time of birth alone in this way, all else is in the attributes it has.
@@ -80,11 +78,11 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 
 	(void)flags, (void)mask, (void)fi;
 	int r = node_stat(fs, n, &st);
-	struct statx reply = r < 0 ? (struct statx){ 0 } : basic_statx(&st);
-	if (r == 0)
-		r = add_birth(fs, n, &reply);
-	if (r == 0)
+	if (r == 0) {
+		struct statx reply = basic_statx(&st);
+		add_birth(fs, n, &reply);
 		r = fuse_reply_statx(req, 0, &reply, node_attr_timeout(fs, n)) == -ENOSYS ? -ENOSYS : 0;
+	}
 	if (r < 0)
 		reply_err(req, r);
 }

@@ -188,28 +188,52 @@ static int get_flags(struct hashfs *fs, struct node *n, unsigned *ret)
 	return fd < 0 ? fd : sys_flags_get(fd, ret);
 }
 
-// The kernel opens the file and asks for the flags alone (fs/fuse/ioctl.c, fuse_fileattr_get); other commands
-// are refused.
+static int get_fsxattr(struct hashfs *fs, struct node *n, struct fsxattr *ret)
+{
+	auto_close int fd = node_open(fs, n, O_RDONLY | O_NONBLOCK);
+	return fd < 0 ? fd : sys_fsxattr_get(fd, ret);
+}
+
+union ioctl_data {
+	unsigned flags;
+	struct fsxattr fsxattr;
+};
+
+// @data came with @size bytes. Returns the size of the answer in it, or an errno.
+static int do_ioctl(struct hashfs *fs, struct node *n, unsigned cmd, union ioctl_data *data, size_t size)
+{
+	int r;
+
+	switch (cmd) {
+	case FS_IOC_GETFLAGS:
+		r = get_flags(fs, n, &data->flags);
+		return r < 0 ? r : (int)sizeof(data->flags);
+	case FS_IOC_FSGETXATTR:
+		r = get_fsxattr(fs, n, &data->fsxattr);
+		return r < 0 ? r : (int)sizeof(data->fsxattr);
+	case FS_IOC_SETFLAGS:
+		return size < sizeof(data->flags) ? -EINVAL : attr_set_flags(fs, n, data->flags);
+	case FS_IOC_FSSETXATTR:
+		return size < sizeof(data->fsxattr) ? -EINVAL : attr_set_fsxattr(fs, n, &data->fsxattr);
+	default:
+		return -ENOTTY;
+	}
+}
+
+// The kernel opens the file and asks for these alone, after it has checked the caller's rights
+// (fs/fuse/ioctl.c, fuse_fileattr_get and _set); other commands are refused.
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned flags, const void *in, size_t in_size, size_t out_size)
 {
 	struct hashfs *fs = fs_of(req);
-	struct node *n = node_of(fs, ino);
-	unsigned value = 0;
-	int r = -ENOTTY;
+	union ioctl_data data = { 0 };
 
-	(void)arg;
-	(void)fi;
-	(void)flags;
-	if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(value)) {
-		r = get_flags(fs, n, &value);
-	} else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(value)) {
-		memcpy(&value, in, sizeof(value));
-		r = attr_set_flags(fs, n, value);
-		out_size = 0;
-	}
+	(void)arg, (void)fi, (void)flags, (void)out_size;
+	if (in_size > 0)
+		memcpy(&data, in, in_size < sizeof(data) ? in_size : sizeof(data));
+	int r = do_ioctl(fs, node_of(fs, ino), cmd, &data, in_size);
 	if (r < 0)
 		reply_err(req, r);
 	else
-		fuse_reply_ioctl(req, 0, &value, out_size ? sizeof(value) : 0);
+		fuse_reply_ioctl(req, 0, &data, (size_t)r);
 }

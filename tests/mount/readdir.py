@@ -150,14 +150,14 @@ def _(t):
     done = threading.Event()
     wrong = []
 
-    def look():
+    def look(number):
         while not done.is_set():
-            tree.put(d + "/.new", b"")  # what the kernel has of the directory is out of date
-            os.unlink(d + "/.new")
+            tree.put(d + "/.new%d" % number, b"")  # what the kernel has of the directory is out of date
+            os.unlink(d + "/.new%d" % number)
             for e in os.scandir(d):
                 if e.name in numbers and (e.inode() != numbers[e.name] or e.stat().st_ino != numbers[e.name]):
                     wrong.append(e.name)
-    lookers = [threading.Thread(target=look) for _ in range(2)]
+    lookers = [threading.Thread(target=look, args=(i,)) for i in range(2)]
     for thread in lookers:
         thread.start()
     try:

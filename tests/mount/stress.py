@@ -274,12 +274,15 @@ class Both:
         n = self.name()
 
         def change(t):
-            fd = os.open(t + "/" + n, os.O_RDONLY)
-            try:
-                kernel.flags_set(fd, kernel.flags_get(fd) ^ kernel.FS_NODUMP_FL)
-                return kernel.flags_get(fd) & kernel.FS_NODUMP_FL
-            finally:
-                os.close(fd)
+            for change in (kernel.FS_NODUMP_FL, 0):
+                fd = os.open(t + "/" + n, os.O_RDONLY)
+                try:
+                    before = kernel.flags_get(fd)
+                    if change:
+                        kernel.flags_set(fd, before ^ change)
+                finally:
+                    os.close(fd)
+            return before & kernel.FS_NODUMP_FL
         self.each("flags " + n, change)
 
     def op_move_directory(self):
