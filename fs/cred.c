@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -22,7 +21,7 @@ int cred_init(void)
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
 		return -errno;
 	// With it, no limit of a quota would hold for any caller.
-	return sys_drop_capability(CAP_SYS_RESOURCE);
+	return sys_drop_cap_resource();
 }
 
 // The umask is the process's; a thread that has left the common file-system context has one of its own.

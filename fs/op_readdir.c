@@ -31,7 +31,7 @@ static struct dir_stream *stream_of(const struct fuse_file_info *fi)
 
 static void forget_all(struct dir_stream *s)
 {
-	for (int i = 0; i < s->count; i++)
+	for (int i = 0; s->all && i < s->count; i++)
 		free(s->all[i]);
 	free(s->all);
 	s->all = NULL;
@@ -149,7 +149,9 @@ static int stream_peek(struct dir_stream *s)
 		s->next = s->at < s->count ? s->all[s->at++] : NULL;
 	else
 		s->next = readdir(s->dir);
-	return s->next ? 1 : -errno;
+	if (s->next)
+		return 1;
+	return errno > 0 ? -errno : 0;
 }
 
 static void stream_advance(struct dir_stream *s)

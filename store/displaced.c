@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fs.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +13,6 @@
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/store.h"
-
-#define FROZEN ((unsigned)(FS_IMMUTABLE_FL | FS_APPEND_FL))
 
 void displaced_name_print(const char *dir, const struct object_key *key, unsigned worker, uint64_t number,
 			  char ret[TMP_NAME_SIZE])
@@ -89,11 +86,7 @@ static int thaw(struct store *s, const char *tmp, unsigned *ret_flags)
 	auto_close int fd = openat(s->tmp, tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	int r = sys_flags_get(fd, ret_flags);
-	if (r == 0 && !(*ret_flags & FROZEN))
-		r = -EPERM;
-	if (r == 0)
-		r = sys_flags_set(fd, *ret_flags & ~FROZEN);
+	int r = sys_thaw(fd, ret_flags);
 	return r < 0 ? r : take_fd(&fd);
 }
 
@@ -101,7 +94,7 @@ static int thaw(struct store *s, const char *tmp, unsigned *ret_flags)
 static int with_thawed(struct store *s, const char *tmp,
 		       int (*step)(struct store *s, const char *tmp, void *arg), void *arg)
 {
-	unsigned flags;
+	unsigned flags = 0;
 
 	int r = step(s, tmp, arg);
 	if (r != -EPERM)
@@ -144,7 +137,7 @@ static int inode_of(struct store *s, const char *tmp, uint64_t *ret)
 static int put_back(struct store *s, const char *tmp, void *arg)
 {
 	const struct place *p = arg;
-	uint64_t put, expected = p->object, out;
+	uint64_t put = 0, out = 0, expected = p->object;
 
 	int r = is_inode(p->dir, p->name, p->object);
 	if (r <= 0)

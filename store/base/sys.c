@@ -136,6 +136,16 @@ int sys_flags_set(int fd, unsigned flags)
 	return ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? -errno : 0;
 }
 
+int sys_thaw(int fd, unsigned *ret_flags)
+{
+	unsigned frozen = FS_IMMUTABLE_FL | FS_APPEND_FL;
+
+	int r = sys_flags_get(fd, ret_flags);
+	if (r < 0)
+		return r;
+	return *ret_flags & frozen ? sys_flags_set(fd, *ret_flags & ~frozen) : -EPERM;
+}
+
 int sys_fsxattr_get(int fd, struct fsxattr *ret)
 {
 	return ioctl(fd, FS_IOC_FSGETXATTR, ret) < 0 ? -errno : 0;
@@ -155,12 +165,12 @@ int sys_fchmod(int fd, mode_t mode)
 	return chmod(fd_path(fd).text, mode) < 0 ? -errno : 0;
 }
 
-int sys_drop_capability(unsigned capability)
+int sys_drop_cap_resource(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
-	unsigned word = capability / 32;
-	uint32_t rest = ~(UINT32_C(1) << capability % 32);
+	unsigned word = CAP_TO_INDEX(CAP_SYS_RESOURCE);
+	uint32_t rest = ~CAP_TO_MASK(CAP_SYS_RESOURCE);
 
 	if (syscall(SYS_capget, &header, data) < 0)
 		return -errno;

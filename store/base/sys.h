@@ -48,8 +48,12 @@ int sys_fsxattr_set(int fd, const struct fsxattr *attr);
 // Sets the mode of @fd, which may be O_PATH (fchmodat2(2), Linux 6.6, else through /proc).
 int sys_fchmod(int fd, mode_t mode);
 
-// Takes @capability (CAP_…) from this process, before it starts threads.
-int sys_drop_capability(unsigned capability);
+// Takes CAP_SYS_RESOURCE from this process, before it starts threads: quotas hold for it then.
+int sys_drop_cap_resource(void);
+
+// Makes @fd's file neither immutable nor append-only. @ret_flags gets the flags it had, for sys_flags_set().
+// -EPERM: it was neither.
+int sys_thaw(int fd, unsigned *ret_flags);
 
 // The file-system ids and groups of this thread alone.
 void sys_setfsid(uid_t uid, gid_t gid);
