@@ -144,14 +144,15 @@ static int stream_peek(struct dir_stream *s)
 {
 	if (s->next)
 		return 1;
-	errno = 0;
-	if (s->all)
+	if (s->all) {
 		s->next = s->at < s->count ? s->all[s->at++] : NULL;
-	else
-		s->next = readdir(s->dir);
-	if (s->next)
-		return 1;
-	return errno > 0 ? -errno : 0;
+		return s->next != NULL;
+	}
+	errno = 0;
+	s->next = readdir(s->dir);
+	if (!s->next)
+		return -errno;
+	return 1;
 }
 
 static void stream_advance(struct dir_stream *s)
