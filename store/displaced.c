@@ -83,6 +83,10 @@ static int exchange(struct store *s, const char *tmp, int dir, const char *name)
 // returns the file's fd, with the flags it had; -EPERM: it was none of that.
 static int thaw(struct store *s, const char *tmp, unsigned *ret_flags)
 {
+	struct stat st;
+
+	if (fstatat(s->tmp, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return -EPERM;  // nothing is to be opened that does something then
 	auto_close int fd = openat(s->tmp, tmp, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
