@@ -98,8 +98,19 @@ static int append_one(int fd, const char *name, char *value, struct xattr_set *s
 	return r;
 }
 
+static bool is_ours_alone(const char *list, int64_t size)
+{
+	const char *p = list;
+
+	while (p < list + size && xattr_is_ours(p))
+		p += strlen(p) + 1;
+	return p == list + size;
+}
+
 static int read_listed(int fd, const char *list, int64_t size, struct xattr_set *s)
 {
+	if (is_ours_alone(list, size))  // every object
+		return 0;
 	// A name takes two bytes at least.
 	auto_free const char **names = malloc(((size_t)size / 2 + 1) * sizeof(*names));
 	auto_free char *value = malloc(XATTR_SIZE_MAX);
