@@ -296,12 +296,6 @@ static int replace_in(struct adopter *a, const struct target *t, struct reading 
 	const struct victim victim = {
 		dir, f->name, path, &r->xattrs, &r->claim, dirtimes_enter, dirtimes_leave, &visit,
 	};
-	struct stat named;
-	if (fstatat(dir, f->name, &named, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	// The guest has renamed something else to it: do not exchange that even for an instant.
-	if (named.st_ino != f->ino)
-		return KEPT_CHANGED;
 	return replacer_run(a->replacer, &victim, &t->key, object->fd, object->st.st_ino);
 }
 

@@ -153,14 +153,14 @@ static int put_back(struct store *s, const char *tmp, void *arg)
 		r = exchange(s, tmp, p->dir, p->name);
 		if (r == 0)
 			r = inode_of(s, tmp, &out);
-		if (r < 0 || out == expected)
+		if (r < 0 || out == expected || out == p->object)
 			break;
 		expected = put;
 		put = out;
 	}
 	if (r < 0)
 		return r == -ENOENT ? PLACE_TAKEN : r;
-	return expected == p->object ? displaced_drop(s, tmp) : PLACE_TAKEN;
+	return out == p->object ? displaced_drop(s, tmp) : PLACE_TAKEN;
 }
 
 int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object)

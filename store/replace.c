@@ -207,23 +207,9 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	return e;
 }
 
-static int exchange(struct store *s, const char *tmp, const struct victim *v)
-{
-	if (v->begin)
-		v->begin(v->arg);
-	int e = renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0 ? -errno : 0;
-	if (v->end)
-		v->end(v->arg);
-	return e;
-}
-
 static int put_back(struct store *s, const char *tmp, const struct victim *v, uint64_t object)
 {
-	if (v->begin)
-		v->begin(v->arg);
 	int e = displaced_put_back_at(s, tmp, v->dir, v->name, object);
-	if (v->end)
-		v->end(v->arg);
 	return e == PLACE_TAKEN ? displaced_keep(s, tmp) : e;
 }
 
@@ -232,9 +218,18 @@ static int put_back(struct store *s, const char *tmp, const struct victim *v, ui
 static int exchange_checked(struct store *s, const char *tmp, const struct victim *v, struct waiting *w,
 			    bool *ret_left)
 {
+	struct stat named;
+
 	*ret_left = false;
-	int e = exchange(s, tmp, v);
-	if (e < 0) {
+	// The guest may have given the name to something else: that shall not be away even for an instant, as
+	// what the guest does to the name meanwhile would be done to our link.
+	if (fstatat(v->dir, v->name, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    named.st_ino != v->claim->st.st_ino) {
+		tmp_remove(s, tmp);
+		return KEPT_CHANGED;
+	}
+	if (renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
+		int e = -errno;
 		tmp_remove(s, tmp);
 		return e == -ENOENT ? KEPT_CHANGED : e;
 	}
@@ -245,12 +240,25 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	e = put_back(s, tmp, v, w->object);
+	int e = put_back(s, tmp, v, w->object);
 	if (e < 0) {
 		*ret_left = w->give_back = true;
 		return e;
 	}
 	return same < 0 ? same : KEPT_CHANGED;
+}
+
+// The guest may be at work in the directory as well: as little as can be lies between the exchange and the
+// one back.
+static int exchange_announced(struct store *s, const char *tmp, const struct victim *v, struct waiting *w,
+			      bool *ret_left)
+{
+	if (v->begin)
+		v->begin(v->arg);
+	int e = exchange_checked(s, tmp, v, w, ret_left);
+	if (v->end)
+		v->end(v->arg);
+	return e;
 }
 
 int replacer_run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
@@ -275,7 +283,7 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 		return e;
 	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = ino, .claim.fd = -1 };
 	bool left;
-	e = exchange_checked(r->store, tmp, v, &w, &left);
+	e = exchange_announced(r->store, tmp, v, &w, &left);
 	if (!left)
 		return e;
 	if (e == REPLACED) {
