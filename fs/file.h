@@ -5,7 +5,7 @@
 #include "store/base/list.h"
 
 struct file {
-	struct list item;  // in node.files, under node.lock
+	struct list item;  // in node.files, under node_lock()
 	int fd;  // owned; a break gives the number another file (dup3), so that all opens of a node stay one
 		 // file
 };

@@ -28,8 +28,7 @@ struct found {
 
 pthread_mutex_t *node_lock(struct hashfs *fs, const struct node *n)
 {
-	uint64_t mixed = (uintptr_t)n * UINT64_C(0x9e3779b97f4a7c15);  // Fibonacci hashing
-	return &fs->node_locks[(mixed >> 32) % NODE_LOCKS];
+	return &fs->node_locks[map_spread((uintptr_t)n) % NODE_LOCKS];
 }
 
 // Creation and end

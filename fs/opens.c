@@ -52,8 +52,8 @@ static int backing_flags(int flags)
 // The kernel opens the backing file by a path, without asking whether it is immutable or append-only.
 static int check_writable(const struct hashfs *fs, const struct node *n, int flags)
 {
-	if ((flags & O_ACCMODE) == O_RDONLY)
-		return 0;
+	if (!fs->passthrough || (flags & O_ACCMODE) == O_RDONLY)
+		return 0;  // or we open it ourselves
 	int fd = handle_open(fs, &n->at, (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK);
 	if (fd < 0)
 		return fd;

@@ -19,7 +19,7 @@ static bool is_link_of(const void *value, const void *arg)
 	return n->link && n->parent == m->parent && strcmp(n->name, m->name) == 0;
 }
 
-// Reads the handle without node.lock: whoever changes one holds table_lock as well.
+// Reads the handle without node_lock(): whoever changes one holds table_lock as well.
 static bool is_inode(const void *value, const void *at)
 {
 	const struct node *n = value;

@@ -180,7 +180,7 @@ static bool was_put_back(struct adopter *a, const struct displaced *d)
 	return st.st_ino == d->file->ino;
 }
 
-static int flush(struct adopter *a)
+static void flush(struct adopter *a)
 {
 	uint64_t put_back = 0;
 	int r = replacer_flush(a->replacer, &put_back);
@@ -195,7 +195,6 @@ static int flush(struct adopter *a)
 	a->displaced_count = 0;
 	if (a->error == 0)
 		a->error = r;
-	return r;
 }
 
 int adopter_free(struct adopter *a)

@@ -1,5 +1,6 @@
 #include "hashify/dirtimes.h"
 
+#include "store/base/map.h"
 #include "store/base/thread.h"
 
 #include <sys/stat.h>
@@ -19,8 +20,7 @@ void dirtimes_destroy(struct dirtimes *d)
 struct dirtimes_visit dirtimes_visit(struct dirtimes *d, const struct tree_file *f, int dir)
 {
 	uint64_t key = (uint64_t)f->guest << 32 | f->dir;
-	uint64_t mixed = key * UINT64_C(0x9e3779b97f4a7c15);  // Fibonacci hashing
-	return (struct dirtimes_visit){ .lock = &d->locks[(mixed >> 32) % DIRTIMES_LOCKS], .dir = dir };
+	return (struct dirtimes_visit){ .lock = &d->locks[map_spread(key) % DIRTIMES_LOCKS], .dir = dir };
 }
 
 void dirtimes_enter(void *arg)

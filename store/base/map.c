@@ -11,9 +11,7 @@
 
 static size_t home(const struct map *m, uint64_t key)
 {
-	// Keys are often inode numbers, which are dense: spread them over the high bits (Fibonacci hashing).
-	uint64_t mixed = (key ^ (key >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
-	return (size_t)(mixed >> 32) & (m->capacity - 1);
+	return (size_t)map_spread(key) & (m->capacity - 1);
 }
 
 static size_t next(const struct map *m, size_t i)

@@ -6,6 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Keys are often inode numbers or addresses, which are dense: spreads them over 32 bits (Fibonacci hashing).
+static inline uint64_t map_spread(uint64_t key)
+{
+	return (key ^ (key >> 32)) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+}
+
 struct map_slot {
 	uint64_t key;
 	void *value;  // NULL: empty

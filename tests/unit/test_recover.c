@@ -307,17 +307,25 @@ static void an_immutable_place_stops_no_pass(void **state)
 	expect_kept_when_refused(*state, EPERM);
 }
 
+// Gives the displaced file the flag @flag, and returns an fd of it. *@ret_flags: those it had.
+static int given_frozen(const struct pool *p, const char *changed, unsigned flag, unsigned *ret_flags)
+{
+	struct object_key key = given_displaced(p, changed);
+	char name[300];
+
+	the_name_in_flight(p, &key, name);
+	int fd = open_read(p->tree, name);
+	assert_int_equal(sys_flags_get(fd, ret_flags), 0);
+	if (sys_flags_set(fd, *ret_flags | flag) < 0)
+		skip();  // only root may
+	return fd;
+}
+
 static void an_immutable_file_stops_no_pass(void **state)
 {
 	struct pool *p = *state;
-	struct object_key key = given_displaced(p, NULL);
-	char name[300];
 	unsigned flags;
-	the_name_in_flight(p, &key, name);
-	int fd = open_read(p->tree, name);
-	assert_int_equal(sys_flags_get(fd, &flags), 0);
-	if (sys_flags_set(fd, flags | FS_IMMUTABLE_FL) < 0)
-		skip();  // only root may
+	int fd = given_frozen(p, NULL, FS_IMMUTABLE_FL, &flags);
 
 	struct recovery r = recover(p);
 
@@ -331,14 +339,8 @@ static void an_immutable_file_stops_no_pass(void **state)
 static void an_immutable_and_changed_file_is_put_back(void **state)
 {
 	struct pool *p = *state;
-	struct object_key key = given_displaced(p, "HELLO");
-	char name[300];
 	unsigned flags;
-	the_name_in_flight(p, &key, name);
-	int fd = open_read(p->tree, name);
-	assert_int_equal(sys_flags_get(fd, &flags), 0);
-	if (sys_flags_set(fd, flags | FS_APPEND_FL) < 0)
-		skip();
+	int fd = given_frozen(p, "HELLO", FS_APPEND_FL, &flags);
 
 	struct recovery r = recover(p);
 

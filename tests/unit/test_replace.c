@@ -239,27 +239,36 @@ static void a_second_name_given_since_the_comparison_stays_the_same_file(void **
 	twins_done(&w);
 }
 
-// The second exchange is the one back; the guest renames another file to the name just before it.
+// Replaces b/file under a claim that does not hold any more, so that it is put back. The guest does @run just
+// before that, which is the second exchange.
+static int replace_and_put_back(struct twins *w, void (*run)(void *arg))
+{
+	const struct tree *t = w->p->tree;
+	struct claim claim;
+	assert_int_equal(claim_take(open_read(t, "b/file"), &claim), 0);
+	claim_drop(&claim);
+	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	fault_before("renameat2", 2, run, w->p->tree);
+	int r = twins_run(w, dir, "b/file", &claim);
+
+	assert_true(fault_was_met());
+	close(dir);
+	claim_end(&claim);
+	return r;
+}
+
+// The guest renames another file to the name.
 static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
 {
 	struct twins w = given_twins(*state);
 	struct tree *t = w.p->tree;
-	int reader = open_read(t, "b/file");
 	put_old(w.p, "b/new", "newer");
-	struct claim claim;
-	assert_int_equal(claim_take(reader, &claim), 0);
-	claim_drop(&claim);  // whole no more
-	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	fault_before("renameat2", 2, put_another, t);
-	int r = twins_run(&w, dir, "b/file", &claim);
+	assert_int_equal(replace_and_put_back(&w, put_another), KEPT_CHANGED);
 
-	assert_true(fault_was_met());
-	assert_int_equal(r, KEPT_CHANGED);
 	assert_content(t, "b/file", "newer");
 	assert_int_equal(names_in_flight(w.p), 1);  // kept-…, which the guest itself did away with
-	close(dir);
-	claim_end(&claim);
 	twins_done(&w);
 	assert_int_equal(names_in(t, ".hash/tmp"), 1);
 	assert_int_equal(status(t, "a/file").st_nlink, 2);
@@ -280,24 +289,13 @@ static void put_another_and_then_a_third(void *arg)
 static void of_two_that_a_guest_puts_there_the_latest_stays(void **state)
 {
 	struct twins w = given_twins(*state);
-	struct tree *t = w.p->tree;
-	int reader = open_read(t, "b/file");
 	put_old(w.p, "b/new", "newer");
 	put_old(w.p, "b/third", "latest");
-	struct claim claim;
-	assert_int_equal(claim_take(reader, &claim), 0);
-	claim_drop(&claim);  // whole no more
-	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	fault_before("renameat2", 2, put_another_and_then_a_third, t);
-	int r = twins_run(&w, dir, "b/file", &claim);
+	assert_int_equal(replace_and_put_back(&w, put_another_and_then_a_third), KEPT_CHANGED);
 
-	assert_true(fault_was_met());
-	assert_int_equal(r, KEPT_CHANGED);
-	assert_content(t, "b/file", "latest");
-	assert_missing(t, "b/third");
-	close(dir);
-	claim_end(&claim);
+	assert_content(w.p->tree, "b/file", "latest");
+	assert_missing(w.p->tree, "b/third");
 	twins_done(&w);
 }
 

@@ -5,7 +5,6 @@ what is asked of hashfs; --csv writes every single figure."""
 import argparse
 import atexit
 import contextlib
-import csv
 import functools
 import os
 import random
@@ -15,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import figures
 
 FUSE_PEERS = ("mergerfs", "fuse-overlayfs", "rofiles-fuse", "passthrough_hp", "passthrough_hp uring")
 OURS = ("hashfs", "hashfs uring")
@@ -365,10 +366,7 @@ class Bench:
             self.table(kind)
             good = (self.o.targets or self.verdict(kind)) and good
         if self.o.csv:
-            with open(self.o.csv, "w", newline="") as f:
-                w = csv.DictWriter(f, fieldnames=list(self.rows[0]))
-                w.writeheader()
-                w.writerows(self.rows)
+            figures.write_csv(self.o.csv, self.rows)
         return 0 if good else 1
 
 

@@ -6,7 +6,6 @@ import argparse
 import atexit
 import collections
 import contextlib
-import csv
 import os
 import shutil
 import signal
@@ -15,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import figures
 
 PEERS = {
     "jdupes": ["jdupes", "-r", "-L", "-q"],  # without -Q: it compares bytes, as hashify does
@@ -270,10 +271,7 @@ class Bench:
             good = self.table(kind) and good
             os.unlink(image)
         if self.o.csv:
-            with open(self.o.csv, "w", newline="") as f:
-                w = csv.DictWriter(f, fieldnames=list(self.rows[0]))
-                w.writeheader()
-                w.writerows(self.rows)
+            figures.write_csv(self.o.csv, self.rows)
         return 0 if good else 1
 
     def many_files(self):
