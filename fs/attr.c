@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <linux/xattr.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -108,6 +109,15 @@ static int set_both_times(int fd, const struct stat *st, int to_set)
 #define SET_TIMES (SET_ATIME | SET_MTIME)
 #define SET_ANY (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | SET_OWNER | SET_TIMES)
 
+// A break in a directory puts its times back (break.c): not over those that are set meanwhile.
+static int set_both_times_of(struct node *n, int fd, const struct stat *st, int to_set)
+{
+	if (!n->names)
+		return set_both_times(fd, st, to_set);
+	auto_unlock pthread_mutex_t *held = mutex_hold(n->names);
+	return set_both_times(fd, st, to_set);
+}
+
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
 static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool root)
 {
@@ -127,7 +137,7 @@ static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int t
 	else if (r == 0 && !(to_set & SET_ANY))
 		r = change_nothing(fd, root);
 	if (r == 0 && (to_set & SET_TIMES))
-		r = set_both_times(fd, st, to_set);
+		r = set_both_times_of(n, fd, st, to_set);
 	return r;
 }
 
@@ -186,6 +196,18 @@ int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const vo
 	return fd < 0 ? fd : xattr_set(fd, name, value, size, flags);
 }
 
+int attr_drop_set_gid(struct hashfs *fs, struct node *n)
+{
+	struct stat st;
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_mode & S_ISGID ? sys_fchmod(fd, st.st_mode & 07777 & ~(mode_t)S_ISGID) : 0;
+}
+
 int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name)
 {
 	if (xattr_is_ours(name))
@@ -208,14 +230,20 @@ int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void
 	return fd < 0 ? fd : xattr_get(fd, name, buf, size);
 }
 
-// Takes our names out of the list in place and returns what is left of it.
-static int64_t hide_ours(char *list, int64_t size)
+static bool is_hidden(const char *name, bool root)
+{
+	return xattr_is_ours(name) ||
+	       (!root && strncmp(name, XATTR_TRUSTED_PREFIX, XATTR_TRUSTED_PREFIX_LEN) == 0);
+}
+
+// Takes what the caller may not see out of the list in place and returns what is left of it.
+static int64_t hide(char *list, int64_t size, bool root)
 {
 	int64_t kept = 0;
 
 	for (int64_t i = 0; i < size;) {
 		int64_t length = (int64_t)strlen(list + i) + 1;
-		if (!xattr_is_ours(list + i)) {
+		if (!is_hidden(list + i, root)) {
 			memmove(list + kept, list + i, (size_t)length);
 			kept += length;
 		}
@@ -224,7 +252,7 @@ static int64_t hide_ours(char *list, int64_t size)
 	return kept;
 }
 
-int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t size)
+int64_t attr_list_xattr(struct hashfs *fs, struct node *n, bool root, char *buf, size_t size)
 {
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	if (fd < 0)
@@ -238,7 +266,7 @@ int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t siz
 	if (got < 0)
 		return got;
 
-	got = hide_ours(all, got);
+	got = hide(all, got, root);
 	if (size == 0)
 		return got;
 	if ((uint64_t)got > size)

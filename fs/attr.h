@@ -1,6 +1,7 @@
 // Change what is known of a file: its attributes and xattrs. A link is broken first.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -28,10 +29,14 @@ int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const vo
 		   int flags);
 int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name);
 
+// Takes set-gid off a file, as setting an ACL does for a caller who is not in the file's group
+// (posix_acl_update_mode(), fs/posix_acl.c).
+int attr_drop_set_gid(struct hashfs *fs, struct node *n);
+
 // getxattr(2), listxattr(2): how many bytes there are; -ERANGE if @size, unless 0, is too small. Ours are
-// hidden.
+// hidden, and trusted ones from who is not @root.
 int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void *buf, size_t size);
-int64_t attr_list_xattr(struct hashfs *fs, struct node *n, char *buf, size_t size);
+int64_t attr_list_xattr(struct hashfs *fs, struct node *n, bool root, char *buf, size_t size);
 
 // FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR.
 int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags);

@@ -2,17 +2,20 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/limits.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
+#include "store/base/cleanup.h"
 #include "store/base/sys.h"
 
-int cred_init(void)
+int cred_init(const struct hashfs *fs)
 {
 	umask(0);
 	// Without this, changing the file-system uid from 0 drops CAP_DAC_OVERRIDE, CAP_FOWNER and their
@@ -20,6 +23,7 @@ int cred_init(void)
 	// kernel has decided.
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
 		return -errno;
+	sys_setfsid(fs->uid, fs->gid);
 	// With it, no limit of a quota would hold for any caller.
 	return sys_drop_cap_resource();
 }
@@ -47,6 +51,18 @@ void cred_enter(const struct hashfs *fs, const struct fuse_ctx *caller)
 void cred_leave(const struct hashfs *fs)
 {
 	if (fs->privileged)
-		sys_setfsid(0, 0);
+		sys_setfsid(fs->uid, fs->gid);
 	umask(0);
+}
+
+bool cred_in_group(fuse_req_t req, gid_t gid)
+{
+	if (fuse_req_ctx(req)->gid == gid)
+		return true;
+	auto_free gid_t *groups = malloc(NGROUPS_MAX * sizeof(*groups));
+	int count = groups ? fuse_req_getgroups(req, NGROUPS_MAX, groups) : 0;
+	for (int i = 0; i < count; i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
 }

@@ -3,14 +3,21 @@
 // asked (default_permissions), so we keep our own capabilities meanwhile (cred_init).
 #pragma once
 
-struct fuse_ctx;
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "fs/fuse.h"
+
 struct hashfs;
 
 // Once, before any thread is started: lets this process change its file-system ids without losing
-// capabilities. Returns 0 or -errno.
-int cred_init(void);
+// capabilities, and makes them hashfs.uid and .gid. Returns 0 or -errno.
+int cred_init(const struct hashfs *fs);
 
 // From here to cred_leave() this thread creates files as @caller does. Nothing is done where we are not
 // privileged, but for the umask.
 void cred_enter(const struct hashfs *fs, const struct fuse_ctx *caller);
 void cred_leave(const struct hashfs *fs);
+
+// Is the caller of @req in the group @gid? Reads /proc: for what is rare. False also if nobody can tell.
+bool cred_in_group(fuse_req_t req, gid_t gid);

@@ -16,6 +16,7 @@
 #include "store/base/cleanup.h"
 #include "store/mark.h"
 #include "store/store.h"
+#include "store/tmp.h"
 
 static int open_dir(struct hashfs *fs, struct node *dir)
 {
@@ -247,15 +248,32 @@ static bool is_one_inode(const struct rename *r)
 	       st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev;
 }
 
+static int remove_old_name(struct hashfs *fs, const struct rename *r)
+{
+	char tmp[TMP_NAME_SIZE];
+
+	if (!(r->flags & RENAME_WHITEOUT))
+		return unlinkat(r->from_dir, r->from.name, 0) < 0 ? -errno : 0;
+	int e = tmp_whiteout(fs->store, tmp);
+	if (e < 0)
+		return e;
+	if (renameat(fs->store->tmp, tmp, r->from_dir, r->from.name) < 0) {
+		e = -errno;
+		tmp_remove(fs->store, tmp);
+	}
+	return e;
+}
+
 // rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them
 // replaces the other: with equal content and metadata that is to remove the old name. To exchange them is
 // nothing but new times of the directories.
-static int rename_twins(const struct rename *r)
+static int rename_twins(struct hashfs *fs, const struct rename *r)
 {
 	const struct timespec now[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
 
-	if (!(r->flags & RENAME_EXCHANGE) && unlinkat(r->from_dir, r->from.name, 0) < 0)
-		return -errno;
+	int e = r->flags & RENAME_EXCHANGE ? 0 : remove_old_name(fs, r);
+	if (e < 0)
+		return e;
 	utimensat(AT_FDCWD, fd_path(r->from_dir).text, now, 0);
 	utimensat(AT_FDCWD, fd_path(r->to_dir).text, now, 0);
 	return 0;
@@ -264,7 +282,7 @@ static int rename_twins(const struct rename *r)
 static int rename_on_disk(struct hashfs *fs, const struct rename *r)
 {
 	if (is_one_inode(r) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0)
-		return rename_twins(r);
+		return rename_twins(fs, r);
 	return renameat2(r->from_dir, r->from.name, r->to_dir, r->to.name, r->flags) < 0 ? -errno : 0;
 }
 

@@ -43,6 +43,9 @@ struct hashfs {
 		      // -1: none
 	struct store *store;  // owned
 
+	uid_t uid;  // who owns the store and what we make for ourselves, as `pool` shows it
+	gid_t gid;
+
 	bool privileged;   // we may act as the caller and set trusted xattrs
 	bool handles;      // file handles reopen inodes; else each node holds an O_PATH fd
 	bool passthrough;  // agreed with the kernel

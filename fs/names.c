@@ -126,6 +126,14 @@ static void keep_nameless(struct hashfs *fs, struct node *n, const struct stat *
 	n->last->st_nlink = 0;
 }
 
+void node_lost_link(struct hashfs *fs, struct node *n)
+{
+	struct node *parent = unlink_link(fs, n);
+
+	assert(parent->refs > 1);
+	parent->refs--;
+}
+
 static void unlink_inode(struct hashfs *fs, const struct stat *st, int *fd)
 {
 	struct handle at = { .ino = st->st_ino, .dev = st->st_dev, .fd = -1 };

@@ -250,10 +250,21 @@ static struct node *use_inode(struct hashfs *fs, struct found *f)
 	return n;
 }
 
+// No: somebody else has put another file there (cache=).
+static bool link_is(struct hashfs *fs, struct node *n, const struct handle *at)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return handle_same(&n->at, at);
+}
+
 static struct node *use_link(struct hashfs *fs, struct found *f, struct node *parent, const char *name)
 {
 	uint64_t key = number_name_key(fs, &parent->at, name);
 	struct node *n = table_find_link(fs, key, parent, name);
+	if (n && !link_is(fs, n, &f->at)) {
+		node_lost_link(fs, n);
+		n = NULL;
+	}
 	if (!n)
 		return add_link(fs, f, key, parent, name);
 

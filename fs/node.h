@@ -119,6 +119,10 @@ void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, i
 // takes *@fd where the file must stay reachable without a name.
 void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, const struct stat *st, int *fd);
 
+// Called under table_lock: the name of the link @n is another file's now. The caller holds its directory,
+// too.
+void node_lost_link(struct hashfs *fs, struct node *n);
+
 // @n has no name, and may get one: keeps *@fd, an O_PATH fd of it, which is taken.
 void node_pin(struct hashfs *fs, struct node *n, int *fd);
 

@@ -1,16 +1,32 @@
 #include <errno.h>
+#include <linux/xattr.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "fs/attr.h"
+#include "fs/cred.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "fs/ops.h"
 #include "store/base/cleanup.h"
 
-void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+static int set(fuse_req_t req, struct node *n, const char *name, const char *value, size_t size, int flags)
 {
 	struct hashfs *fs = fs_of(req);
-	reply_err(req, attr_set_xattr(fs, node_of(fs, ino), name, value, size, flags));
+	struct stat st;
+
+	int r = attr_set_xattr(fs, n, name, value, size, flags);
+	if (r < 0 || fuse_req_ctx(req)->uid == 0 || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
+		return r;
+	r = node_stat(fs, n, &st);
+	if (r == 0 && (st.st_mode & S_ISGID) && !cred_in_group(req, st.st_gid))
+		r = attr_drop_set_gid(fs, n);
+	return r;
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	reply_err(req, set(req, node_of(fs_of(req), ino), name, value, size, flags));
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -44,6 +60,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	struct hashfs *fs = fs_of(req);
 	auto_free char *buf = malloc(size + 1);
 
-	int64_t got = buf ? attr_list_xattr(fs, node_of(fs, ino), buf, size) : -ENOMEM;
+	bool root = fuse_req_ctx(req)->uid == 0;
+	int64_t got = buf ? attr_list_xattr(fs, node_of(fs, ino), root, buf, size) : -ENOMEM;
 	reply_bytes(req, buf, got, size);
 }

@@ -98,7 +98,9 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 	auto_close int fd = -1;
 
 	if (node_is_split(n)) {
-		if (stale_tell(&fs->stale, tid))
+		// The kernel opens a descriptor's file for an ioctl without any flag, and does not try again
+		// (fs/fuse/ioctl.c).
+		if (flags == 0 || stale_tell(&fs->stale, tid))
 			return -ESTALE;
 		if (changes(flags))
 			return -EBUSY;

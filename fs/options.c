@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fs/fuse.h"
+#include "fs/idmap.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
 
@@ -44,6 +45,8 @@ static const char help[] =
 	"  cache=SECONDS       trust names and attributes for so long only, for trees that others change;\n"
 	"                      by default for ever, because nobody else may\n"
 	"  store=POOL/.hash    the store to use: SOURCE may then be a bind mount of a directory in POOL\n"
+	"  idmap=b:DISK:SHOWN:COUNT  show the ids from DISK on as those from SHOWN on, for guests in user\n"
+	"                      namespaces; or idmap=/proc/PID/ns/user\n"
 	"  threads=N           answer no more than N requests at a time. Default: 32\n"
 	"  ro, nosuid, nodev, noexec, noatime, allow_other and the other options of mount(8) and FUSE\n"
 	"\n"
@@ -128,6 +131,18 @@ static bool parse_threads(const char *option, const char *value, unsigned *ret)
 	return false;
 }
 
+static bool parse_idmap(const char *option, const char *value, char **ret)
+{
+	free(*ret);
+	*ret = strdup(value);
+	if (*ret && idmap_is_valid(*ret))
+		return true;
+	log_error("-o %s: expected TYPE:DISK:SHOWN:COUNT, TYPE being u, g or b for both, with spaces between "
+		  "several; or the path of a user namespace",
+		  option);
+	return false;
+}
+
 static bool wrong_directory(const char *path, const char *what)
 {
 	if (errno == ENOTCONN)
@@ -169,6 +184,8 @@ static bool parse_option(struct options *o, const char *option)
 		return parse_threads(option, value, &o->threads);
 	if (starts_with(option, "store="))
 		return resolve(value, "store=DIR must be the store of a pool: POOL/.hash", &o->store);
+	if (starts_with(option, "idmap="))
+		return parse_idmap(option, value, &o->idmap);
 	if (strcmp(option, "coherent") == 0)
 		return o->coherent = true;
 	if (strcmp(option, "volatile") == 0)
@@ -240,6 +257,7 @@ void options_free(struct options *o)
 {
 	free(o->source);
 	free(o->store);
+	free(o->idmap);
 	free(o->mountpoint);
 	free(o->mount);
 }

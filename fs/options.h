@@ -9,6 +9,7 @@ struct options {
 	char *source;      // owned; absolute, without symbolic links
 	char *mountpoint;  // owned; likewise
 	char *store;       // owned; likewise; NULL: to be found
+	char *idmap;       // owned; idmap.h; NULL: ids are those on disk
 	bool foreground;
 	bool debug;
 

@@ -11,8 +11,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "fs/cred.h"
 #include "fs/handle.h"
 #include "fs/hashfs.h"
+#include "fs/idmap.h"
 #include "fs/node.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
@@ -22,6 +24,9 @@
 #include "store/pool.h"
 #include "store/registry.h"
 #include "store/store.h"
+
+// What the kernel shows where an id has no other (fs.overflowuid).
+#define NO_ID 65534
 
 static int no_pool(const char *source, int r)
 {
@@ -54,12 +59,10 @@ static int no_store(const char *pool, int r)
 	return r;
 }
 
-// The root of a clone of the mount, open for real: open_by_handle_at(2) takes no O_PATH fd.
-static int clone_mount(int dir)
+// The root of the clone of a mount, open for real: open_by_handle_at(2) takes no O_PATH fd. The mount is then
+// nobody's, and its attributes cannot be changed any more once @clone is closed.
+static int open_clone(int clone)
 {
-	auto_close int clone = sys_open_tree_clone(dir, "");
-	if (clone < 0)
-		return clone;
 	int fd = openat(clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
@@ -89,23 +92,83 @@ static int find_pool(struct source *s)
 	return fd < 0 ? no_pool(s->fs->opt->source, fd) : fd;
 }
 
-// A clone of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
+static int no_idmap(const struct source *s, int r)
+{
+	const char *map = s->fs->opt->idmap;
+
+	if (r == -EINVAL)
+		log_error(
+			"-o idmap=%s: not for %s: its filesystem shows no other ids (ext4, XFS, btrfs and tmpfs "
+			"do), or the ranges overlap",
+			map, s->pool_path);
+	else
+		log_error("-o idmap=%s: cannot show %s with these ids: %s", map, s->pool_path, strerror(-r));
+	return r;
+}
+
+static int clone_to_serve(struct source *s, int found)
+{
+	const char *map = s->fs->opt->idmap;
+
+	auto_close int clone = sys_open_tree_clone(found, "");
+	int r = clone < 0 ? clone : map ? idmap_apply(clone, map) : 0;
+	if (r < 0 && map)
+		return no_idmap(s, r);
+	if (r < 0)
+		return 0;  // an ordinary user's mount
+	s->fs->pool = open_clone(clone);
+	s->fs->privileged = s->fs->pool >= 0;
+	return 0;
+}
+
+// A kernel without mount_setattr(2) has no passthrough either, which is what these are for.
+static int clone_to_guard(struct source *s, int found)
+{
+	auto_close int clone = sys_open_tree_clone(found, "");
+	int r = clone < 0 ? clone : sys_mount_readonly_noatime(clone);
+	if (r == 0)
+		r = s->fs->objects = open_clone(clone);
+	if (r >= 0 || r == -ENOSYS)
+		return 0;
+	log_error(
+		"%s: cannot make a read-only clone of its mount, which keeps objects from being written to: %s",
+		s->pool_path, strerror(-r));
+	return r;
+}
+
+// Clones of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
+static int clone_pool(struct source *s, int found)
+{
+	int r = clone_to_serve(s, found);
+	return r == 0 && s->fs->privileged ? clone_to_guard(s, found) : r;
+}
+
 static int open_pool(struct source *s)
 {
 	auto_close int found = find_pool(s);
 	if (found < 0)
 		return found;
-
-	s->fs->pool = clone_mount(found);
-	s->fs->privileged = s->fs->pool >= 0;
-	if (!s->fs->privileged) {
+	int r = clone_pool(s, found);
+	if (r == 0 && !s->fs->privileged)
 		s->fs->pool = take_fd(&found);
-		return 0;
+	return r;
+}
+
+// What the daemon makes for itself belongs to the store's owner, by whatever id the pool shows it.
+static int become_owner(struct source *s)
+{
+	struct stat st;
+
+	if (!s->fs->privileged || fstatat(s->fs->pool, STORE_DIR, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;  // what is wrong with it is said when it is opened
+	if (st.st_uid == NO_ID || st.st_gid == NO_ID) {
+		log_error("-o idmap=%s: does not show the owner of %s/%s; add a range with its ids",
+			  s->fs->opt->idmap ? s->fs->opt->idmap : "", s->pool_path, STORE_DIR);
+		return -EOVERFLOW;
 	}
-	s->fs->objects = clone_mount(found);
-	if (s->fs->objects >= 0 && sys_mount_readonly_noatime(s->fs->objects) < 0)
-		fd_close(take_fd(&s->fs->objects));
-	return 0;
+	s->fs->uid = st.st_uid;
+	s->fs->gid = st.st_gid;
+	return cred_init(s->fs);
 }
 
 static int not_in_pool(const struct source *s, int r)
@@ -267,6 +330,8 @@ int source_open(struct source *s, struct hashfs *fs)
 	int r = open_pool(s);
 	if (r == 0)
 		r = find_path(s);
+	if (r == 0)
+		r = become_owner(s);
 	if (r == 0)
 		r = open_store(s);
 	if (r == 0)

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "fs/backing.h"
-#include "fs/cred.h"
 #include "fs/daemon.h"
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
@@ -348,8 +347,6 @@ int super_run(const struct options *opt)
 	r = check_before_mount(&m);
 	if (r == 0) {
 		r = source_open(&m.source, &m.fs);
-		if (r == 0 && m.fs.privileged)
-			r = cred_init();
 		if (r == 0)
 			r = run_session(&m);
 		source_close(&m.source);

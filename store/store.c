@@ -13,6 +13,7 @@
 
 #include "store/base/cleanup.h"
 #include "store/base/dir.h"
+#include "store/base/sys.h"
 #include "store/xattr.h"
 
 #define FORMAT_MAX 1024
@@ -279,7 +280,7 @@ static int open_parts(struct store *s, int pool)
 		return -errno;
 	if (st.st_mode & 0077)  // a store others may write to proves nothing
 		return -EBADMSG;
-	if (st.st_uid != 0 && st.st_uid != geteuid())
+	if (st.st_uid != 0 && st.st_uid != sys_fsuid())
 		return -EPERM;
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;

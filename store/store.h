@@ -35,7 +35,8 @@ int store_create(int pool);
 
 // Opens the store of @pool, a directory fd that stays the caller's. -ENOENT: the pool has none; -EBADMSG: its
 // format file is broken, or others may write to it; -EPROTONOSUPPORT: of a version, digest or policy that we
-// do not know; -EPERM: it belongs neither to root nor to us.
+// do not know; -EPERM: it belongs neither to root nor to us (the
+// file-system uid).
 int store_open(int pool, struct store **ret);
 
 // Marks all objects of a copied store anew. Called with the lock held exclusively. A crash leaves it a copied

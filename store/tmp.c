@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "store/base/dir.h"
@@ -99,16 +100,32 @@ int tmp_link_as(struct store *s, int fd, const char *name)
 	return linkat(AT_FDCWD, fd_path(fd).text, s->tmp, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE])
+// Unique in this process by the counter; a dead one's left-over may have had our pid.
+static void next_name(char ret[TMP_NAME_SIZE])
 {
 	static atomic_uint_fast64_t last;
+
+	snprintf(ret, TMP_NAME_SIZE, "copy-%d-%" PRIu64, (int)getpid(), (uint64_t)atomic_fetch_add(&last, 1));
+}
+
+int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE])
+{
 	int r;
 
 	do {
-		// Unique in this process by the counter; a dead one's left-over may have had our pid.
-		snprintf(ret, TMP_NAME_SIZE, "copy-%d-%" PRIu64, (int)getpid(),
-			 (uint64_t)atomic_fetch_add(&last, 1));
+		next_name(ret);
 		r = tmp_link_as(s, fd, ret);
+	} while (r == -EEXIST);
+	return r;
+}
+
+int tmp_whiteout(struct store *s, char ret[TMP_NAME_SIZE])
+{
+	int r;
+
+	do {
+		next_name(ret);
+		r = mknodat(s->tmp, ret, S_IFCHR, makedev(0, 0)) < 0 ? -errno : 0;
 	} while (r == -EEXIST);
 	return r;
 }

@@ -20,7 +20,7 @@ DOORS = {
     r"sqlite3\.h": {"store/index.c"},
     r"xxhash\.h": {"store/digest.c"},
     r"sys/syscall\.h": {"store/base/sys.c"},
-    r"linux/(?!limits\.h|fs\.h|securebits\.h|fuse\.h|stat\.h|magic\.h).*": {"store/base/sys.c"},
+    r"linux/(?!limits\.h|fs\.h|securebits\.h|fuse\.h|stat\.h|magic\.h|xattr\.h).*": {"store/base/sys.c"},
     r"linux/fuse\.h": {"fs/backing.c"},
     r"linux/fs\.h": {"store/base/sys.c", "store/meta.c", "fs/op_file.c"},
 }

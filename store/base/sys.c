@@ -54,6 +54,13 @@ int sys_mount_readonly_noatime(int fd)
 	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
 }
 
+int sys_mount_idmap(int fd, int user_namespace)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace };
+
+	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
 int sys_resident(int fd, uint64_t offset, size_t size, unsigned char *ret)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -185,4 +192,9 @@ void sys_setfsid(uid_t uid, gid_t gid)
 	// The C library's wrappers are per thread as well; these say so.
 	syscall(SYS_setfsgid, gid);
 	syscall(SYS_setfsuid, uid);
+}
+
+uid_t sys_fsuid(void)
+{
+	return (uid_t)syscall(SYS_setfsuid, (uid_t)-1);  // refuses, and says what it is
 }

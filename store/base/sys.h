@@ -22,6 +22,9 @@ int sys_open_tree_clone(int dir, const char *path);
 // Makes the mount of @fd, a detached clone, read-only and noatime (mount_setattr(2), Linux 5.12).
 int sys_mount_readonly_noatime(int fd);
 
+// Gives the mount of @fd, a detached clone, the ids of @user_namespace (mount_setattr(2), Linux 5.12).
+int sys_mount_idmap(int fd, int user_namespace);
+
 // Pages of @fd that are in the page cache now (cachestat(2), Linux 6.5; falls back to mincore(2)).
 int64_t sys_cached_pages(int fd, uint64_t size);
 
@@ -57,3 +60,4 @@ int sys_thaw(int fd, unsigned *ret_flags);
 
 // The file-system ids and groups of this thread alone.
 void sys_setfsid(uid_t uid, gid_t gid);
+uid_t sys_fsuid(void);

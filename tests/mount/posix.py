@@ -122,6 +122,47 @@ def _(t):
     as_user(1234, 1234, lambda: os.close(os.open(p, os.O_RDONLY)))
 
 
+@case("an ACL set by a stranger to the file's group takes set-gid off it, by a member it does not")
+def _(t):
+    d = t.dir()
+    acl = tree.acl((tree.USER_OBJ, 7, -1), (tree.USER, 6, 1234), (tree.GROUP_OBJ, 7, -1), (tree.MASK, 7, -1), (tree.OTHER, 0, -1))
+    for name, groups in (("stranger", []), ("member", [77])):
+        p = d + "/" + name
+        write(p)
+        os.chown(p, U, 77)
+        os.chmod(p, 0o2770)
+        as_user(U, G, os.setxattr, p, "system.posix_acl_access", acl, groups=groups)
+    expect_equal((oct(perm(d + "/stranger")), oct(perm(d + "/member"))), ("0o770", "0o2770"))
+
+
+@case("trusted xattrs are shown to root alone")
+def _(t):
+    p = t.dir() + "/f"
+    write(p)
+    os.chmod(p, 0o666)
+    os.setxattr(p, "user.open", b"1")
+    os.setxattr(p, "trusted.secret", b"1")
+    expect_equal(sorted(x for x in os.listxattr(p) if "." in x and x.split(".")[0] in ("user", "trusted")),
+                 ["trusted.secret", "user.open"])
+
+    def as_a_user():
+        expect_equal([x for x in os.listxattr(p) if not x.startswith("security.")], ["user.open"])
+        expect_errno(errno.ENODATA, os.getxattr, p, "trusted.secret")
+    as_user(U, G, as_a_user)
+
+
+@case("a rename can leave a whiteout, between two names of one content, too")
+def _(t):
+    d = t.dir()
+    write(d + "/a", b"A")
+    write(d + "/b", b"B")
+    for old, new, text in ((d + "/a", d + "/b", b"A"), (t.links + "/twin1", t.links + "/twin2", tree.slurp(t.links + "/twin1"))):
+        kernel.renameat2(old, new, kernel.RENAME_WHITEOUT)
+        st = os.lstat(old)
+        expect(stat.S_ISCHR(st.st_mode) and st.st_rdev == 0, oct(st.st_mode))
+        expect_equal(tree.slurp(new), text)
+
+
 @case("supplementary groups count")
 def _(t):
     d = t.dir(0o770, 0, 77)

@@ -18,7 +18,7 @@ check() {
 	for g in a b; do
 		mkdir -p "$POOL/$g/links"
 		install -m 4755 "$W/sleeper" "$POOL/$g/links/program"
-		for f in file busy elsewhere; do cp "$W/sleeper" "$POOL/$g/links/$f"; done
+		for f in file busy elsewhere twin1 twin2; do cp "$W/sleeper" "$POOL/$g/links/$f"; done
 		touch -d @1000000000 "$POOL/$g/links/"*
 	done
 	hashify_pool

@@ -56,18 +56,24 @@ def expect_errno(wanted, fn, *args, **kw):
 
 
 def as_user(uid, gid, fn, *args, groups=(), umask=0o022):
-    """Calls @fn in a child process that is this user. Returns what it returns (by eval of its repr); Failed and OSError
-    come through."""
+    """Calls @fn in a child process that is this user."""
+    def become():
+        os.setgroups(list(groups))
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        os.umask(umask)
+    return in_child(become, fn, *args)
+
+
+def in_child(become, fn, *args):
+    """Calls @become and @fn in a child process. Returns what @fn returns (by eval of its repr); Failed and OSError come through."""
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(r)
-            os.setgroups(list(groups))
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-            os.umask(umask)
             try:
+                become()
                 word = ("ok", fn(*args))
             except OSError as e:
                 word = ("errno", e.errno)

@@ -14,13 +14,14 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, ZERO_RANGE = 1, 2, 8, 16
-RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 AT_FDCWD, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = -100, 0x400, 0x1000
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 FS_NODUMP_FL, FS_IMMUTABLE_FL, FS_APPEND_FL = 0x40, 0x10, 0x20
 FS_IOC_SHUTDOWN = 0x8004587d  # _IOR('X', 125, __u32): ext4 and XFS
 SHUTDOWN_NOLOGFLUSH = 2
 SYS_CACHESTAT = 451
+CLONE_NEWUSER = 0x10000000
 PAGE = mmap.PAGESIZE
 
 
@@ -59,6 +60,32 @@ def flags_set(fd, flags):
 def stop_at_exec():
     """For a child: it stops when it has become another program, until it is killed."""
     _check(_libc.ptrace(0, 0, None, None))
+
+
+def enter_user_namespace(first, count=65536):
+    """This process becomes root of a new user namespace, whose ids are those from @first on outside."""
+    r, w = os.pipe()
+    me = os.getpid()
+    helper = os.fork()
+    if helper == 0:
+        status = 1
+        try:
+            os.close(w)
+            os.read(r, 1)
+            for kind in "ug":
+                with open("/proc/%d/%cid_map" % (me, kind), "w") as f:
+                    f.write("0 %d %d" % (first, count))
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(r)
+    _check(_libc.unshare(CLONE_NEWUSER))
+    os.close(w)
+    if os.waitpid(helper, 0)[1]:
+        raise RuntimeError("cannot map the ids of a user namespace")
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def shutdown_fs(path):
