@@ -109,23 +109,21 @@ void adopt_destroy(struct adopt *a)
 	mutex_destroy(&a->flushing);
 }
 
-// Was @st changed for the last time before @when? If somebody has set the clock back meanwhile, ctimes say
-// nothing.
-static bool changed_before(const struct adopt *a, const struct stat *st, int64_t when)
+// If somebody has set the clock back meanwhile, ctimes say nothing.
+static bool clock_is_steady(const struct adopt *a)
 {
 	int64_t offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-	return llabs(offset - a->clock_offset) <= DURABLE_MARGIN / 10 && nanoseconds(st->st_ctim) < when;
+	return llabs(offset - a->clock_offset) <= DURABLE_MARGIN / 10;
 }
 
 static bool is_durable(const struct adopt *a, const struct stat *st)
 {
-	return changed_before(a, st, a->durable_till);
+	return clock_is_steady(a) && nanoseconds(st->st_ctim) < a->durable_till;
 }
 
-// Will whatever changes the file from now on move its ctime?
 static bool is_settled(const struct adopt *a, const struct stat *st)
 {
-	return changed_before(a, st, clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN);
+	return clock_is_steady(a) && index_is_settled(st->st_ctim);
 }
 
 static int make_durable(const struct adopt *a, const struct reading *r)

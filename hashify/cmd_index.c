@@ -28,7 +28,7 @@ static const char help[] =
 	"Usage: hashify index [OPTIONS] POOL\n"
 	"\n"
 	"Shows what the index of POOL knows: digests of files that are not shared, which the next pass need\n"
-	"not read again, and the passes there were.\n"
+	"not read again, and the passes there were. It also knows what directories held.\n"
 	"\n"
 	"      --rebuild     throw it away, and read all files again that a pass would have to read; no\n"
 	"                    guest's file is changed\n"

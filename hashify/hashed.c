@@ -1,5 +1,6 @@
 #include "hashify/hashed.h"
 
+#include "hashify/listing.h"
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/thread.h"
@@ -68,7 +69,7 @@ static int begin_anew(struct hashed *h, struct store *s, unsigned ignored)
 int hashed_load(struct store *s, unsigned ignored, bool write, struct hashed *ret,
 		enum index_state *ret_state, int *ret_error)
 {
-	*ret = (struct hashed){ .seed = s ? s->seed : 0 };
+	*ret = (struct hashed){ .store = s, .seed = s ? s->seed : 0 };
 	*ret_state = INDEX_GOOD;
 	*ret_error = 0;
 	mutex_init(&ret->lock);
@@ -123,11 +124,18 @@ const struct index_file *hashed_row(const struct hashed *h, uint32_t row)
 	return &h->rows[row - 1];
 }
 
+// With the lock held: notes the first error.
+static void note(struct hashed *h, int r)
+{
+	if (h->error == 0 && r < 0)
+		h->error = r;
+}
+
 // With the lock held.
 static void put_batch(struct hashed *h)
 {
 	if (h->error == 0)
-		h->error = index_put(h->index, h->batch, h->batched);
+		note(h, index_put(h->index, h->batch, h->batched));
 	h->batched = 0;
 }
 
@@ -143,6 +151,34 @@ void hashed_add(struct hashed *h, const struct index_file *f)
 	h->batch[h->batched++] = *f;
 	if (h->batched == HASHED_BATCH)
 		put_batch(h);
+}
+
+void hashed_listings(struct hashed *h, const char *guest, struct listings *ret)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&h->lock);
+	uint8_t *data = NULL;
+	size_t size = 0;
+
+	if (h->index)
+		note(h, index_get_listing(h->index, guest, &data, &size));
+	listings_init(ret, data, size);
+	ret->is_too_much = !h->index;
+}
+
+void hashed_put_listings(struct hashed *h, const char *guest, struct listings *l)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&h->lock);
+	size_t size;
+
+	const void *data = listings_result(l, &size);
+	if (h->index && data)
+		note(h, index_put_listing(h->index, guest, data, size));
+}
+
+void hashed_keep_guests(struct hashed *h, bool (*is_there)(const char *guest, void *arg), void *arg)
+{
+	if (h->index)
+		note(h, index_keep_listings(h->index, is_there, arg));
 }
 
 static int remove_stale(struct hashed *h)
@@ -169,7 +205,10 @@ int hashed_save(struct hashed *h, bool whole, const struct index_pass *pass)
 		r = index_add_pass(h->index, pass);
 	int err = index_close(h->index);
 	h->index = NULL;
-	return r < 0 ? r : err;
+	r = r < 0 ? r : err;
+	if (r == -EBADMSG)  // the next pass begins it anew
+		index_drop(h->store);
+	return r;
 }
 
 void hashed_free(struct hashed *h)

@@ -16,6 +16,7 @@
 struct store;
 
 struct hashed {
+	struct store *store;      // borrowed
 	struct index *index;      // owned; NULL: there is none, or nothing is to be written
 	struct index_file *rows;  // owned; by inode
 	size_t count;
@@ -39,6 +40,17 @@ const struct index_file *hashed_row(const struct hashed *h, uint32_t row);
 
 // Remembers a file for the next pass.
 void hashed_add(struct hashed *h, const struct index_file *f);
+
+// What the directories of @guest held when they were read last; without an index, nothing, and *@ret keeps
+// nothing.
+struct listings;
+void hashed_listings(struct hashed *h, const char *guest, struct listings *ret);
+
+// Remembers @l for the next pass, where that differs.
+void hashed_put_listings(struct hashed *h, const char *guest, struct listings *l);
+
+// Forgets those of guests that @is_there does not know.
+void hashed_keep_guests(struct hashed *h, bool (*is_there)(const char *guest, void *arg), void *arg);
 
 // Writes what was added and records the pass. What has not been asked for is thrown away if that is much and
 // the pass saw all there is (@whole). Returns the first error of writing. Frees.

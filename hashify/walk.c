@@ -1,5 +1,6 @@
 #include "hashify/walk.h"
 
+#include "hashify/listing.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/whatif.h"
@@ -44,6 +45,7 @@ struct walker {
 	uint32_t *pending;  // owned
 	size_t pending_count, pending_capacity;
 	char *buffer;                // owned
+	struct listings listings;    // owned
 	struct exclude *exclude;     // owned; NULL: nothing is excluded
 	struct exclude_stack stack;  // owned
 };
@@ -189,54 +191,141 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 	return tree_add_file(w->tree, &f, name);
 }
 
-static int see(struct walker *w, const struct level *l, const struct dirent64 *d)
+// The inode numbers of objects mean nothing elsewhere: another subvolume has its own.
+static const struct known_object *object_of(const struct walker *w, const struct level *l,
+					    const struct listing_entry *e)
 {
-	const char *name = d->d_name;
-	if (name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0')))
-		return 0;
-	if (d->d_type == DT_DIR)
-		return see_dir(w, l, name);
+	if (l->dev != w->walk->dev || (e->type != DT_REG && e->type != DT_UNKNOWN))
+		return NULL;
+	return known_ino(w->walk->known, e->ino);
+}
 
-	// The inode numbers of objects mean nothing elsewhere: another subvolume has its own.
-	const struct known_object *object = NULL;
-	if (l->dev == w->walk->dev && (d->d_type == DT_REG || d->d_type == DT_UNKNOWN))
-		object = known_ino(w->walk->known, d->d_ino);
+static int see(struct walker *w, const struct level *l, const struct listing_entry *e,
+	       const struct known_object *object)
+{
+	if (e->type == DT_DIR)
+		return see_dir(w, l, e->name);
 	if (object) {
 		w->tally->seen++;
-		count_link(w, l->dir, name, object);
+		count_link(w, l->dir, e->name, object);
 		return 0;
 	}
-	if (w->walk->links_only && d->d_type != DT_UNKNOWN) {
+	if (w->walk->links_only && e->type != DT_UNKNOWN) {
 		w->tally->seen++;
 		return 0;
 	}
-	if (d->d_type == DT_REG || d->d_type == DT_UNKNOWN)
-		return see_file(w, l, name);
+	if (e->type == DT_REG || e->type == DT_UNKNOWN)
+		return see_file(w, l, e->name);
 
 	w->tally->seen++;
-	skip_file(w, l->dir, name, d->d_type == DT_LNK ? REASON_SYMLINK : REASON_SPECIAL, 0);
+	skip_file(w, l->dir, e->name, e->type == DT_LNK ? REASON_SYMLINK : REASON_SPECIAL, 0);
 	return 0;
 }
 
-static int read_level(struct walker *w)
+static bool is_dots(const char *name)
 {
-	struct level *l = &w->levels[w->depth - 1];
+	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+static int see_new(struct walker *w, const struct level *l, const struct dirent64 *d)
+{
+	struct listing_entry e = { d->d_ino, d->d_type, d->d_name };
+	if (is_dots(e.name))
+		return 0;
+	const struct known_object *object = object_of(w, l, &e);
+	int r = see(w, l, &e, object);
+	if (object)
+		e.name = "";
+	listings_add(&w->listings, &e);
+	return r;
+}
+
+static bool is_link(const struct listing_entry *e)
+{
+	return *e->name == '\0';
+}
+
+// What is listed as a link must be one still, or its name is needed; what has become one needs no name any
+// more.
+static bool can_replay(const struct walker *w, const struct level *l, const struct listing *d)
+{
+	struct listing_entry e;
+	for (size_t at = 0; listing_next(d, &at, &e);)
+		if (is_link(&e) != !!object_of(w, l, &e))
+			return false;
+	return true;
+}
+
+static int replay(struct walker *w, const struct level *l, struct listing *d)
+{
+	struct listing_entry e;
+	int r = 0;
+	for (size_t at = 0; r == 0 && listing_next(d, &at, &e);) {
+		w->tally->seen += is_link(&e);
+		w->tally->already += is_link(&e);
+		r = is_link(&e) ? 0 : see(w, l, &e, NULL);
+	}
+	listings_keep(&w->listings, d);
+	return r;
+}
+
+// Returns 1 at the directory's end, 0 if it cannot be read to its end.
+static int read_entries(struct walker *w, const struct level *l)
+{
 	for (;;) {
 		ssize_t size = getdents64(l->fd, w->buffer, BUFFER_SIZE);
-		if (size < 0) {
+		if (size < 0)
 			skip_dir(w, l->dir, -errno);
-			return 0;
-		}
-		if (size == 0)
-			return 0;
+		if (size <= 0)
+			return size == 0;
 		for (ssize_t at = 0; at < size;) {
 			const struct dirent64 *d = (const struct dirent64 *)(w->buffer + at);
-			int r = see(w, l, d);
+			int r = see_new(w, l, d);
 			if (r < 0)
 				return r;
 			at += d->d_reclen;
 		}
 	}
+}
+
+static uint64_t stamp_of(const struct walker *w, const struct stat *st)
+{
+	return index_stamp(w->walk->seed, 0, st->st_mtim, st->st_ctim);
+}
+
+// Opens the directory @l, of which there is an O_PATH fd, for reading, without moving its atime where that is
+// allowed.
+static int open_to_read(struct level *l)
+{
+	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+	int fd = openat(l->fd, ".", flags | O_NOATIME);
+	if (fd < 0 && errno == EPERM)
+		fd = openat(l->fd, ".", flags);
+	if (fd < 0)
+		return -errno;
+	fd_close(l->fd);
+	l->fd = fd;
+	return 0;
+}
+
+// @st is the directory's from before it is read.
+static int read_level(struct walker *w, const struct stat *st)
+{
+	struct level *l = &w->levels[w->depth - 1];
+	struct listing *same = listings_find(&w->listings, st->st_ino, stamp_of(w, st));
+	if (same && can_replay(w, l, same))
+		return replay(w, l, same);
+
+	int r = open_to_read(l);
+	if (r < 0) {
+		skip_dir(w, l->dir, r);
+		return 0;
+	}
+	if (index_is_settled(st->st_ctim))
+		listings_begin(&w->listings, st->st_ino, stamp_of(w, st));
+	r = read_entries(w, l);
+	listings_end(&w->listings, r > 0);
+	return r < 0 ? r : 0;
 }
 
 static int push_excludes(struct walker *w, uint32_t dir)
@@ -282,16 +371,12 @@ static int enter(struct walker *w, uint32_t dir, int fd)
 		.pending = w->pending_count,
 	};
 	w->tally->directories++;
-	return read_level(w);
+	return read_level(w, &st);
 }
 
-// Opens a directory for reading without moving its atime, where that is allowed.
 static int open_dir(int parent, const char *name)
 {
-	int fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY | O_NOATIME, 0);
-	if (fd == -EPERM)
-		fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY, 0);
-	return fd;
+	return beneath_open(parent, name, O_PATH | O_DIRECTORY, 0);
 }
 
 static int is_level(const struct level *l, int fd)
@@ -399,7 +484,16 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 		return -ENOMEM;
 	struct walker w = { .walk = walk, .pool = pool, .tree = tree, .tally = tally, .buffer = buffer };
 
+	// Links are left out of listings, and who wants them wants their names.
+	bool listed = walk->hashed && !walk->on_link;
+	if (listed)
+		hashed_listings(walk->hashed, tree->guest, &w.listings);
+	else
+		listings_init(&w.listings, NULL, 0);
 	int r = walk_from(&w);
+	if (listed && r == 0 && !stop_asked())
+		hashed_put_listings(walk->hashed, tree->guest, &w.listings);
+	listings_free(&w.listings);
 	for (size_t i = 0; i < w.depth; i++)
 		if (w.levels[i].fd >= 0)
 			fd_close(w.levels[i].fd);

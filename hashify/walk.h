@@ -22,7 +22,7 @@ struct walk {
 	dev_t dev;                  // of the store: files elsewhere cannot be linked to its objects
 	uint64_t seed;              // of identity_class()
 	unsigned ignored;           // of enum identity_field
-	struct hashed *hashed;      // borrowed; may be NULL
+	struct hashed *hashed;      // borrowed; NULL: all directories are read
 	unsigned part,
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded

@@ -15,8 +15,11 @@
 #include "store/store.h"
 
 #define FILE_NAME "index.sqlite"
-#define VERSION 1
+#define VERSION 2
 #define PASSES_KEPT 4096
+
+// The kernel stamps files with a clock that lags by up to a tick, 10 ms at most.
+#define CLOCK_MARGIN 100000000
 
 struct index {
 	sqlite3 *db;  // owned
@@ -164,6 +167,7 @@ static int read_version(struct index *x, int *ret)
 #define FILES                                                                                                \
 	"CREATE TABLE files (ino INTEGER PRIMARY KEY, stamp INTEGER, high INTEGER, low INTEGER, identity "   \
 	"INTEGER)"
+#define LISTINGS "CREATE TABLE listings (guest BLOB UNIQUE, data BLOB)"
 #define PASSES                                                                                               \
 	"CREATE TABLE passes (started INTEGER, seconds REAL, guests INTEGER, seen INTEGER, linked INTEGER, " \
 	"objects INTEGER, freed INTEGER, errors INTEGER, signal INTEGER)"
@@ -178,7 +182,7 @@ static int check_tables(struct index *x)
 		return r;
 	r = sqlite3_step(s);
 	const char *text = r == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
-	bool same = text && strcmp(text, FILES ";" OWNER ";" PASSES) == 0;
+	bool same = text && strcmp(text, FILES ";" LISTINGS ";" OWNER ";" PASSES) == 0;
 	sqlite3_finalize(s);
 	return same ? 0 : -EBADMSG;
 }
@@ -283,7 +287,7 @@ static int make_new(struct store *s, const struct owner *o, struct index *x)
 	if (r == 0)
 		r = run(x, "BEGIN");
 	if (r == 0)
-		r = run(x, "PRAGMA user_version = 1;" FILES ";" OWNER ";" PASSES);
+		r = run(x, "PRAGMA user_version = 2;" FILES ";" LISTINGS ";" OWNER ";" PASSES);
 	return r < 0 ? r : write_owner(x, o);
 }
 
@@ -384,6 +388,83 @@ int index_remove(struct index *x, const uint64_t *inos, size_t count)
 	return r;
 }
 
+static void bind_blob(sqlite3_stmt *s, int i, const void *bytes, size_t size)
+{
+	sqlite3_bind_blob64(s, i, bytes, size, SQLITE_STATIC);
+}
+
+static int copy_blob(sqlite3_stmt *s, int column, uint8_t **ret, size_t *ret_size)
+{
+	const void *bytes = sqlite3_column_blob(s, column);
+	size_t size = (size_t)sqlite3_column_bytes(s, column);
+
+	*ret = malloc(size + 1);
+	if (!*ret)
+		return -ENOMEM;
+	if (size > 0)
+		memcpy(*ret, bytes, size);
+	*ret_size = size;
+	return 1;
+}
+
+int index_get_listing(struct index *x, const char *guest, uint8_t **ret, size_t *ret_size)
+{
+	sqlite3_stmt *s = NULL;
+	int r = prepare(x, "SELECT data FROM listings WHERE guest = ?", &s);
+	if (r < 0)
+		return r;
+	bind_blob(s, 1, guest, strlen(guest));
+	int stepped = sqlite3_step(s);
+	r = stepped == SQLITE_ROW ? copy_blob(s, 0, ret, ret_size) : errno_of(stepped);
+	sqlite3_finalize(s);
+	return r;
+}
+
+int index_put_listing(struct index *x, const char *guest, const void *data, size_t size)
+{
+	sqlite3_stmt *s = NULL;
+	int r = prepare(x, "INSERT OR REPLACE INTO listings VALUES (?, ?)", &s);
+	if (r < 0)
+		return r;
+	bind_blob(s, 1, guest, strlen(guest));
+	bind_blob(s, 2, data, size);
+	r = step(s);
+	sqlite3_finalize(s);
+	return r;
+}
+
+// Removes the first that is not wanted. 0: there is none.
+static int remove_unwanted(struct index *x, bool (*is_wanted)(const char *guest, void *arg), void *arg)
+{
+	sqlite3_stmt *s = NULL;
+	char sql[64];
+	int r = prepare(x, "SELECT rowid, guest FROM listings", &s);
+	if (r < 0)
+		return r;
+	int stepped;
+	bool found = false;
+	while (!found && (stepped = sqlite3_step(s)) == SQLITE_ROW) {
+		const char *guest = (const char *)sqlite3_column_text(s, 1);
+		found = !guest || !is_wanted(guest, arg);
+	}
+	snprintf(sql, sizeof(sql), "DELETE FROM listings WHERE rowid = %lld",
+		 found ? (long long)sqlite3_column_int64(s, 0) : 0);
+	sqlite3_finalize(s);
+	if (!found)
+		return errno_of(stepped);
+	r = run(x, sql);
+	return r < 0 ? r : 1;
+}
+
+int index_keep_listings(struct index *x, bool (*is_wanted)(const char *guest, void *arg), void *arg)
+{
+	int r;
+
+	while ((r = remove_unwanted(x, is_wanted, arg)) > 0)
+		;
+	return r;
+}
+
 int index_add_pass(struct index *x, const struct index_pass *p)
 {
 	char trim[128];
@@ -441,4 +522,12 @@ uint64_t index_stamp(uint64_t seed, uint64_t size, struct timespec mtime, struct
 {
 	const int64_t fields[] = { (int64_t)size, mtime.tv_sec, mtime.tv_nsec, ctime.tv_sec, ctime.tv_nsec };
 	return digest_hash64(seed, fields, sizeof(fields));
+}
+
+bool index_is_settled(struct timespec ctime)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (now.tv_sec - ctime.tv_sec) * INT64_C(1000000000) + now.tv_nsec - ctime.tv_nsec > CLOCK_MARGIN;
 }

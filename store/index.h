@@ -61,8 +61,20 @@ int index_drop(struct store *s);
 // Records a pass. Some thousand of them are kept.
 int index_add_pass(struct index *x, const struct index_pass *p);
 
+// What the directories of a guest held, bytes whose meaning is the caller's: 1 and, owned by the caller,
+// *@ret of *@ret_size bytes; 0: nothing is known.
+int index_get_listing(struct index *x, const char *guest, uint8_t **ret, size_t *ret_size);
+int index_put_listing(struct index *x, const char *guest, const void *data, size_t size);
+
+// Removes those of guests that @is_wanted does not want.
+int index_keep_listings(struct index *x, bool (*is_wanted)(const char *guest, void *arg), void *arg);
+
 // The last pass, and how many there are: 0 or more.
 int64_t index_last_pass(struct index *x, struct index_pass *ret);
+
+// Will whatever changes a file or a directory with this ctime from now on move it? Its stamp is good only
+// then.
+bool index_is_settled(struct timespec ctime);
 
 // 64 bits of what must not have changed since a file was hashed: size, mtime and ctime to the nanosecond.
 uint64_t index_stamp(uint64_t seed, uint64_t size, struct timespec mtime, struct timespec ctime);

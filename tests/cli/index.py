@@ -34,6 +34,15 @@ def index(pool):
     return pool.at(".hash/index.sqlite")
 
 
+def xxh64(data):
+    """XXH3-64, by the library that hashify has it from."""
+    import ctypes
+    lib = ctypes.CDLL("libxxhash.so.0")
+    lib.XXH3_64bits_withSeed.restype = ctypes.c_uint64
+    lib.XXH3_64bits_withSeed.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
+    return lib.XXH3_64bits_withSeed(data, len(data), 0).to_bytes(8, sys.byteorder)
+
+
 def run(pool, read, linked=0):
     """A pass that reads so many files, or one of so many."""
     before = full_inventory(pool.path)
@@ -182,6 +191,122 @@ def _(_):
         before = os.stat(index(pool)).st_mtime_ns
         s = summary("--dry-run", pool.path)
         expect_equal((s["bytes_read"], os.stat(index(pool)).st_mtime_ns), (0, before))
+
+
+def listing(pool, guest):
+    db = sqlite3.connect(index(pool))
+    try:
+        return db.execute("SELECT data FROM listings WHERE guest = ?", (guest.encode(),)).fetchone()
+    finally:
+        db.close()
+
+
+@case("a directory that has not changed is not read again, and one that has is")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("dir/same", tree.noise("same", SIZE), guests="ab")
+        for n in range(3):
+            pool.put("a/dir/own%d" % n, tree.noise(n, SIZE))
+            pool.put("a/dir/sub%d/own" % n, tree.noise(10 + n, SIZE))
+        pool.settle()
+        time.sleep(0.3)
+        first = summary(pool.path)
+        time.sleep(0.3)
+        summary(pool.path)
+        said = listing(pool, "a")[0]
+        expect(b"own1" in said and b"sub2" in said and b"same" not in said, said)
+        summary(pool.path)
+        expect_equal(listing(pool, "a")[0], said, "kept")
+
+        # One that says what is not there is believed: the directory is not read.
+        lie = said[8:].replace(b"own1\0", b"lie1\0")
+        db = sqlite3.connect(index(pool))
+        db.execute("UPDATE listings SET data = ? WHERE guest = ?", (xxh64(lie) + lie, b"a"))
+        db.commit()
+        db.close()
+        s = summary(pool.path)
+        expect_equal((s["seen"], s["skipped"]["changed"], s["skipped"]["alone"]), (first["seen"], 1, first["skipped"]["alone"] - 1))
+        pool.put("a/dir/new", b"new")
+        s = summary(pool.path)
+        expect_equal((s["seen"], s["skipped"]["changed"], s["skipped"]["alone"]), (first["seen"] + 1, 0, first["skipped"]["alone"] + 1))
+
+
+@case("the directories of a guest that is gone are forgotten, but not by a pass over one guest")
+def _(_):
+    with new_pool(TOP) as pool:
+        for g in "abc":
+            pool.put(g + "/dir/own", tree.noise(g, SIZE))
+        time.sleep(0.3)
+        summary(pool.path)
+        expect(all(listing(pool, g) for g in "abc"), "not listed")
+        os.rename(pool.at("c"), pool.at("d"))
+        summary("--guest", "a", pool.path)
+        expect(listing(pool, "c"), "forgotten by a pass over a")
+        time.sleep(0.3)
+        summary(pool.path)
+        expect(not listing(pool, "c") and listing(pool, "d"), "c is remembered, or d is not")
+
+
+def change_something(pool, rnd):
+    """Something that any program might do in a guest."""
+    files, dirs = [], []
+    for g in "ab":
+        for top, below, names in os.walk(pool.at(g)):
+            dirs.append(top)
+            files += [top + "/" + n for n in names]
+    path, d = rnd.choice(files), rnd.choice(dirs)
+    new = "%s/n%d" % (d, rnd.randrange(1000))
+    what = rnd.randrange(10)
+    if os.path.lexists(new):
+        return
+    if what < 3:  # a file that may have a twin
+        tree.put(new, tree.noise(rnd.randrange(5), SIZE))
+    elif what == 3:
+        os.unlink(path)
+    elif what == 4:
+        os.rename(path, new)
+    elif what == 5:  # as others do natively, with links, too
+        tree.put(path + ".new", tree.noise(rnd.randrange(5), SIZE))
+        os.rename(path + ".new", path)
+    elif what == 6:
+        if os.stat(path).st_nlink == 1:
+            with open(path, "r+b") as f:
+                f.write(tree.noise(rnd.randrange(5), SIZE))
+            os.utime(path, (tree.OLD // 10**9,) * 2)
+    elif what == 7:
+        os.mkdir(new)
+    elif what == 8:
+        os.rename(d, new) if d.count("/") > pool.at("a").count("/") + 1 and not new.startswith(d) else None
+    elif what == 9:
+        os.symlink("x", new) if rnd.random() < 0.5 else os.link(path, new)
+    for p in (new, path):
+        if os.path.isfile(p) and not os.path.islink(p) and os.stat(p).st_nlink == 1:
+            os.utime(p, (tree.OLD // 10**9,) * 2)
+
+
+@case("a pass that reads what has changed alone finds what one finds that reads all")
+def _(_):
+    seed = int(os.environ.get("TEST_SEED", "0")) or int(time.time())
+    rnd = random.Random(seed)
+    print("      TEST_SEED=%d" % seed, flush=True)
+    rounds = 150 if os.environ.get("TEST_SCALE") == "full" else 15
+    with new_pool(TOP) as pool:
+        for g in "ab":
+            for n in range(40):
+                pool.put("%s/d%d/e%d/f%d" % (g, n % 3, n % 7, n), tree.noise(n, SIZE))
+        pool.settle()
+        for n in range(rounds):
+            for _ in range(rnd.randrange(8)):
+                change_something(pool, rnd)
+            time.sleep(rnd.choice((0, 0.15)))
+            before = full_inventory(pool.path)
+            summary(pool.path)
+            expect_same(before, full_inventory(pool.path), "changed by a pass")
+            if n % 3 == 0:
+                continue
+            some, every = summary(pool.path), summary("--dry-run", pool.path)
+            for k in ("seen", "linked", "already_linked", "objects_created", "directories", "skipped"):
+                expect_equal(some[k], every[k], "round %d: %s" % (n, k))
 
 
 @case("hashify index tells what is known, and makes it anew")

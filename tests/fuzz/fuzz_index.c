@@ -1,5 +1,6 @@
 // The index: whatever bytes it has, it is read without harm or begun anew, and then it works.
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "store/index.h"
@@ -12,6 +13,12 @@ static int look(const struct index_file *f, void *arg)
 	return 0;
 }
 
+static bool is_wanted(const char *guest, void *arg)
+{
+	(void)arg;
+	return *guest == 'o';
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct store *s;
@@ -20,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum index_state state;
 	struct index *x;
 	uint64_t sum = 0;
+	uint8_t *listing = NULL;
+	size_t listing_size;
 	int pool;
 
 	if (!s)
@@ -32,7 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (index_open(s, 0, true, &x, &state) < 0)
 		return 0;
-	if (index_each(x, look, &sum) == 0 && index_put(x, &f, 1) == 0)
+	index_get_listing(x, "guest", &listing, &listing_size);
+	free(listing);
+	if (index_each(x, look, &sum) == 0 && index_put(x, &f, 1) == 0 &&
+	    index_put_listing(x, "other", data, size) == 0 && index_keep_listings(x, is_wanted, NULL) == 0)
 		index_add_pass(x, &pass);
 	index_close(x);
 	index_drop(s);

@@ -2,6 +2,7 @@
 import os
 import shutil
 import sqlite3
+import struct
 import sys
 
 name, top = sys.argv[1:]
@@ -17,12 +18,14 @@ def put(i, data):
 def index(i, rows):
     path = os.path.join(top, "seed%d" % i)
     db = sqlite3.connect(path)
-    db.executescript("""PRAGMA page_size = 512; PRAGMA user_version = 1;
+    db.executescript("""PRAGMA page_size = 512; PRAGMA user_version = 2;
 CREATE TABLE files (ino INTEGER PRIMARY KEY, stamp INTEGER, high INTEGER, low INTEGER, identity INTEGER);
+CREATE TABLE listings (guest BLOB UNIQUE, data BLOB);
 CREATE TABLE owner (seed INTEGER, ino INTEGER, uuid TEXT, ignored INTEGER);
 CREATE TABLE passes (started INTEGER, seconds REAL, guests INTEGER, seen INTEGER, linked INTEGER, objects INTEGER, freed INTEGER, errors INTEGER, signal INTEGER);""")
     for n in range(rows):
         db.execute("INSERT INTO files VALUES (?, 1, 2, 3, 4)", (n,))
+    db.execute("INSERT INTO listings VALUES (?, ?)", (b"guest", bytes(rows * 30)))
     db.execute("INSERT INTO owner VALUES (1, 2, '', 0)")
     db.execute("INSERT INTO passes VALUES (1, 2.5, 3, 4, 5, 6, 7, 8, 9)")
     db.commit()
@@ -37,6 +40,9 @@ elif name == "fuzz_format":
            b"marks trusted\ninode 10952873\n")
 elif name == "fuzz_exclude":
     put(0, b"# a\n*.log\n/var/**/x/\n!keep[a-z]?\n\\!odd\na/b\n**/q\n\0var/log/keepa1/x.log")
+elif name == "fuzz_listing":
+    entries = b"".join(struct.pack("=QB", n, 8) + b"%b\0" % name for n, name in enumerate((b"", b"file", b"x" * 255, b"")))
+    put(0, b"".join(struct.pack("=QQIB", n, n * 3, len(entries), 0) + entries for n in range(3)))
 elif name == "fuzz_index":
     for i, rows in enumerate((0, 1, 40)):
         index(i, rows)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Times guests on hashfs beside ext4, overlayfs and what else runs in FUSE, or with --memory measures what many take; see
+# Times guests on hashfs beside ext4, overlayfs and what else runs in FUSE, or with --memory or --many measures what many take; see
 # tools/bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -9,11 +9,11 @@ have mergerfs fuse-overlayfs rofiles-fuse mkfs.xfs g++ ||
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mergerfs fuse-overlayfs ostree xfsprogs btrfs-progs g++ >/dev/null
 [ -f build-release/build.ninja ] || meson setup build-release --buildtype=release >/dev/null
 ninja -C build-release hashify/hashify fs/hashfs >/dev/null
-if [ "${1-}" = --memory ]; then
-	shift
-	exec unshare -m python3 tools/bench/memory.py --build "$PWD/build-release" "$@"
-fi
 cc -O2 -std=gnu17 -Wall -Wextra -Werror -o build-release/calls tools/bench/calls.c
+case "${1-}" in
+--memory) exec unshare -m python3 tools/bench/memory.py --build "$PWD/build-release" "${@:2}" ;;
+--many) exec unshare -m python3 tools/bench/inodes.py --build "$PWD/build-release" "${@:2}" ;;
+esac
 
 # libfuse's example of how fast a FUSE filesystem can be, with the libfuse that hashfs is built with.
 fuse=(build-release/subprojects/fuse-*)

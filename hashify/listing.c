@@ -1,0 +1,220 @@
+#include "hashify/listing.h"
+
+#include "store/digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct listing {
+	uint64_t ino, stamp;
+	uint32_t size;  // of the entries
+	uint8_t kept;   // 0 in the index
+	uint8_t entries[];
+} __attribute__((packed));
+
+// An entry: the inode number, the type, the name with its NUL.
+#define ENTRY_HEAD (sizeof(uint64_t) + 1)
+
+// All begins with a checksum of the rest: one wrong bit could hide a file for as long as its directory stays.
+#define SUM_SIZE sizeof(uint64_t)
+
+static uint64_t sum_of(const uint8_t *data, size_t size)
+{
+	return digest_hash64(0, data + SUM_SIZE, size - SUM_SIZE);
+}
+
+bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret)
+{
+	if (*at == d->size)
+		return false;
+	const uint8_t *p = d->entries + *at;
+	memcpy(&ret->ino, p, sizeof(ret->ino));
+	ret->type = p[sizeof(ret->ino)];
+	ret->name = (const char *)p + ENTRY_HEAD;
+	*at += ENTRY_HEAD + strlen(ret->name) + 1;
+	return true;
+}
+
+// Reading
+
+static bool is_name(const char *name)
+{
+	return !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+// Do the entries end where they should, and is each one?
+static bool is_listing(const struct listing *d)
+{
+	size_t at = 0;
+	struct listing_entry e;
+
+	while (at < d->size) {
+		const uint8_t *name = d->entries + at + ENTRY_HEAD;
+		size_t left = d->size - at;
+		if (left <= ENTRY_HEAD || !memchr(name, '\0', left - ENTRY_HEAD))
+			return false;
+		listing_next(d, &at, &e);
+		if (!is_name(e.name))
+			return false;
+	}
+	return true;
+}
+
+static bool is_sound(const struct listings *l)
+{
+	uint64_t sum;
+
+	if (l->old_size < SUM_SIZE)
+		return false;
+	memcpy(&sum, l->old, sizeof(sum));
+	return sum == sum_of(l->old, l->old_size);
+}
+
+static bool map_old(struct listings *l)
+{
+	if (!is_sound(l))
+		return false;
+	for (size_t at = SUM_SIZE; at < l->old_size;) {
+		struct listing *d = (struct listing *)(l->old + at);
+		size_t left = l->old_size - at;
+		if (left < sizeof(*d) || left - sizeof(*d) < d->size || d->kept || !is_listing(d) ||
+		    map_reserve(&l->by_ino) < 0)
+			return false;
+		map_add(&l->by_ino, d->ino, d);
+		l->old_count++;
+		at += sizeof(*d) + d->size;
+	}
+	return true;
+}
+
+void listings_init(struct listings *l, void *old, size_t size)
+{
+	*l = (struct listings){ .old = old, .old_size = size };
+	if (size == 0 || map_old(l))
+		return;
+	listings_free(l);
+	*l = (struct listings){ .was_broken = true };
+}
+
+void listings_free(struct listings *l)
+{
+	map_free(&l->by_ino);
+	free(l->old);
+	free(l->data);
+	l->old = l->data = NULL;
+}
+
+static bool has_stamp(const void *value, const void *stamp)
+{
+	return ((const struct listing *)value)->stamp == *(const uint64_t *)stamp;
+}
+
+struct listing *listings_find(const struct listings *l, uint64_t ino, uint64_t stamp)
+{
+	return l->old_count > 0 ? map_find(&l->by_ino, ino, has_stamp, &stamp) : NULL;
+}
+
+// Writing
+
+static void give_up(struct listings *l)
+{
+	free(l->data);
+	l->data = NULL;
+	l->size = l->capacity = 0;
+	l->is_too_much = true;
+}
+
+static void append(struct listings *l, const void *bytes, size_t size)
+{
+	if (l->is_too_much)
+		return;
+	while (l->size + size > l->capacity && !l->is_too_much) {
+		size_t capacity = l->capacity ? l->capacity * 2 : 64 * 1024;
+		uint8_t *data = capacity <= LISTINGS_MAX ? realloc(l->data, capacity) : NULL;
+		if (!data) {
+			give_up(l);
+			return;
+		}
+		l->data = data;
+		l->capacity = capacity;
+	}
+	memcpy(l->data + l->size, bytes, size);
+	l->size += size;
+}
+
+void listings_keep(struct listings *l, struct listing *d)
+{
+	if (!d->kept)  // or the guest holds it twice: a btrfs snapshot
+		l->kept++;
+	d->kept = 1;
+}
+
+static void leave_room_for_sum(struct listings *l)
+{
+	static const uint8_t none[SUM_SIZE];
+
+	if (l->size == 0)
+		append(l, none, sizeof(none));
+}
+
+void listings_begin(struct listings *l, uint64_t ino, uint64_t stamp)
+{
+	const struct listing head = { .ino = ino, .stamp = stamp };
+
+	leave_room_for_sum(l);
+	l->begun = l->size;
+	l->is_writing = true;
+	append(l, &head, sizeof(head));
+}
+
+void listings_add(struct listings *l, const struct listing_entry *e)
+{
+	if (!l->is_writing)
+		return;
+	append(l, &e->ino, sizeof(e->ino));
+	append(l, &e->type, sizeof(e->type));
+	append(l, e->name, strlen(e->name) + 1);
+}
+
+void listings_end(struct listings *l, bool whole)
+{
+	if (!l->is_writing)
+		return;
+	l->is_writing = false;
+	if (l->is_too_much)
+		return;
+	if (!whole) {
+		l->size = l->begun;
+		return;
+	}
+	uint32_t size = (uint32_t)(l->size - l->begun - sizeof(struct listing));
+	memcpy(l->data + l->begun + offsetof(struct listing, size), &size, sizeof(size));
+}
+
+static void add_kept(struct listings *l)
+{
+	for (size_t at = SUM_SIZE; at < l->old_size;) {
+		struct listing *d = (struct listing *)(l->old + at);
+		size_t size = sizeof(*d) + d->size;
+		if (d->kept) {
+			d->kept = 0;
+			append(l, d, size);
+		}
+		at += size;
+	}
+}
+
+const void *listings_result(struct listings *l, size_t *ret_size)
+{
+	bool same = l->size <= SUM_SIZE && l->kept == l->old_count && !l->was_broken;
+	if (same)
+		return NULL;
+	leave_room_for_sum(l);
+	add_kept(l);
+	if (l->is_too_much)
+		return NULL;
+	uint64_t sum = sum_of(l->data, l->size);
+	memcpy(l->data, &sum, sizeof(sum));
+	*ret_size = l->size;
+	return l->data;
+}

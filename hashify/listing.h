@@ -1,0 +1,60 @@
+// What the directories of a guest held when they were read last: one whose inode, mtime and ctime are as they
+// were then holds the same names, and is not read again. The index keeps it (hashed.h), so its bytes are
+// checked before they are used. A link has no name here: that its inode is an object's is all there is to
+// know.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/base/map.h"
+
+// One directory.
+struct listing;
+
+struct listing_entry {
+	uint64_t ino;
+	uint8_t type;      // DT_…
+	const char *name;  // "" of a link
+};
+
+// Those of a guest: of the last pass, to be asked, and of this one, to be kept. One thread uses it.
+struct listings {
+	uint8_t *old;  // owned
+	size_t old_size;
+	size_t old_count;   // directories
+	struct map by_ino;  // of struct listing in @old
+	size_t kept;        // of them
+	bool was_broken;
+
+	uint8_t *data;  // owned: the new ones
+	size_t size, capacity;
+	size_t begun;      // where the one that is being written begins
+	bool is_writing;   // there is one
+	bool is_too_much;  // nothing is kept: no memory, or more than LISTINGS_MAX
+};
+
+// A guest of some million names does without.
+#define LISTINGS_MAX ((size_t)64 * 1024 * 1024)
+
+// @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none.
+void listings_init(struct listings *l, void *old, size_t size);
+void listings_free(struct listings *l);
+
+// The directory @ino as it was with that stamp; NULL: it is not known, or not so.
+struct listing *listings_find(const struct listings *l, uint64_t ino, uint64_t stamp);
+
+// The entry at *@at, which begins with 0 and moves on. False: there are no more.
+bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret);
+
+// Keeps @d for the next pass.
+void listings_keep(struct listings *l, struct listing *d);
+
+// Or keeps what is read now: between these two, all entries. One that was not read to its end is dropped.
+void listings_begin(struct listings *l, uint64_t ino, uint64_t stamp);
+void listings_add(struct listings *l, const struct listing_entry *e);
+void listings_end(struct listings *l, bool whole);
+
+// At the end: what is to be kept, *@ret_size bytes that stay @l's. NULL: nothing has changed.
+const void *listings_result(struct listings *l, size_t *ret_size);
