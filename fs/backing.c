@@ -65,18 +65,22 @@ void backings_free(struct hashfs *fs)
 }
 
 // The fd may be closed at once: the kernel keeps the path, and the credentials of this thread.
-static int register_fd(struct hashfs *fs, const struct handle *at, bool readonly)
+static int register_fd(const struct hashfs *fs, int fd)
 {
-	auto_close int fd = readonly ? handle_open_readonly(fs, at) : handle_open(fs, at, O_PATH);
-	if (fd < 0)
-		return fd;
-
 	struct fuse_backing_map map = { .fd = fd };
 	int id = ioctl(fuse_session_fd(fs->session), FUSE_DEV_IOC_BACKING_OPEN, &map);
 	return id < 0 ? -errno : id;
 }
 
-static int add(struct hashfs *fs, const struct handle *at, bool object, struct backing **ret)
+static int register_file(const struct hashfs *fs, const struct handle *at, int fd, bool readonly)
+{
+	if (fd >= 0 && !readonly)
+		return register_fd(fs, fd);
+	auto_close int own = readonly ? handle_open_readonly(fs, at) : handle_open(fs, at, O_PATH);
+	return own < 0 ? own : register_fd(fs, own);
+}
+
+static int add(struct hashfs *fs, const struct handle *at, int fd, bool object, struct backing **ret)
 {
 	int r = map_reserve(&fs->backings.map);
 	if (r < 0)
@@ -86,11 +90,11 @@ static int add(struct hashfs *fs, const struct handle *at, bool object, struct b
 	if (!b)
 		return -ENOMEM;
 
-	b->readonly = object && fs->objects >= 0 && at->fd < 0;
+	b->readonly = object;
 	b->at = *at;
 	b->at.fd = -1;  // compared, never opened
 	list_init(&b->idle);
-	b->id = register_fd(fs, at, b->readonly);
+	b->id = register_file(fs, at, fd, b->readonly);
 	if (b->id < 0)
 		return b->id;
 
@@ -100,7 +104,7 @@ static int add(struct hashfs *fs, const struct handle *at, bool object, struct b
 	return 0;
 }
 
-int backing_get(struct hashfs *fs, const struct handle *at, bool object, struct backing **ret)
+int backing_get(struct hashfs *fs, const struct handle *at, int fd, bool object, struct backing **ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->backings.lock);
 	struct backing *b = map_find(&fs->backings.map, at->ino, serves, at);
@@ -111,7 +115,7 @@ int backing_get(struct hashfs *fs, const struct handle *at, bool object, struct 
 		b = NULL;
 	}
 	if (!b) {
-		int r = add(fs, at, object, &b);
+		int r = add(fs, at, fd, object, &b);
 		if (r < 0)
 			return r;
 	} else if (b->users == 0) {

@@ -28,9 +28,9 @@ void backings_init(struct backings *b);
 // Tells the kernel to forget all; the mount is over.
 void backings_free(struct hashfs *fs);
 
-// Gets the id of the inode @at, registered read-only for an object, else writable. -EPERM: no passthrough for
-// us; -ELOOP: the backing filesystem is itself stacked.
-int backing_get(struct hashfs *fs, const struct handle *at, bool object, struct backing **ret);
+// Gets the id of the inode @at, registered read-only for an object, else writable; @fd may be the file, or
+// -1. -EPERM: no passthrough for us; -ELOOP: the backing filesystem is itself stacked.
+int backing_get(struct hashfs *fs, const struct handle *at, int fd, bool object, struct backing **ret);
 
 void backing_put(struct hashfs *fs, struct backing *b);
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fs/hashfs.h"
+#include "fs/idmap.h"
 #include "fs/node.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
@@ -31,6 +32,13 @@ static void end(struct hashfs *fs, struct node *n)
 	cond_broadcast(&fs->break_done);
 }
 
+// A copy would belong to nobody for good. The kernel refuses to write to such a file, too.
+static bool has_no_id(int object)
+{
+	struct stat st;
+	return fstat(object, &st) < 0 || st.st_uid == IDMAP_NONE || st.st_gid == IDMAP_NONE;
+}
+
 // A crash leaves, after   1 copy into a nameless file      nothing
 //                         2 flush it                       nothing
 //                         3 link it into tmp/              a name that recovery removes
@@ -39,7 +47,11 @@ static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct 
 {
 	auto_close int object = node_open(fs, n, O_RDONLY | O_NOATIME);
 
-	return object < 0 ? object : copy_private(fs->store, object, keep, !fs->opt->is_volatile, ret_st);
+	if (object < 0)
+		return object;
+	if (fs->opt->idmap && has_no_id(object))
+		return -EOVERFLOW;
+	return copy_private(fs->store, object, keep, !fs->opt->is_volatile, ret_st);
 }
 
 static int handle_of_copy(struct hashfs *fs, int copy, struct handle *ret)

@@ -63,7 +63,7 @@ int dir_make(struct hashfs *fs, const struct dir_new *what, struct fuse_entry_pa
 	int r = make_as_caller(fs, dir, what);
 	if (r < 0)
 		return r;
-	return node_lookup(fs, what->parent, what->name, ret);
+	return node_lookup_in(fs, what->parent, dir, what->name, ret);
 }
 
 static int open_as_caller(struct hashfs *fs, int dir, const struct dir_new *what, const char *name, int flags)
@@ -286,10 +286,28 @@ static int rename_on_disk(struct hashfs *fs, const struct rename *r)
 	return renameat2(r->from_dir, r->from.name, r->to_dir, r->to.name, r->flags) < 0 ? -errno : 0;
 }
 
-static int rename_locked(struct hashfs *fs, struct rename *r)
+static void rename_nodes(struct hashfs *fs, struct rename *r)
 {
 	bool exchange = r->flags & RENAME_EXCHANGE;
 
+	if (!exchange && r->victim >= 0) {
+		if (is_one_inode(
+			    r))  // a guest's own two names of one private file: natively nothing happens, too
+			return;
+		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
+	}
+	node_renamed(fs, &r->from, &r->to, exchange);
+}
+
+// Look-ups wait while the names on disk are not those of the nodes.
+static void publish_both(struct hashfs *fs, const struct rename *r, bool begun)
+{
+	node_publishing(fs, r->from.parent, begun);
+	node_publishing(fs, r->to.parent, begun);
+}
+
+static int rename_locked(struct hashfs *fs, struct rename *r)
+{
 	if (is_store(fs, r->from_dir, r->from.name))
 		return -ENOENT;
 	if (is_store(fs, r->to_dir, r->to.name))
@@ -299,18 +317,13 @@ static int rename_locked(struct hashfs *fs, struct rename *r)
 		return e;
 	if (r->victim >= 0 && (r->flags & RENAME_NOREPLACE))
 		return -EEXIST;
-	e = rename_on_disk(fs, r);
-	if (e < 0)
-		return e;
 
-	if (!exchange && r->victim >= 0) {
-		if (is_one_inode(
-			    r))  // a guest's own two names of one private file: natively nothing happens, too
-			return 0;
-		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
-	}
-	node_renamed(fs, &r->from, &r->to, exchange);
-	return 0;
+	publish_both(fs, r, true);
+	e = rename_on_disk(fs, r);
+	if (e == 0)
+		rename_nodes(fs, r);
+	publish_both(fs, r, false);
+	return e;
 }
 
 static int rename_open(struct hashfs *fs, struct rename *r)

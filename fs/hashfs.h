@@ -40,15 +40,17 @@ struct hashfs {
 	// cross mounts.
 	int pool;     // owned
 	int objects;  // owned; the same in a read-only, noatime clone: the kernel refuses writes through it.
-		      // -1: none
+		      // -1: none, and no passthrough
 	struct store *store;  // owned
 
 	uid_t uid;  // who owns the store and what we make for ourselves, as `pool` shows it
 	gid_t gid;
 
-	bool privileged;   // we may act as the caller and set trusted xattrs
-	bool handles;      // file handles reopen inodes; else each node holds an O_PATH fd
-	bool passthrough;  // agreed with the kernel
+	bool privileged;      // we may act as the caller and set trusted xattrs
+	bool handles;         // file handles reopen inodes; else each node holds an O_PATH fd
+	bool passthrough;     // agreed with the kernel
+	bool stateless_dirs;  // a directory is opened anew for each read of it: places in it are the same in
+			      // each stream
 	bool snapshots;  // directories are read whole: a break moves a name to the directory's end, which who
 			 // has begun to read never reaches (btrfs)
 	int most_pins;   // fds from this number on are not kept for deleted files

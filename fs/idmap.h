@@ -6,6 +6,9 @@
 
 #include <stdbool.h>
 
+// What the kernel shows where an id has no other (fs.overflowuid).
+#define IDMAP_NONE 65534
+
 // Is @map the path of a user namespace, or ranges "TYPE:DISK:SHOWN:COUNT" with spaces between, TYPE being u,
 // g or b for both? As mount(8) has it for X-mount.idmap.
 bool idmap_is_valid(const char *map);

@@ -132,6 +132,7 @@ void node_lost_link(struct hashfs *fs, struct node *n)
 
 	assert(parent->refs > 1);
 	parent->refs--;
+	parent->seq++;
 }
 
 static void unlink_inode(struct hashfs *fs, const struct stat *st, int *fd)

@@ -303,13 +303,10 @@ static uint32_t sequence(struct hashfs *fs, const struct node *dir)
 	return dir->seq;
 }
 
-static int look(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
+static int look(struct hashfs *fs, struct node *parent, int dir, const char *name,
+		struct fuse_entry_param *ret)
 {
 	uint32_t seq = sequence(fs, parent);
-	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
-	if (dir < 0)
-		return dir;
-
 	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -329,13 +326,21 @@ static void wait_for_names(struct node *dir)
 	mutex_unlock(dir->names);
 }
 
-int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
+int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *name,
+		   struct fuse_entry_param *ret)
 {
 	int r;
 
-	while ((r = look(fs, parent, name, ret)) == LOOK_AGAIN)
+	while ((r = look(fs, parent, dir, name, ret)) == LOOK_AGAIN)
 		wait_for_names(parent);
 	return r;
+}
+
+int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
+{
+	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
+
+	return dir < 0 ? dir : node_lookup_in(fs, parent, dir, name, ret);
 }
 
 // The node of a private file that is open as *@fd.

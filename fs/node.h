@@ -37,7 +37,7 @@ struct node {
 	uint32_t seq;          // of a directory: moves when a name in it changes
 	bool link;  // a break makes it false, nothing makes it true again; changes under node_lock() as well
 	bool unlinked;    // its last name in this guest is gone
-	bool publishing;  // of a directory: a break is giving a name in it another inode
+	bool publishing;  // of a directory: a name in it is being given another inode
 
 	bool breaking;  // under hashfs.break_lock
 
@@ -65,6 +65,10 @@ int node_root(struct hashfs *fs, int *fd, struct node **ret);
 // Finds @name in @parent, fills @ret for the reply and counts a look-up, which the kernel gives back by
 // forget. -ENOENT: no such name, or one that is hidden.
 int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret);
+
+// The same, where the directory is open as @dir.
+int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *name,
+		   struct fuse_entry_param *ret);
 
 // The same for a private file, *@fd, an O_PATH fd: one that was just made, or is known not to be a link.
 // Takes *@fd where it must be kept.
@@ -104,8 +108,8 @@ bool node_is_split(const struct node *n);
 // The directory of a link, as a counted reference. NULL: the link has lost its name.
 struct node *node_parent(struct hashfs *fs, struct node *n);
 
-// A break is about to give a name in @parent another inode, or has failed to: look-ups wait for the end of
-// that, which is here or in node_become_private(). The directory's names are locked.
+// A break or a rename is about to give a name in @parent another inode, or is done: look-ups wait for the end
+// of that, which is here or in node_become_private(). The directory's names are locked.
 void node_publishing(struct hashfs *fs, struct node *parent, bool begun);
 
 // Is @n the link of a name in @parent, whose `names` are locked? Then copies that name.

@@ -12,8 +12,8 @@
 #include "store/base/cleanup.h"
 #include "store/store.h"
 
-// An open directory. The kernel sends one read at a time for it (the file position's lock), and none as long
-// as it has the entries in its cache.
+// An open directory, or with hashfs.stateless_dirs one read of it. The kernel sends one at a time (the file
+// position's lock), and none as long as it has the entries in its cache.
 struct dir_stream {
 	DIR *dir;             // NULL: it was not read yet
 	int fd;               // @dir's
@@ -44,6 +44,11 @@ static void stream_close(struct dir_stream *s)
 	if (s->dir)
 		closedir(s->dir);
 	forget_all(s);
+}
+
+static void stream_free(struct dir_stream *s)
+{
+	stream_close(s);
 	free(s);
 }
 
@@ -76,36 +81,38 @@ static int stream_open(struct hashfs *fs, struct node *n, struct dir_stream *s)
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct hashfs *fs = fs_of(req);
-	struct dir_stream *s = calloc(1, sizeof(*s));
+	struct dir_stream *s = fs->stateless_dirs ? NULL : calloc(1, sizeof(*s));
 
 	(void)ino;
 	if (!s) {
-		reply_err(req, -ENOMEM);
+		// The kernel takes the first for ever: it caches entries, and neither opens nor closes.
+		reply_err(req, fs->stateless_dirs ? -ENOSYS : -ENOMEM);
 		return;
 	}
 	fi->fh = (uintptr_t)s;
 	// What changes a directory comes by way of the kernel, which drops its entries then.
 	fi->cache_readdir = fi->keep_cache = fs->opt->cache < 0;
 	if (fuse_reply_open(req, fi) < 0)
-		stream_close(s);
+		stream_free(s);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	stream_close(stream_of(fi));
+	stream_free(stream_of(fi));
 	reply_err(req, 0);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct hashfs *fs = fs_of(req);
-	struct dir_stream *s = stream_of(fi);
+	auto_close int fd = node_open(fs, node_of(fs, ino), O_RDONLY | O_DIRECTORY);
 
-	int r = stream_open(fs, node_of(fs, ino), s);
-	if (r == 0)
-		r = (datasync ? fdatasync(s->fd) : fsync(s->fd)) < 0 ? -errno : 0;
-	reply_err(req, r);
+	(void)fi;
+	if (fd < 0)
+		reply_err(req, fd);
+	else
+		reply_err(req, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
 }
 
 // Where there are snapshots, the beginning is what is there now.
@@ -207,7 +214,7 @@ static size_t add_plus(struct hashfs *fs, struct reply *r, const struct dir_stre
 	struct fuse_entry_param entry = { 0 };
 	size_t room = r->size - r->used;
 
-	if (is_dot(e->d_name) || node_lookup(fs, r->dir, e->d_name, &entry) < 0) {
+	if (is_dot(e->d_name) || node_lookup_in(fs, r->dir, s->fd, e->d_name, &entry) < 0) {
 		entry = (struct fuse_entry_param){ 0 };  // the kernel looks it up itself if it wants to
 		entry.attr.st_ino = is_dot(e->d_name) ? number_of(fs, r, s) : e->d_ino;
 		entry.attr.st_mode = (mode_t)e->d_type << 12;
@@ -234,22 +241,24 @@ static int fill(struct hashfs *fs, struct dir_stream *s, struct reply *r)
 	return r->used > 0 ? 0 : more;
 }
 
+static int read_from(struct hashfs *fs, struct dir_stream *s, off_t offset, struct reply *reply)
+{
+	int r = stream_open(fs, reply->dir, s);
+	if (r == 0)
+		r = stream_seek(fs, reply->dir, s, offset);
+	return r < 0 ? r : fill(fs, s, reply);
+}
+
 static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct dir_stream *s,
 		     bool plus)
 {
 	struct hashfs *fs = fs_of(req);
 	auto_free char *buf = malloc(size);
 	struct reply reply = { .req = req, .dir = node_of(fs, ino), .plus = plus, .buf = buf, .size = size };
+	struct dir_stream own = { 0 };
 
-	if (!buf) {
-		reply_err(req, -ENOMEM);
-		return;
-	}
-	int r = stream_open(fs, reply.dir, s);
-	if (r == 0)
-		r = stream_seek(fs, reply.dir, s, offset);
-	if (r == 0)
-		r = fill(fs, s, &reply);
+	int r = buf ? read_from(fs, s ? s : &own, offset, &reply) : -ENOMEM;
+	stream_close(&own);
 	if (r < 0)
 		reply_err(req, r);
 	else

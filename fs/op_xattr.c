@@ -16,7 +16,8 @@ static int set(fuse_req_t req, struct node *n, const char *name, const char *val
 	struct stat st;
 
 	int r = attr_set_xattr(fs, n, name, value, size, flags);
-	if (r < 0 || fuse_req_ctx(req)->uid == 0 || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
+	uid_t caller = fuse_req_ctx(req)->uid;
+	if (r < 0 || caller == 0 || caller == fs->uid || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
 		return r;
 	r = node_stat(fs, n, &st);
 	if (r == 0 && (st.st_mode & S_ISGID) && !cred_in_group(req, st.st_gid))

@@ -19,14 +19,14 @@ static bool changes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
-// How a node is opened that is not open yet.
-static void choose_mode(struct hashfs *fs, struct node *n)
+// How a node is opened that is not open yet. @fd may be its file, or -1.
+static void choose_mode(struct hashfs *fs, struct node *n, int fd)
 {
 	n->mode = IO_CACHED;
 	if (!fs->passthrough || (n->link && fs->opt->coherent))
 		return;
 	// A file that cannot be registered is served all the same, only its memory is not shared.
-	if (backing_get(fs, &n->at, n->link, &n->backing) == 0)
+	if (backing_get(fs, &n->at, fd, n->link, &n->backing) == 0)
 		n->mode = IO_PASSTHROUGH;
 }
 
@@ -75,7 +75,7 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 {
 	*ret = (struct opened){ 0 };
 	if (n->opens == 0)
-		choose_mode(fs, n);
+		choose_mode(fs, n, *fd);
 	if (n->mode == IO_PASSTHROUGH) {
 		ret->backing_id = n->backing->id;
 		n->opens++;

@@ -25,9 +25,6 @@
 #include "store/registry.h"
 #include "store/store.h"
 
-// What the kernel shows where an id has no other (fs.overflowuid).
-#define NO_ID 65534
-
 static int no_pool(const char *source, int r)
 {
 	if (r == -ENODATA)
@@ -106,41 +103,50 @@ static int no_idmap(const struct source *s, int r)
 	return r;
 }
 
-static int clone_to_serve(struct source *s, int found)
+// Whose id is shifted must be root's: another user's store would be served with root's rights.
+static int check_mappable(const struct source *s, int found)
 {
-	const char *map = s->fs->opt->idmap;
+	struct stat st;
 
-	auto_close int clone = sys_open_tree_clone(found, "");
-	int r = clone < 0 ? clone : map ? idmap_apply(clone, map) : 0;
-	if (r < 0 && map)
-		return no_idmap(s, r);
-	if (r < 0)
-		return 0;  // an ordinary user's mount
-	s->fs->pool = open_clone(clone);
-	s->fs->privileged = s->fs->pool >= 0;
-	return 0;
+	if (fstatat(found, STORE_DIR, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_uid == geteuid())
+		return 0;  // what is wrong with it is said when it is opened
+	return no_store(s->pool_path, -EPERM);
 }
 
-// A kernel without mount_setattr(2) has no passthrough either, which is what these are for.
-static int clone_to_guard(struct source *s, int found)
+static int clone_shifted(struct source *s, int found, const char *map)
+{
+	int r = check_mappable(s, found);
+	if (r < 0)
+		return r;
+	auto_close int clone = sys_open_tree_clone(found, "");
+	r = clone < 0 ? clone : idmap_apply(clone, map);
+	if (r == 0)
+		r = s->fs->pool = open_clone(clone);
+	return r < 0 ? no_idmap(s, r) : 0;
+}
+
+static void clone_plain(struct source *s, int found)
 {
 	auto_close int clone = sys_open_tree_clone(found, "");
-	int r = clone < 0 ? clone : sys_mount_readonly_noatime(clone);
-	if (r == 0)
-		r = s->fs->objects = open_clone(clone);
-	if (r >= 0 || r == -ENOSYS)
-		return 0;
-	log_error(
-		"%s: cannot make a read-only clone of its mount, which keeps objects from being written to: %s",
-		s->pool_path, strerror(-r));
-	return r;
+	if (clone >= 0)
+		s->fs->pool = open_clone(clone);
 }
 
 // Clones of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
 static int clone_pool(struct source *s, int found)
 {
-	int r = clone_to_serve(s, found);
-	return r == 0 && s->fs->privileged ? clone_to_guard(s, found) : r;
+	if (s->fs->opt->idmap) {
+		int r = clone_shifted(s, found, s->fs->opt->idmap);
+		if (r < 0)
+			return r;
+	} else {
+		clone_plain(s, found);
+	}
+	s->fs->privileged = s->fs->pool >= 0;
+	auto_close int guard = s->fs->privileged ? sys_open_tree_clone(found, "") : -1;
+	if (guard >= 0 && sys_mount_readonly_noatime(guard) == 0)
+		s->fs->objects = open_clone(guard);
+	return 0;
 }
 
 static int open_pool(struct source *s)
@@ -154,20 +160,22 @@ static int open_pool(struct source *s)
 	return r;
 }
 
-// What the daemon makes for itself belongs to the store's owner, by whatever id the pool shows it.
+// What the daemon makes for itself belongs to the store's owner, who is root, by whatever id the pool shows.
 static int become_owner(struct source *s)
 {
 	struct stat st;
 
-	if (!s->fs->privileged || fstatat(s->fs->pool, STORE_DIR, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return 0;  // what is wrong with it is said when it is opened
-	if (st.st_uid == NO_ID || st.st_gid == NO_ID) {
-		log_error("-o idmap=%s: does not show the owner of %s/%s; add a range with its ids",
-			  s->fs->opt->idmap ? s->fs->opt->idmap : "", s->pool_path, STORE_DIR);
-		return -EOVERFLOW;
+	if (!s->fs->privileged)
+		return 0;
+	if (s->fs->opt->idmap && fstatat(s->fs->pool, STORE_DIR, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (st.st_uid == IDMAP_NONE || st.st_gid == IDMAP_NONE) {
+			log_error("-o idmap=%s: does not show the owner of %s/%s; add a range with its ids",
+				  s->fs->opt->idmap, s->pool_path, STORE_DIR);
+			return -EOVERFLOW;
+		}
+		s->fs->uid = st.st_uid;
+		s->fs->gid = st.st_gid;
 	}
-	s->fs->uid = st.st_uid;
-	s->fs->gid = st.st_gid;
 	return cred_init(s->fs);
 }
 
@@ -318,8 +326,11 @@ static int open_root(struct source *s)
 			s->path, s->pool_path);
 		return -EXDEV;
 	}
-	struct statfs st;
-	s->fs->snapshots = fstatfs(fd, &st) == 0 && st.f_type == BTRFS_SUPER_MAGIC;
+	struct statfs st = { 0 };
+	fstatfs(fd, &st);
+	s->fs->snapshots = st.f_type == BTRFS_SUPER_MAGIC;
+	s->fs->stateless_dirs = (st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC) &&
+				s->fs->opt->cache < 0;
 	s->fs->handles = s->fs->privileged && handle_probe(s->fs, fd);
 	return node_root(s->fs, &fd, &s->fs->root);
 }

@@ -52,6 +52,8 @@ static const char *why_no_passthrough(const struct mount *m, const struct fuse_c
 		return "it needs root";
 	if (!m->fs.handles)
 		return "the filesystem has no file handles";
+	if (m->fs.objects < 0)
+		return "the pool's mount cannot be cloned read-only, which keeps shared files from being written to";
 	if (!(conn->capable_ext & FUSE_CAP_PASSTHROUGH))
 		return "the kernel has none (Linux 6.9 and CONFIG_FUSE_PASSTHROUGH)";
 	return NULL;

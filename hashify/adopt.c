@@ -2,6 +2,7 @@
 
 #include "hashify/report.h"
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
 #include "store/identity.h"
 #include "store/object.h"
 #include "store/replace.h"
@@ -46,25 +47,6 @@ enum outcome {
 	FULL       // identical, but the object can take no more names
 };
 
-// A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk
-// before the data of the file it names may be. So all that was written before is flushed once, before
-// the first of them is opened, and what changed since by itself, before it may stand in for another file. The
-// kernel stamps files with a clock that lags by up to a tick (10 ms at most), hence the margin. A store to a
-// mapping moves ctime when its page was clean, and the flush leaves them all clean.
-#define DURABLE_MARGIN (100 * INT64_C(1000000))
-
-static int64_t nanoseconds(struct timespec t)
-{
-	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static int64_t clock_ns(clockid_t id)
-{
-	struct timespec t;
-	clock_gettime(id, &t);
-	return nanoseconds(t);
-}
-
 static uint64_t link_limit(int fd)
 {
 	struct statfs st;
@@ -88,6 +70,10 @@ void adopt_init(struct adopt *a, int pool)
 	dirtimes_init(&a->dirtimes);
 }
 
+// A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk
+// before the data of the file it names may be. So all that was written before is flushed once, before
+// the first of them is opened, and what changed since by itself, before it may stand in for another file. A
+// store to a mapping moves ctime when its page was clean, and the flush leaves them all clean.
 int adopt_flush(struct adopt *a, int pool)
 {
 	if (!a->sync || a->dry_run || atomic_load_explicit(&a->flushed, memory_order_acquire))
@@ -95,7 +81,7 @@ int adopt_flush(struct adopt *a, int pool)
 	auto_unlock pthread_mutex_t *held = mutex_hold(&a->flushing);
 	if (a->flush_error < 0 || a->flushed)
 		return a->flush_error;
-	a->durable_till = clock_ns(CLOCK_REALTIME) - DURABLE_MARGIN;
+	a->durable_till = clock_ns(CLOCK_REALTIME_COARSE) - CLOCK_MARGIN;
 	if (syncfs(pool) < 0)
 		a->flush_error = -errno;
 	else
@@ -113,17 +99,17 @@ void adopt_destroy(struct adopt *a)
 static bool clock_is_steady(const struct adopt *a)
 {
 	int64_t offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-	return llabs(offset - a->clock_offset) <= DURABLE_MARGIN / 10;
+	return llabs(offset - a->clock_offset) <= CLOCK_MARGIN / 10;
 }
 
 static bool is_durable(const struct adopt *a, const struct stat *st)
 {
-	return clock_is_steady(a) && nanoseconds(st->st_ctim) < a->durable_till;
+	return clock_is_steady(a) && clock_latest(st->st_ctim) < a->durable_till;
 }
 
 static bool is_settled(const struct adopt *a, const struct stat *st)
 {
-	return clock_is_steady(a) && index_is_settled(st->st_ctim);
+	return clock_is_steady(a) && clock_is_over(st->st_ctim);
 }
 
 static int make_durable(const struct adopt *a, const struct reading *r)

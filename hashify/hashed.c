@@ -124,7 +124,7 @@ const struct index_file *hashed_row(const struct hashed *h, uint32_t row)
 	return &h->rows[row - 1];
 }
 
-// With the lock held: notes the first error.
+// Notes the first error. With the lock held, or when nobody else is there.
 static void note(struct hashed *h, int r)
 {
 	if (h->error == 0 && r < 0)
@@ -153,26 +153,37 @@ void hashed_add(struct hashed *h, const struct index_file *f)
 		put_batch(h);
 }
 
-void hashed_listings(struct hashed *h, const char *guest, struct listings *ret)
+static int get_listing(struct hashed *h, const char *guest, uint8_t **ret, size_t *ret_size)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&h->lock);
+
+	int r = h->index ? index_get_listing(h->index, guest, ret, ret_size) : 0;
+	note(h, r);
+	return r;
+}
+
+void hashed_listings(struct hashed *h, const char *guest, size_t limit, bool keep, struct listings *ret)
+{
 	uint8_t *data = NULL;
 	size_t size = 0;
 
-	if (h->index)
-		note(h, index_get_listing(h->index, guest, &data, &size));
-	listings_init(ret, data, size);
-	ret->is_too_much = !h->index;
+	get_listing(h, guest, &data, &size);
+	if (size > limit) {
+		free(data);
+		data = NULL;
+		size = 0;
+	}
+	listings_init(ret, data, size, keep ? limit : 0);
 }
 
 void hashed_put_listings(struct hashed *h, const char *guest, struct listings *l)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(&h->lock);
 	size_t size;
-
 	const void *data = listings_result(l, &size);
-	if (h->index && data)
-		note(h, index_put_listing(h->index, guest, data, size));
+	if (!data)
+		return;
+	auto_unlock pthread_mutex_t *held = mutex_hold(&h->lock);
+	note(h, index_put_listing(h->index, guest, data, size));
 }
 
 void hashed_keep_guests(struct hashed *h, bool (*is_there)(const char *guest, void *arg), void *arg)

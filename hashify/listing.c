@@ -2,6 +2,7 @@
 
 #include "store/digest.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,8 @@ bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret
 
 static bool is_name(const char *name)
 {
-	return !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+	return strlen(name) <= NAME_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+	       strcmp(name, "..") != 0;
 }
 
 // Do the entries end where they should, and is each one?
@@ -87,13 +89,13 @@ static bool map_old(struct listings *l)
 	return true;
 }
 
-void listings_init(struct listings *l, void *old, size_t size)
+void listings_init(struct listings *l, void *old, size_t size, size_t limit)
 {
-	*l = (struct listings){ .old = old, .old_size = size };
+	*l = (struct listings){ .old = old, .old_size = size, .limit = limit };
 	if (size == 0 || map_old(l))
 		return;
 	listings_free(l);
-	*l = (struct listings){ .was_broken = true };
+	*l = (struct listings){ .was_broken = true, .limit = limit };
 }
 
 void listings_free(struct listings *l)
@@ -120,23 +122,31 @@ static void give_up(struct listings *l)
 {
 	free(l->data);
 	l->data = NULL;
-	l->size = l->capacity = 0;
-	l->is_too_much = true;
+	l->size = l->capacity = l->limit = 0;
+}
+
+static bool make_room(struct listings *l, size_t size)
+{
+	size_t capacity = l->capacity ? l->capacity : 16 * 1024;
+	while (capacity - l->size < size)
+		capacity *= 2;
+	if (capacity == l->capacity)
+		return true;
+	uint8_t *data = capacity <= l->limit ? realloc(l->data, capacity) : NULL;
+	if (!data)
+		return false;
+	l->data = data;
+	l->capacity = capacity;
+	return true;
 }
 
 static void append(struct listings *l, const void *bytes, size_t size)
 {
-	if (l->is_too_much)
+	if (l->limit == 0)
 		return;
-	while (l->size + size > l->capacity && !l->is_too_much) {
-		size_t capacity = l->capacity ? l->capacity * 2 : 64 * 1024;
-		uint8_t *data = capacity <= LISTINGS_MAX ? realloc(l->data, capacity) : NULL;
-		if (!data) {
-			give_up(l);
-			return;
-		}
-		l->data = data;
-		l->capacity = capacity;
+	if (!make_room(l, size)) {
+		give_up(l);
+		return;
 	}
 	memcpy(l->data + l->size, bytes, size);
 	l->size += size;
@@ -144,8 +154,7 @@ static void append(struct listings *l, const void *bytes, size_t size)
 
 void listings_keep(struct listings *l, struct listing *d)
 {
-	if (!d->kept)  // or the guest holds it twice: a btrfs snapshot
-		l->kept++;
+	l->kept += !d->kept;  // or the guest shows it twice, having moved it meanwhile
 	d->kept = 1;
 }
 
@@ -163,7 +172,7 @@ void listings_begin(struct listings *l, uint64_t ino, uint64_t stamp)
 
 	leave_room_for_sum(l);
 	l->begun = l->size;
-	l->is_writing = true;
+	l->is_writing = l->limit > 0;
 	append(l, &head, sizeof(head));
 }
 
@@ -181,7 +190,7 @@ void listings_end(struct listings *l, bool whole)
 	if (!l->is_writing)
 		return;
 	l->is_writing = false;
-	if (l->is_too_much)
+	if (l->limit == 0)
 		return;
 	if (!whole) {
 		l->size = l->begun;
@@ -211,7 +220,7 @@ const void *listings_result(struct listings *l, size_t *ret_size)
 		return NULL;
 	leave_room_for_sum(l);
 	add_kept(l);
-	if (l->is_too_much)
+	if (l->limit == 0)
 		return NULL;
 	uint64_t sum = sum_of(l->data, l->size);
 	memcpy(l->data, &sum, sizeof(sum));

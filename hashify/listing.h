@@ -30,16 +30,14 @@ struct listings {
 
 	uint8_t *data;  // owned: the new ones
 	size_t size, capacity;
-	size_t begun;      // where the one that is being written begins
-	bool is_writing;   // there is one
-	bool is_too_much;  // nothing is kept: no memory, or more than LISTINGS_MAX
+	size_t begun;     // where the one that is being written begins
+	bool is_writing;  // there is one
+	size_t limit;     // of @capacity; 0: nothing is kept
 };
 
-// A guest of some million names does without.
-#define LISTINGS_MAX ((size_t)64 * 1024 * 1024)
-
-// @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none.
-void listings_init(struct listings *l, void *old, size_t size);
+// @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none. No
+// more than @limit bytes are kept for the next pass, else none.
+void listings_init(struct listings *l, void *old, size_t size, size_t limit);
 void listings_free(struct listings *l);
 
 // The directory @ino as it was with that stamp; NULL: it is not known, or not so.
@@ -56,5 +54,6 @@ void listings_begin(struct listings *l, uint64_t ino, uint64_t stamp);
 void listings_add(struct listings *l, const struct listing_entry *e);
 void listings_end(struct listings *l, bool whole);
 
-// At the end: what is to be kept, *@ret_size bytes that stay @l's. NULL: nothing has changed.
+// At the end: what is to be kept, *@ret_size bytes that stay @l's. NULL: nothing has changed, or it is too
+// much.
 const void *listings_result(struct listings *l, size_t *ret_size);

@@ -35,6 +35,10 @@
 #define LEAST_MEMORY (UINT64_C(64) * 1024 * 1024)
 #define MAX_PARTS 65536
 
+// A walker holds a guest's old listings, a map of them, and the new ones with what they grow by.
+#define LISTING_SHARE 8
+#define LISTING_LEAST 10  // bytes a name
+
 struct pass {
 	int pool;
 	unsigned threads, walkers;
@@ -50,6 +54,7 @@ struct pass {
 	struct classes classes;
 	struct adopt adopt;
 	struct work work;
+	bool *outdated;  // by guest (list_all())
 
 	pthread_mutex_t lock;  // guards all below
 	size_t next;           // the next guest to walk
@@ -289,15 +294,58 @@ static int run_parts(struct pass *p)
 	return r;
 }
 
-// Files that became links have moved their directories' ctimes, so those would be read once more by the next
-// pass. To read them now, while they are in memory, takes a hundredth of what linking took.
-static int list_again(struct pass *p, struct store *s)
+// Are the guest's listings worth renewing? More than one directory in fifty is not as they say, and they will
+// not be too long.
+static bool is_outdated(const struct pass *p, const struct tree *t)
 {
-	if (p->tally.linked == 0 || p->adopt.dry_run || !p->hashed.index || stop_asked())
-		return 0;
+	return t->directories_read * 50 > t->dir_count && t->seen < p->walk.listing_limit / LISTING_LEAST;
+}
+
+// The same again for those guests, to keep what their directories hold. Nothing is counted or told.
+static void *list_thread(void *arg)
+{
+	struct pass *p = arg;
+	struct tally tally = { 0 };
+	for (struct tree *t; (t = next_tree(p));)
+		if (p->outdated[t->index])
+			walk_guest(&p->walk, p->pool, t, &tally);
+	return NULL;
+}
+
+static void list_outdated(struct pass *p, struct store *s)
+{
+	struct report silent;
+
+	filter_free(&p->classes);
 	known_free(&p->known);
-	int r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
-	return r < 0 ? r : walk_again(p, 0);
+	for (size_t i = 0; i < p->tree_count; i++)
+		tree_clear(&p->trees[i]);
+	if (known_load(s, p->adopt.ignored != 0, p->threads, &p->known) < 0)
+		return;
+	report_init(&silent, false, true);
+	silent.silent = true;
+	p->walk.report = &silent;
+	p->walk.links_only = p->walk.list = true;
+	p->walk.parts = 0;
+	run_threads(p, (unsigned)at_most(p->tree_count, p->walkers), "list", list_thread);
+	p->walk.report = p->report;
+	report_destroy(&silent);
+}
+
+// Directories are listed at the end, while they are in memory, as files that become links move their ctimes:
+// the next pass need not read them then. An error here only means that it does.
+static void list_all(struct pass *p, struct store *s)
+{
+	bool any = false;
+
+	p->outdated = p->hashed.index && !stop_asked() ? calloc(p->tree_count + 1, sizeof(bool)) : NULL;
+	for (size_t i = 0; p->outdated && i < p->tree_count; i++) {
+		p->outdated[i] = is_outdated(p, &p->trees[i]);
+		any = any || p->outdated[i];
+	}
+	if (any)
+		list_outdated(p, s);
+	free(p->outdated);
 }
 
 static int run_stages(struct pass *p, struct store *s)
@@ -307,7 +355,9 @@ static int run_stages(struct pass *p, struct store *s)
 	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);
-	return r < 0 ? r : list_again(p, s);
+	if (r == 0)
+		list_all(p, s);
+	return r;
 }
 
 static bool is_guest(const char *name, void *arg)
@@ -319,7 +369,7 @@ static bool is_guest(const char *name, void *arg)
 	return false;
 }
 
-static void save_index(struct pass *p, int64_t started, struct pass_result *result)
+static void save_index(struct pass *p, int64_t started, bool good, struct pass_result *result)
 {
 	const struct tally *t = &p->tally;
 	bool would = p->adopt.dry_run;  // it only filled the index
@@ -334,7 +384,7 @@ static void save_index(struct pass *p, int64_t started, struct pass_result *resu
 		.errors = tally_errors(t),
 		.signal = result->signal,
 	};
-	bool whole = !stop_asked() && p->error == 0 && p->walk.policy->guests.count == 0;
+	bool whole = good && !stop_asked() && p->walk.policy->guests.count == 0;
 	if (whole)
 		hashed_keep_guests(&p->hashed, is_guest, p);
 	int r = hashed_save(&p->hashed, whole, &pass);
@@ -396,6 +446,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	p.adopt.known = p.walk.known = &p.known;
 	p.adopt.hashed = p.walk.hashed = &p.hashed;
 	p.budget.limit = o->memory > 0 ? o->memory : usual_memory();
+	p.walk.listing_limit = p.budget.limit / p.walkers / LISTING_SHARE;
 	share_fds(&p);
 	mutex_init(&p.lock);
 	mutex_init(&p.work.lock);
@@ -411,7 +462,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	ret->foreign = p.known.foreign;
 	ret->signal = stop_signal();
 	ret->seconds = seconds_since(&start);
-	save_index(&p, time(NULL) - (time_t)ret->seconds, ret);
+	save_index(&p, time(NULL) - (time_t)ret->seconds, r == 0, ret);
 	pass_free(&p);
 	return r;
 }

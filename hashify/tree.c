@@ -73,13 +73,19 @@ int tree_init(struct tree *ret, const char *guest, uint32_t index)
 	return 0;
 }
 
-void tree_free(struct tree *t)
+void tree_clear(struct tree *t)
 {
 	chunk_free(t->names);
 	chunk_free(t->files);
 	free(t->dirs);
+	*t = (struct tree){ .guest = t->guest, .index = t->index };
+}
+
+void tree_free(struct tree *t)
+{
+	tree_clear(t);
 	free(t->guest);
-	*t = (struct tree){ 0 };
+	t->guest = NULL;
 }
 
 int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)

@@ -42,6 +42,8 @@ struct tree {
 	size_t dir_count, dir_capacity;
 	struct tree_chunk *names, *files;  // newest first
 	size_t file_count;
+	uint64_t seen;               // names, by the walk
+	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
 	size_t uncharged;            // bytes
 };
@@ -49,6 +51,9 @@ struct tree {
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.
 int tree_init(struct tree *ret, const char *guest, uint32_t index);
 void tree_free(struct tree *t);
+
+// Forgets all but the guest's name.
+void tree_clear(struct tree *t);
 
 // Adds a directory and returns its index: 0 for the first, the guest's root, whose @name is "". -ENOMEM.
 int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);

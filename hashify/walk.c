@@ -6,6 +6,7 @@
 #include "hashify/whatif.h"
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
 #include "store/base/fd.h"
 #include "store/identity.h"
 #include "store/store.h"
@@ -46,6 +47,7 @@ struct walker {
 	size_t pending_count, pending_capacity;
 	char *buffer;                // owned
 	struct listings listings;    // owned
+	size_t read;                 // directories
 	struct exclude *exclude;     // owned; NULL: nothing is excluded
 	struct exclude_stack stack;  // owned
 };
@@ -312,16 +314,19 @@ static int open_to_read(struct level *l)
 static int read_level(struct walker *w, const struct stat *st)
 {
 	struct level *l = &w->levels[w->depth - 1];
-	struct listing *same = listings_find(&w->listings, st->st_ino, stamp_of(w, st));
+	// A snapshot may have two directories of one inode number; what is elsewhere becomes no link anyway.
+	bool listed = l->dev == w->walk->dev;
+	struct listing *same = listed ? listings_find(&w->listings, st->st_ino, stamp_of(w, st)) : NULL;
 	if (same && can_replay(w, l, same))
 		return replay(w, l, same);
+	w->read++;
 
 	int r = open_to_read(l);
 	if (r < 0) {
 		skip_dir(w, l->dir, r);
 		return 0;
 	}
-	if (index_is_settled(st->st_ctim))
+	if (listed && clock_is_over(st->st_ctim))
 		listings_begin(&w->listings, st->st_ino, stamp_of(w, st));
 	r = read_entries(w, l);
 	listings_end(&w->listings, r > 0);
@@ -484,16 +489,15 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 		return -ENOMEM;
 	struct walker w = { .walk = walk, .pool = pool, .tree = tree, .tally = tally, .buffer = buffer };
 
-	// Links are left out of listings, and who wants them wants their names.
-	bool listed = walk->hashed && !walk->on_link;
-	if (listed)
-		hashed_listings(walk->hashed, tree->guest, &w.listings);
-	else
-		listings_init(&w.listings, NULL, 0);
+	uint64_t seen = tally->seen;
+	if (walk->hashed)
+		hashed_listings(walk->hashed, tree->guest, walk->listing_limit, walk->list, &w.listings);
 	int r = walk_from(&w);
-	if (listed && r == 0 && !stop_asked())
+	if (walk->list && r == 0 && !stop_asked())
 		hashed_put_listings(walk->hashed, tree->guest, &w.listings);
 	listings_free(&w.listings);
+	tree->directories_read = w.read;
+	tree->seen = tally->seen - seen;
 	for (size_t i = 0; i < w.depth; i++)
 		if (w.levels[i].fd >= 0)
 			fd_close(w.levels[i].fd);

@@ -18,9 +18,6 @@
 #define VERSION 2
 #define PASSES_KEPT 4096
 
-// The kernel stamps files with a clock that lags by up to a tick, 10 ms at most.
-#define CLOCK_MARGIN 100000000
-
 struct index {
 	sqlite3 *db;  // owned
 	uint64_t seed;
@@ -453,6 +450,8 @@ static int remove_unwanted(struct index *x, bool (*is_wanted)(const char *guest,
 	if (!found)
 		return errno_of(stepped);
 	r = run(x, sql);
+	if (r == 0 && sqlite3_changes(x->db) != 1)
+		return -EBADMSG;  // a row that is found by looking at all, and not by its number
 	return r < 0 ? r : 1;
 }
 
@@ -522,12 +521,4 @@ uint64_t index_stamp(uint64_t seed, uint64_t size, struct timespec mtime, struct
 {
 	const int64_t fields[] = { (int64_t)size, mtime.tv_sec, mtime.tv_nsec, ctime.tv_sec, ctime.tv_nsec };
 	return digest_hash64(seed, fields, sizeof(fields));
-}
-
-bool index_is_settled(struct timespec ctime)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (now.tv_sec - ctime.tv_sec) * INT64_C(1000000000) + now.tv_nsec - ctime.tv_nsec > CLOCK_MARGIN;
 }

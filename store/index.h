@@ -72,9 +72,5 @@ int index_keep_listings(struct index *x, bool (*is_wanted)(const char *guest, vo
 // The last pass, and how many there are: 0 or more.
 int64_t index_last_pass(struct index *x, struct index_pass *ret);
 
-// Will whatever changes a file or a directory with this ctime from now on move it? Its stamp is good only
-// then.
-bool index_is_settled(struct timespec ctime);
-
 // 64 bits of what must not have changed since a file was hashed: size, mtime and ctime to the nanosecond.
 uint64_t index_stamp(uint64_t seed, uint64_t size, struct timespec mtime, struct timespec ctime);

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libsqlite3-dev liburing-dev libnuma-dev)
 test_packages=(libcmocka-dev fuse3 attr acl libacl1-dev libcap2-bin e2fsprogs xfsprogs btrfs-progs debootstrap
 	valgrind clang libclang-rt-dev clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
-	debian-archive-keyring)
+	debian-archive-keyring fio stress-ng)
 fuse_version=3.18.3
 fuse_dir=subprojects/fuse-$fuse_version
 fuse_tarball=subprojects/packagecache/fuse-$fuse_version.tar.gz

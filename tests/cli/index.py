@@ -269,18 +269,20 @@ def change_something(pool, rnd):
         tree.put(path + ".new", tree.noise(rnd.randrange(5), SIZE))
         os.rename(path + ".new", path)
     elif what == 6:
-        if os.stat(path).st_nlink == 1:
+        if os.path.isfile(path) and os.stat(path).st_nlink == 1:
             with open(path, "r+b") as f:
                 f.write(tree.noise(rnd.randrange(5), SIZE))
             os.utime(path, (tree.OLD // 10**9,) * 2)
     elif what == 7:
         os.mkdir(new)
     elif what == 8:
-        os.rename(d, new) if d.count("/") > pool.at("a").count("/") + 1 and not new.startswith(d) else None
+        other = rnd.choice(dirs)
+        if d not in (pool.at("a"), pool.at("b")) and not (other + "/").startswith(d + "/"):
+            os.rename(d, "%s/%s" % (other, os.path.basename(new)))
     elif what == 9:
         os.symlink("x", new) if rnd.random() < 0.5 else os.link(path, new)
     for p in (new, path):
-        if os.path.isfile(p) and not os.path.islink(p) and os.stat(p).st_nlink == 1:
+        if os.path.isfile(p) and os.stat(p).st_nlink == 1:
             os.utime(p, (tree.OLD // 10**9,) * 2)
 
 

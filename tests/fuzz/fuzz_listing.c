@@ -1,5 +1,6 @@
 // Listings of directories, as the index keeps them: whatever bytes it has, the entries of what is taken for
 // one are names.
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@ static void look(const struct listing *d)
 	struct listing_entry e;
 
 	for (size_t at = 0; listing_next(d, &at, &e);)
-		fuzz_check(!strchr(e.name, '/') && strcmp(e.name, "..") != 0);
+		fuzz_check(strlen(e.name) <= NAME_MAX && !strchr(e.name, '/') && strcmp(e.name, "..") != 0);
 }
 
 // The checksum is put right: fuzzing would never find one.
@@ -25,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy + sizeof(uint64_t), data, size);
 	const uint64_t sum = digest_hash64(0, data, size);
 	memcpy(copy, &sum, sizeof(sum));
-	listings_init(&l, copy, size + sizeof(sum));
+	listings_init(&l, copy, size + sizeof(sum), 1 << 20);
 	for (size_t at = 0; at + sizeof(key) <= size; at++) {
 		memcpy(key, data + at, sizeof(key));
 		struct listing *d = listings_find(&l, key[0], key[1]);

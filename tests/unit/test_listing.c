@@ -10,6 +10,8 @@
 
 #include "hashify/listing.h"
 
+#define LIMIT ((size_t)1 << 20)
+
 static void put_dir(struct listings *l, uint64_t ino, unsigned entries)
 {
 	char name[32];
@@ -51,7 +53,7 @@ static struct listings next(struct listings *l)
 	uint8_t *copy = malloc(size);
 	memcpy(copy, data, size);
 	listings_free(l);
-	listings_init(&ret, copy, size);
+	listings_init(&ret, copy, size, LIMIT);
 	return ret;
 }
 
@@ -59,7 +61,7 @@ static struct listings some(unsigned dirs)
 {
 	struct listings l;
 
-	listings_init(&l, NULL, 0);
+	listings_init(&l, NULL, 0, LIMIT);
 	for (unsigned i = 0; i < dirs; i++)
 		put_dir(&l, 100 + i, i);
 	return next(&l);
@@ -111,7 +113,7 @@ static void a_directory_that_was_not_read_to_its_end_is_dropped(void **state)
 {
 	(void)state;
 	struct listings l;
-	listings_init(&l, NULL, 0);
+	listings_init(&l, NULL, 0, LIMIT);
 	put_dir(&l, 1, 5);
 	listings_begin(&l, 2, 20);
 	listings_add(&l, &(struct listing_entry){ 3, 8, "half" });
@@ -131,10 +133,10 @@ static void too_much_is_not_kept(void **state)
 	static char name[250];
 	struct listings l;
 	size_t size;
-	listings_init(&l, NULL, 0);
+	listings_init(&l, NULL, 0, LIMIT);
 	memset(name, 'x', sizeof(name) - 1);
 	listings_begin(&l, 1, 10);
-	for (size_t i = 0; i < LISTINGS_MAX / sizeof(name) + 1; i++)
+	for (size_t i = 0; i < LIMIT / sizeof(name) + 1; i++)
 		listings_add(&l, &(struct listing_entry){ i, 8, name });
 	listings_end(&l, true);
 	assert_null(listings_result(&l, &size));
@@ -154,7 +156,7 @@ static void any_wrong_byte_is_noticed(void **state)
 		uint8_t *bad = malloc(size + 1);
 		memcpy(bad, good, size);
 		bad[i % size] ^= i < size ? 0x20 : 0;
-		listings_init(&l, bad, length);
+		listings_init(&l, bad, length, LIMIT);
 		for (unsigned d = 0; d < 9; d++)
 			assert_null(listings_find(&l, 100 + d, 1000 + 10 * d));
 		listings_free(&l);
