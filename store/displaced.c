@@ -239,6 +239,42 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 	return r;
 }
 
+// The path of @fd below the directory @top, both as the kernel knows them now. -ENOENT: it is not there.
+static int path_below(int top, int fd, char ret[PATH_MAX])
+{
+	char above[PATH_MAX], path[PATH_MAX];
+
+	ssize_t length = readlink(fd_path(top).text, above, sizeof(above) - 1);
+	ssize_t whole = readlink(fd_path(fd).text, path, sizeof(path) - 1);
+	if (length < 0 || whole < 0)
+		return -errno;
+	length -= length > 0 && above[length - 1] == '/';
+	if (whole <= length || memcmp(path, above, (size_t)length) != 0 || path[length] != '/')
+		return -ENOENT;
+	path[whole] = '\0';
+	strcpy(ret, path + length + 1);
+	return 0;
+}
+
+// A guest that keeps moving it ends with its file kept.
+#define FOLLOW_MAX 100
+
+int displaced_put_back_behind(struct store *s, const char *tmp, int link, uint64_t object)
+{
+	char path[PATH_MAX];
+	int r = PLACE_TAKEN;
+
+	auto_close int pool = openat(s->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pool < 0)
+		return -errno;
+	for (int i = 0; i < FOLLOW_MAX && r == PLACE_TAKEN; i++) {
+		if (path_below(pool, link, path) < 0)
+			return PLACE_TAKEN;
+		r = displaced_put_back(s, tmp, path, object);
+	}
+	return r;
+}
+
 static int rename_to_kept(struct store *s, const char *tmp, void *arg)
 {
 	char kept[sizeof("kept--4294967295") + TMP_NAME_SIZE];

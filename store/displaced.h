@@ -32,6 +32,11 @@ int displaced_put_back(struct store *s, const char *tmp, const char *path, uint6
 // The same, where the directory of the name is open.
 int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object);
 
+// The same, wherever the guest has moved our link meanwhile: @link is an O_PATH fd by which it was opened
+// under another name, and follows it. What the displaced file's name was exchanged with, it would be
+// exchanged with.
+int displaced_put_back_behind(struct store *s, const char *tmp, int link, uint64_t object);
+
 // Will trying later do? Any other error ends with keeping the file: one file must not stop every pass to
 // come.
 bool displaced_is_transient(int error);

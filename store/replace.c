@@ -207,9 +207,12 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	return e;
 }
 
-static int put_back(struct store *s, const char *tmp, const struct victim *v, uint64_t object)
+// @link is our link, wherever the guest has it by now.
+static int put_back(struct store *s, const char *tmp, const struct victim *v, int link, uint64_t object)
 {
 	int e = displaced_put_back_at(s, tmp, v->dir, v->name, object);
+	if (e == PLACE_TAKEN && link >= 0)
+		e = displaced_put_back_behind(s, tmp, link, object);
 	return e == PLACE_TAKEN ? displaced_keep(s, tmp) : e;
 }
 
@@ -228,6 +231,7 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 		tmp_remove(s, tmp);
 		return KEPT_CHANGED;
 	}
+	auto_close int link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
 		int e = -errno;
 		tmp_remove(s, tmp);
@@ -240,7 +244,7 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	int e = put_back(s, tmp, v, w->object);
+	int e = put_back(s, tmp, v, link, w->object);
 	if (e < 0) {
 		*ret_left = w->give_back = true;
 		return e;
