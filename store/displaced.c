@@ -252,7 +252,7 @@ static int path_below(int top, int fd, char ret[PATH_MAX])
 	if (whole <= length || memcmp(path, above, (size_t)length) != 0 || path[length] != '/')
 		return -ENOENT;
 	path[whole] = '\0';
-	strcpy(ret, path + length + 1);
+	memcpy(ret, path + length + 1, (size_t)(whole - length));
 	return 0;
 }
 
