@@ -38,7 +38,7 @@ run_fio() {
 		direct=0
 		[ "$engine" != libaio ] || direct=1
 		fio --name="$engine" --directory="$M/a/fio" --size=$size --numjobs=$jobs --ioengine="$engine" --direct=$direct \
-			--rw=randwrite --bsrange=4k-64k --verify=crc32c --verify_fatal=1 --verify_backlog=64 --loops=1000000 \
+			--rw=randwrite --bsrange=4k-64k --verify=crc32c --verify_fatal=1 --verify_state_save=0 --verify_backlog=64 --loops=1000000 \
 			--time_based --runtime="$1" --group_reporting >"$W/fio.$engine" 2>&1 &
 		pids+=($!)
 	done
