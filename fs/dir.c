@@ -291,8 +291,8 @@ static void rename_nodes(struct hashfs *fs, struct rename *r)
 	bool exchange = r->flags & RENAME_EXCHANGE;
 
 	if (!exchange && r->victim >= 0) {
-		if (is_one_inode(
-			    r))  // a guest's own two names of one private file: natively nothing happens, too
+		// A guest's own two names of one private file: natively nothing happens, too.
+		if (is_one_inode(r))
 			return;
 		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
 	}

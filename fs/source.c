@@ -113,37 +113,22 @@ static int check_mappable(const struct source *s, int found)
 	return no_store(s->pool_path, -EPERM);
 }
 
-static int clone_shifted(struct source *s, int found, const char *map)
-{
-	int r = check_mappable(s, found);
-	if (r < 0)
-		return r;
-	auto_close int clone = sys_open_tree_clone(found, "");
-	r = clone < 0 ? clone : idmap_apply(clone, map);
-	if (r == 0)
-		r = s->fs->pool = open_clone(clone);
-	return r < 0 ? no_idmap(s, r) : 0;
-}
-
-static void clone_plain(struct source *s, int found)
-{
-	auto_close int clone = sys_open_tree_clone(found, "");
-	if (clone >= 0)
-		s->fs->pool = open_clone(clone);
-}
-
 // Clones of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
 static int clone_pool(struct source *s, int found)
 {
-	if (s->fs->opt->idmap) {
-		int r = clone_shifted(s, found, s->fs->opt->idmap);
-		if (r < 0)
-			return r;
-	} else {
-		clone_plain(s, found);
-	}
-	s->fs->privileged = s->fs->pool >= 0;
-	auto_close int guard = s->fs->privileged ? sys_open_tree_clone(found, "") : -1;
+	const char *map = s->fs->opt->idmap;
+	int r = map ? check_mappable(s, found) : 0;
+	if (r < 0)
+		return r;
+	auto_close int clone = sys_open_tree_clone(found, "");
+	r = clone < 0 ? clone : map ? idmap_apply(clone, map) : 0;
+	if (r == 0)
+		r = s->fs->pool = open_clone(clone);
+	if (r < 0)
+		return map ? no_idmap(s, r) : 0;  // without, it is an ordinary user's mount
+
+	s->fs->privileged = true;
+	auto_close int guard = sys_open_tree_clone(found, "");
 	if (guard >= 0 && sys_mount_readonly_noatime(guard) == 0)
 		s->fs->objects = open_clone(guard);
 	return 0;

@@ -153,13 +153,12 @@ void hashed_add(struct hashed *h, const struct index_file *f)
 		put_batch(h);
 }
 
-static int get_listing(struct hashed *h, const char *guest, uint8_t **ret, size_t *ret_size)
+static void get_listing(struct hashed *h, const char *guest, uint8_t **ret, size_t *ret_size)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&h->lock);
 
-	int r = h->index ? index_get_listing(h->index, guest, ret, ret_size) : 0;
-	note(h, r);
-	return r;
+	if (h->index)
+		note(h, index_get_listing(h->index, guest, ret, ret_size));
 }
 
 void hashed_listings(struct hashed *h, const char *guest, size_t limit, bool keep, struct listings *ret)

@@ -3,7 +3,6 @@
 All are over copies of one root tree in one image; hashfs over a pool of three such guests that was hashified. Prints a table and
 what is asked of hashfs; --csv writes every single figure."""
 import argparse
-import atexit
 import contextlib
 import functools
 import os
@@ -12,10 +11,10 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import figures
+from place import Place, run
 
 FUSE_PEERS = ("mergerfs", "fuse-overlayfs", "rofiles-fuse", "passthrough_hp", "passthrough_hp uring")
 OURS = ("hashfs", "hashfs uring")
@@ -29,10 +28,6 @@ CREATED = 4000
 BREAKS = {"4 KiB": (4096, 200), "1 MiB": (1 << 20, 20), "1 GiB": (1 << 30, 1)}
 
 
-def run(*args, **kw):
-    return subprocess.run(args, check=True, **kw)
-
-
 def drop_caches():
     run("sync")
     with open("/proc/sys/vm/drop_caches", "w") as f:
@@ -43,24 +38,18 @@ def is_mount(path):
     return os.stat(path).st_dev != os.stat(os.path.dirname(path)).st_dev
 
 
-class Bench:
+class Bench(Place):
     def __init__(self, o):
+        self.uring_was = open(URING).read().strip() if os.path.exists(URING) else None
+        super().__init__("hashfs-bench.", o.dir)
         self.o = o
-        self.top = tempfile.mkdtemp(prefix="hashfs-bench.", dir=o.dir)
-        self.disk, self.mnt = self.top + "/disk", self.top + "/mnt"
-        os.mkdir(self.disk)
-        os.mkdir(self.mnt)
         self.plain, self.pool = self.disk + "/plain", self.disk + "/pool"
         self.rows = []
-        self.uring_was = open(URING).read().strip() if os.path.exists(URING) else None
-        atexit.register(self.clean_up)
 
     def clean_up(self):
-        for path in (self.mnt, self.disk):
-            subprocess.run(["umount", "-q", "-R", "-d", path], check=False)
         if self.uring_was:
             self.set_uring(self.uring_was)
-        shutil.rmtree(self.top, ignore_errors=True)
+        super().clean_up()
 
     def set_uring(self, value):
         with open(URING, "w") as f:
@@ -71,11 +60,8 @@ class Bench:
     def fill(self, kind):
         guest = self.o.guest
         size = int(subprocess.check_output(["du", "-sx", "-B1", guest]).split()[0])
-        image = self.top + "/image"
-        with open(image, "wb") as f:
-            f.truncate(5 * size + (8 << 30))
-        run("mkfs." + kind, "-q", *(["-F"] if kind == "ext4" else ["-f"]), image)
-        run("mount", "-o", "loop", image, self.disk)
+        self.new_image(5 * size + (8 << 30), "mkfs." + kind, "-q", "-F" if kind == "ext4" else "-f")
+        run("mount", "-o", "loop", self.image, self.disk)
         os.mkdir(self.pool)
         for where in (self.plain, self.pool + "/a", self.pool + "/b", self.pool + "/c"):
             run("cp", "-ax", guest, where)

@@ -3,7 +3,6 @@
 Each run has a filesystem of its own: a copy of one image. Cold: mounted anew, through a loop device that bypasses the host's
 cache. Warm: all was read before. Prints a table and what is asked of hashify; --csv writes every single run."""
 import argparse
-import atexit
 import collections
 import contextlib
 import os
@@ -16,6 +15,7 @@ import tempfile
 import time
 
 import figures
+from place import Place, run
 
 PEERS = {
     "jdupes": ["jdupes", "-r", "-L", "-q"],  # without -Q: it compares bytes, as hashify does
@@ -26,23 +26,12 @@ THREADS_READ = (4, 8, 16, 32)
 THREADS_LINK = (1, 2, 4)
 
 
-def run(*args, **kw):
-    return subprocess.run(args, check=True, **kw)
-
-
-class Bench:
+class Bench(Place):
     def __init__(self, o):
+        super().__init__("hashfs-bench.", o.dir)
         self.o = o
-        self.top = tempfile.mkdtemp(prefix="hashfs-bench.", dir=o.dir)
-        self.mnt = os.path.join(self.top, "mnt")
-        os.mkdir(self.mnt)
         self.rows = []
-        atexit.register(self.clean_up)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-
-    def clean_up(self):
-        subprocess.run(["umount", "-q", "-d", self.mnt], check=False)
-        shutil.rmtree(self.top, ignore_errors=True)
 
     # The corpus
 

@@ -1,44 +1,27 @@
 """How much memory does the daemon take for each inode that the kernel has cached of it, how many descriptors, and does it give them
 back? Half of the inodes are links, half private files."""
 import argparse
-import atexit
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
+
+from place import Place, run
 
 NAMES = 50_000  # of an object: ext4 allows 65,000
 PER_DIRECTORY = 10_000
 
 
-def run(*args, **kw):
-    return subprocess.run(args, check=True, **kw)
-
-
-class Bench:
+class Bench(Place):
     def __init__(self, o):
+        super().__init__("hashfs-bench.", o.dir)
         self.o = o
-        self.top = tempfile.mkdtemp(prefix="hashfs-bench.", dir=o.dir)
-        self.disk, self.mnt = self.top + "/disk", self.top + "/mnt"
-        for d in (self.disk, self.mnt):
-            os.mkdir(d)
         self.guest = self.disk + "/pool/a"
-        atexit.register(self.clean_up)
-
-    def clean_up(self):
-        for path in (self.mnt, self.disk):
-            subprocess.run(["umount", "-q", "-d", path], check=False)
-        shutil.rmtree(self.top, ignore_errors=True)
 
     def fill(self):
         half = self.o.inodes // 2
-        image = self.top + "/image"
-        with open(image, "wb") as f:
-            f.truncate((4 << 30) + self.o.inodes * 400)
-        run("mkfs.ext4", "-q", "-F", "-N", str(half + 100_000), image)
-        run("mount", "-o", "loop", image, self.disk)
+        self.new_image((4 << 30) + self.o.inodes * 400, "mkfs.ext4", "-q", "-F", "-N", str(half + 100_000))
+        run("mount", "-o", "loop", self.image, self.disk)
         objects = -(-half // NAMES)
         for g in "ab":
             os.makedirs("%s/pool/%s/seed" % (self.disk, g))

@@ -2,14 +2,13 @@
 each or one for all? File-backed resident memory of all their processes (Pss, which divides a page among those who map it) and the
 page cache, beside the same of one guest."""
 import argparse
-import atexit
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
+
+from place import Place, run
 
 PROGRAMS = [
     ["/bin/bash", "-c", "read x"],
@@ -18,10 +17,6 @@ PROGRAMS = [
     ["/bin/cat"],
 ]
 MIB = 1 << 20
-
-
-def run(*args, **kw):
-    return subprocess.run(args, check=True, **kw)
 
 
 def meminfo(key):
@@ -34,32 +29,25 @@ def pss_of_files(pid):
         return sum(int(line.split()[1]) * 1024 for line in f if line.startswith(("Pss_File:", "Pss_Shmem:")))
 
 
-class Bench:
+class Bench(Place):
     def __init__(self, o):
-        self.o = o
-        self.top = tempfile.mkdtemp(prefix="hashfs-bench.", dir=o.dir)
-        self.disk, self.mnt = self.top + "/disk", self.top + "/mnt"
-        for d in (self.disk, self.mnt):
-            os.mkdir(d)
-        self.pool = self.disk + "/pool"
         self.names = ["guest%02d" % n for n in range(o.guests)]
+        super().__init__("hashfs-bench.", o.dir)
+        self.o = o
+        self.pool = self.disk + "/pool"
         self.good = True
-        atexit.register(self.clean_up)
 
     def clean_up(self):
-        for p in subprocess.run(["findmnt", "-rno", "TARGET"], stdout=subprocess.PIPE, check=False, text=True).stdout.split()[::-1]:
-            if p.startswith(self.top):
-                subprocess.run(["umount", "-q", "-d", p], check=False)
-        shutil.rmtree(self.top, ignore_errors=True)
+        for n in self.names:
+            subprocess.run(["umount", "-q", self.mnt + "/" + n], check=False)
+        super().clean_up()
 
     def fill(self):
         size = int(subprocess.check_output(["du", "-sx", "-B1", self.o.guest]).split()[0])
-        image = self.top + "/image"
-        with open(image, "wb") as f:
-            f.truncate(int(size * self.o.guests * 1.2) + (4 << 30))
-        run("mkfs." + self.o.fs, "-q", *(["-F", "-i", "8192"] if self.o.fs == "ext4" else ["-f"]), image)
+        self.new_image(int(size * self.o.guests * 1.2) + (4 << 30), "mkfs." + self.o.fs, "-q",
+                        *(["-F", "-i", "8192"] if self.o.fs == "ext4" else ["-f"]))
         # Or the image's pages, in the host's cache, would be counted as well.
-        loop = subprocess.check_output(["losetup", "--find", "--show", "--direct-io=on", image], text=True).strip()
+        loop = subprocess.check_output(["losetup", "--find", "--show", "--direct-io=on", self.image], text=True).strip()
         run("mount", loop, self.disk)
         run("losetup", "-d", loop)  # when it is unmounted
         os.mkdir(self.pool)
