@@ -39,7 +39,7 @@ class Bench(Place):
 
     def clean_up(self):
         for n in self.names:
-            subprocess.run(["umount", "-q", self.mnt + "/" + n], check=False)
+            subprocess.run(["umount", "-q", self.mnt + "/" + n], stderr=subprocess.DEVNULL, check=False)
         super().clean_up()
 
     def fill(self):
