@@ -204,8 +204,8 @@ static uint64_t usual_memory(void)
 	return memory > LEAST_MEMORY ? memory : LEAST_MEMORY;
 }
 
-// How many directories and displaced files a worker may keep open within the limit on fds, of which others
-// need some.
+// How many directories and displaced files, with the link to each, a worker may keep open within the limit on
+// fds, of which others need some.
 static void share_fds(struct pass *p)
 {
 	struct rlimit limit;
@@ -217,7 +217,7 @@ static void share_fds(struct pass *p)
 	}
 	size_t left = per_worker > FDS_PER_WORKER ? per_worker - FDS_PER_WORKER : 0;
 	p->work.open_dirs = at_most(left / 2, MAX_OPEN_DIRS);
-	p->adopt.waiting = 1 + (unsigned)at_most(left / 2, MAX_WAITING);
+	p->adopt.waiting = 1 + (unsigned)at_most(left / 4, MAX_WAITING);
 }
 
 // Walks for the first part of the files: all, if their names fit into the memory. If not, the pool is walked

@@ -10,6 +10,7 @@
 #include "store/base/fd.h"
 #include "store/copy.h"
 #include "store/displaced.h"
+#include "store/put_back.h"
 #include "store/replace.h"
 #include "store/tmp.h"
 
@@ -46,15 +47,6 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 	return r;
 }
 
-// The guest put another file there between our look and the exchange: that one belongs there.
-static int put_back(struct store *s, const char *tmp, int dir, const char *name, ino_t copy)
-{
-	int r = displaced_put_back_at(s, tmp, dir, name, copy);
-	if (r == PLACE_TAKEN)
-		r = displaced_keep(s, tmp);
-	return r < 0 ? r : -ESTALE;
-}
-
 static int exchange(struct unshare *u, int dir, const char *name, int copy, const struct known_object *object)
 {
 	struct store *s = u->at->pool.store;
@@ -66,15 +58,18 @@ static int exchange(struct unshare *u, int dir, const char *name, int copy, cons
 	int r = link_copy(u, copy, &object->key, tmp);
 	if (r < 0)
 		return r;
-	if (renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0) {
+	auto_close int link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (link < 0 || renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0) {
 		r = -errno;
 		tmp_remove(s, tmp);
 		return r;
 	}
 	if (fstatat(s->tmp, tmp, &out, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (out.st_ino != object->ino)
-		return put_back(s, tmp, dir, name, st.st_ino);
+	if (out.st_ino != object->ino) {  // the guest has put another file there: it belongs there
+		r = put_back_or_keep(s, tmp, link, dir, name);
+		return r < 0 ? r : -ESTALE;
+	}
 	u->result->bytes += (uint64_t)st.st_blocks * 512;
 	return tmp_remove(s, tmp);
 }

@@ -15,27 +15,12 @@ void displaced_name_print(const char *dir, const struct object_key *key, unsigne
 			  char ret[TMP_NAME_SIZE]);
 int displaced_name_parse(const char *name, struct object_key *ret);
 
-enum put_back {
-	PUT_BACK,     // @path is the displaced file again
-	PLACE_TAKEN,  // @path is no link to the object any more, or cannot be reached: the guest replaced or
-		      // removed it, or a directory on the way
-};
-
 // Calls @each with the key of the object that took the place of each displaced file in tmp/, which recovery
 // is going to compare with it; stops at its first non-zero answer and returns that.
 int displaced_each(struct store *s, int (*each)(const struct object_key *key, void *arg), void *arg);
 
-// Exchanges the displaced file @tmp with the name @path of the pool, if that is a link to the inode @object,
-// and removes the link. The directory's times stay.
-int displaced_put_back(struct store *s, const char *tmp, const char *path, uint64_t object);
-
-// The same, where the directory of the name is open.
-int displaced_put_back_at(struct store *s, const char *tmp, int dir, const char *name, uint64_t object);
-
-// The same, wherever the guest has moved our link meanwhile: @link is an O_PATH fd by which it was opened
-// under another name, and follows it. What the displaced file's name was exchanged with, it would be
-// exchanged with.
-int displaced_put_back_behind(struct store *s, const char *tmp, int link, uint64_t object);
+// Exchanges @tmp with the name @name in @dir.
+int displaced_exchange(struct store *s, const char *tmp, int dir, const char *name);
 
 // Will trying later do? Any other error ends with keeping the file: one file must not stop every pass to
 // come.

@@ -12,6 +12,7 @@
 #include "store/identity.h"
 #include "store/journal.h"
 #include "store/object.h"
+#include "store/put_back.h"
 #include "store/replace.h"
 #include "store/store.h"
 
@@ -50,13 +51,13 @@ static int keep(struct store *s, const char *name, struct recovery *ret)
 	return is_refused(r) ? 0 : r;  // it is kept where it is
 }
 
-static int put_back(struct store *s, const char *name, uint64_t object, struct recovery *ret)
+static int give_back(struct store *s, const char *name, uint64_t object, struct recovery *ret)
 {
 	auto_free char *path = NULL;
 
 	int r = journal_find(s, name, &path);
 	if (r == 0)
-		r = displaced_put_back(s, name, path, object);
+		r = put_back_found(s, name, path, object);
 	if (r == -ENOENT || r == PLACE_TAKEN || is_refused(r))
 		return keep(s, name, ret);
 	if (r == PUT_BACK)
@@ -111,7 +112,7 @@ static int recover_displaced(struct store *s, const char *name, const struct obj
 
 	if (S_ISREG(st.st_mode) && drop_if_same(s, name, object, &object_st, ret) > 0)
 		return 0;
-	return put_back(s, name, object_st.st_ino, ret);
+	return give_back(s, name, object_st.st_ino, ret);
 }
 
 struct recovering {

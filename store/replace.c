@@ -14,6 +14,7 @@
 #include "store/displaced.h"
 #include "store/journal.h"
 #include "store/object.h"
+#include "store/put_back.h"
 #include "store/store.h"
 #include "store/xattr.h"
 
@@ -25,7 +26,7 @@ struct waiting {
 	char *path;       // owned; in the pool
 	uint64_t serial;  // in its tmp name
 	struct object_key key;
-	uint64_t object;     // inode
+	int link;            // owned; O_PATH, opened before the exchange
 	struct claim claim;  // dropped; its fd is owned, its status the displaced file's after the exchange
 	bool give_back;      // it is the guest's
 	struct timespec since;
@@ -102,7 +103,7 @@ static int settle(struct replacer *r, struct waiting *w)
 	if (!w->give_back && claim_retake(&w->claim) > 0 && tmp_remove(s, tmp) == 0)
 		return 0;
 
-	int e = displaced_put_back(s, tmp, w->path, w->object);
+	int e = put_back_path(s, tmp, w->link, w->path);
 	if (e == PUT_BACK)
 		r->put_back++;
 	// A guest that replaced the name meanwhile has done away with this file itself; but what we cannot
@@ -123,6 +124,7 @@ static void settle_first(struct replacer *r)
 		r->first_error = e;
 	r->unsettled = r->unsettled || e < 0;
 	claim_end(&w->claim);
+	cleanup_close(&w->link);
 	free(w->path);
 }
 
@@ -207,17 +209,8 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	return e;
 }
 
-// @link is our link, wherever the guest has it by now.
-static int put_back(struct store *s, const char *tmp, const struct victim *v, int link, uint64_t object)
-{
-	int e = displaced_put_back_at(s, tmp, v->dir, v->name, object);
-	if (e == PLACE_TAKEN && link >= 0)
-		e = displaced_put_back_behind(s, tmp, link, object);
-	return e == PLACE_TAKEN ? displaced_keep(s, tmp) : e;
-}
-
-// The link is in tmp/. Exchanges it with the victim. Sets @w->give_back and returns what replacer_run() does;
-// *@ret_left says whether a displaced file is in tmp/, with the status in @w->claim.
+// The link is in tmp/. Exchanges it with the victim. Sets @w->link and @w->give_back and returns what
+// replacer_run() does; *@ret_left says whether a displaced file is in tmp/, with the status in @w->claim.
 static int exchange_checked(struct store *s, const char *tmp, const struct victim *v, struct waiting *w,
 			    bool *ret_left)
 {
@@ -231,8 +224,8 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 		tmp_remove(s, tmp);
 		return KEPT_CHANGED;
 	}
-	auto_close int link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
+	w->link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (w->link < 0 || renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
 		int e = -errno;
 		tmp_remove(s, tmp);
 		return e == -ENOENT ? KEPT_CHANGED : e;
@@ -244,7 +237,7 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	int e = put_back(s, tmp, v, link, w->object);
+	int e = put_back_or_keep(s, tmp, w->link, v->dir, v->name);
 	if (e < 0) {
 		*ret_left = w->give_back = true;
 		return e;
@@ -285,11 +278,13 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 	}
 	if (e < 0)
 		return e;
-	struct waiting w = { .serial = r->serial - 1, .key = *key, .object = ino, .claim.fd = -1 };
+	struct waiting w = { .serial = r->serial - 1, .key = *key, .link = -1, .claim.fd = -1 };
 	bool left;
 	e = exchange_announced(r->store, tmp, v, &w, &left);
-	if (!left)
+	if (!left) {
+		cleanup_close(&w.link);
 		return e;
+	}
 	if (e == REPLACED) {
 		claim_drop(v->claim);
 		w.claim.fd = take_fd(&v->claim->fd);

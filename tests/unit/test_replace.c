@@ -76,6 +76,7 @@ static void two_names_of_one_inode_are_refused(void **state)
 
 static void write_in_a_child(const char *path, const char *text)
 {
+	close_range(3, ~0U, 0);                                // those of our leases
 	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);  // waits for the lease
 	_exit(fd < 0 || write(fd, text, strlen(text)) < 0);
 }
@@ -96,7 +97,7 @@ static void begin_to_write(void *arg)
 		write_in_a_child(path, ", world");
 	while (fcntl(fd, F_GETLEASE) == F_RDLCK)
 		sched_yield();
-	assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);  // the child has the description, too
+	assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);  // the child may yet have the description, too
 	close(fd);
 }
 
@@ -299,6 +300,87 @@ static void of_two_that_a_guest_puts_there_the_latest_stays(void **state)
 	twins_done(&w);
 }
 
+static void swap(const void *arg, const char *a, const char *b)
+{
+	const struct tree *t = arg;
+	assert_int_equal(renameat2(t->dir, a, t->dir, b, RENAME_EXCHANGE), 0);
+}
+
+static void swap_with_other(void *arg)
+{
+	swap(arg, "b/file", "b/other");
+}
+
+static void what_a_guest_swaps_while_it_is_put_back_is_swapped(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	assert_int_equal(mkfifoat(w.p->tree->dir, "b/other", 0600), 0);
+
+	assert_int_equal(replace_and_put_back(&w, swap_with_other), KEPT_CHANGED);
+
+	assert_int_equal(twins_inode(&w, "b/other"), before);
+	assert_true(S_ISFIFO(status(w.p->tree, "b/file").st_mode));
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+static void swap_to_and_fro(void *arg)
+{
+	swap_with_other(arg);
+	fault_before("renameat2", 2, swap_with_other, arg);  // the first brings it out
+}
+
+static void what_a_guest_swaps_twice_is_where_it_was(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	put_old(w.p, "b/other", "other");
+
+	assert_int_equal(replace_and_put_back(&w, swap_to_and_fro), KEPT_CHANGED);
+
+	assert_int_equal(twins_inode(&w, "b/file"), before);
+	assert_content(w.p->tree, "b/other", "other");
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+static void swap_elsewhere(void *arg)
+{
+	swap_with_other(arg);
+	swap(arg, "b/other", "a/b");
+}
+
+static void turn_round(void *arg)
+{
+	swap(arg, "b/file", "a/b");
+	swap(arg, "b/other", "b/file");
+}
+
+static void swap_all(void *arg)
+{
+	swap_elsewhere(arg);
+	fault_before("renameat2", 2, turn_round, arg);
+}
+
+// What the guest sees at each moment is the three files, moved as it moves them.
+static void three_that_a_guest_turns_round_are_where_it_put_them(void **state)
+{
+	struct twins w = given_twins(*state);
+	const struct tree *t = w.p->tree;
+	ino_t before = twins_inode(&w, "b/file");
+	put_old(w.p, "b/other", "other");
+	put_old(w.p, "a/b", "in a");
+
+	assert_int_equal(replace_and_put_back(&w, swap_all), KEPT_CHANGED);
+
+	assert_content(t, "b/file", "in a");
+	assert_content(t, "a/b", "other");
+	assert_int_equal(twins_inode(&w, "b/other"), before);
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
 static void write_late(int reader)
 {
 	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
@@ -366,6 +448,24 @@ static void a_displaced_file_whose_place_is_taken_is_kept(void **state)
 	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 1);
 }
 
+static void a_displaced_file_follows_the_link_that_the_guest_has_moved(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	int reader = open_read(w.p->tree, "b/file");
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	write_late(reader);
+	assert_int_equal(renameat(w.p->tree->dir, "b", w.p->tree->dir, "c"), 0);
+	assert_int_equal(renameat(w.p->tree->dir, "c/file", w.p->tree->dir, "c/moved"), 0);
+	assert_int_equal(twins_flush(&w), 1);
+
+	assert_int_equal(twins_inode(&w, "c/moved"), before);
+	assert_content(w.p->tree, "c/moved", "HELLO");
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
 static void an_error_of_putting_back_is_made_good_by_the_flush(void **state)
 {
 	struct twins w = given_twins(*state);
@@ -405,9 +505,13 @@ int main(void)
 		in_pool(a_second_name_given_since_the_comparison_stays_the_same_file),
 		in_pool(what_a_guest_puts_there_while_it_is_put_back_stays),
 		in_pool(of_two_that_a_guest_puts_there_the_latest_stays),
+		in_pool(what_a_guest_swaps_while_it_is_put_back_is_swapped),
+		in_pool(what_a_guest_swaps_twice_is_where_it_was),
+		in_pool(three_that_a_guest_turns_round_are_where_it_put_them),
 		in_pool(a_displaced_file_that_a_guest_makes_immutable_is_put_back),
 		in_pool(what_cannot_be_put_back_keeps_its_journal),
 		in_pool(a_displaced_file_whose_place_is_taken_is_kept),
+		in_pool(a_displaced_file_follows_the_link_that_the_guest_has_moved),
 		in_pool(an_error_of_putting_back_is_made_good_by_the_flush),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,295 @@
+#include "store/put_back.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/base/cleanup.h"
+#include "store/displaced.h"
+#include "store/store.h"
+
+// A guest that keeps moving what we want to exchange ends with its file kept.
+#define STEPS_MAX 200
+#define MOVED_MAX 16
+
+// The link, always the first, or something of the guest's.
+struct moved {
+	int fd;  // O_PATH; owned but for the link's
+	uint64_t ino;
+	unsigned belongs;  // number of the one that belongs where this is; the link belongs in tmp/
+};
+
+struct exchanges {
+	struct store *store;
+	const char *tmp;
+	int pool;
+	int dir;  // where the link was put, or -1
+	const char *name;
+	struct moved moved[MOVED_MAX];
+	unsigned count;
+};
+
+// Following
+
+// The path of @fd below the directory @top, both as the kernel knows them now. -ENOENT: it is not there.
+static int path_below(int top, int fd, char ret[PATH_MAX])
+{
+	char above[PATH_MAX], path[PATH_MAX];
+
+	ssize_t length = readlink(fd_path(top).text, above, sizeof(above) - 1);
+	ssize_t whole = readlink(fd_path(fd).text, path, sizeof(path) - 1);
+	if (length < 0 || whole < 0)
+		return -errno;
+	length -= length > 0 && above[length - 1] == '/';
+	if (whole <= length || memcmp(path, above, (size_t)length) != 0 || path[length] != '/')
+		return -ENOENT;
+	path[whole] = '\0';
+	memcpy(ret, path + length + 1, (size_t)(whole - length));
+	return 0;
+}
+
+// Opens the directory of @path, which is below @top, and prints the last name to @ret.
+static int open_above(int top, char *path, const char **ret)
+{
+	char *slash = strrchr(path, '/');
+
+	*ret = slash ? slash + 1 : path;
+	if (!slash)
+		return -ENOENT;  // a guest's files are not in the pool's own directory
+	*slash = '\0';
+	return beneath_open(top, path, O_RDONLY | O_DIRECTORY, 0);
+}
+
+static bool is_inode(int dir, const char *name, uint64_t ino)
+{
+	struct stat st;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino;
+}
+
+static int add(struct exchanges *x, int fd)
+{
+	struct stat st;
+
+	if (x->count == MOVED_MAX)
+		return -EMFILE;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	x->moved[x->count] = (struct moved){ fd, st.st_ino, x->count };
+	return (int)x->count++;
+}
+
+// The number of what is in tmp/ now, which may have been met before. Two names of one inode are not the same:
+// each has its own place.
+static int number_in_tmp(struct exchanges *x)
+{
+	char path[PATH_MAX];
+
+	for (unsigned i = 0; i < x->count; i++)
+		if (path_below(x->store->tmp, x->moved[i].fd, path) == 0 && strcmp(path, x->tmp) == 0)
+			return (int)i;
+	auto_close int fd = openat(x->store->tmp, x->tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int number = add(x, fd);
+	if (number >= 0)
+		take_fd(&fd);
+	return number;
+}
+
+// Exchanging
+
+static int exchange_at(struct exchanges *x, const struct moved *there, int dir, const char *name)
+{
+	struct stat st;
+
+	if (!is_inode(dir, name, there->ino))
+		return -ENOENT;
+	if (fstat(dir, &st) < 0)
+		return -errno;
+	int r = displaced_exchange(x->store, x->tmp, dir, name);
+	const struct timespec times[2] = { st.st_atim, st.st_mtim };
+	if (r == 0)
+		futimens(dir, times);
+	return r;
+}
+
+// Exchanges what is in tmp/ with what @number is. -ENOENT: it has moved meanwhile.
+static int exchange_with(struct exchanges *x, unsigned number)
+{
+	const struct moved *there = &x->moved[number];
+	char path[PATH_MAX];
+	const char *name;
+
+	if (path_below(x->pool, there->fd, path) < 0) {
+		bool known = number == 0 && x->dir >= 0;
+		return known ? exchange_at(x, there, x->dir, x->name) : -ENOENT;
+	}
+	auto_close int dir = open_above(x->pool, path, &name);
+	if (dir < 0)
+		return displaced_is_transient(dir) ? dir : -ENOENT;
+	return exchange_at(x, there, dir, name);
+}
+
+// With what is @in, which is in tmp/, to be exchanged? -1: everything is in its place.
+static int next_of(const struct exchanges *x, unsigned in)
+{
+	bool link_is_out = x->moved[in].belongs == in;
+
+	for (unsigned i = 0; i < x->count; i++)
+		if (link_is_out ? x->moved[i].belongs != i : x->moved[i].belongs == in)
+			return (int)i;
+	return -1;
+}
+
+// @in is where @out was, and @out in tmp/.
+static void swap_places(struct exchanges *x, unsigned in, unsigned out)
+{
+	unsigned belongs = x->moved[in].belongs;
+
+	x->moved[in].belongs = x->moved[out].belongs;
+	x->moved[out].belongs = belongs;
+}
+
+static int exchange_all(struct exchanges *x, int in)
+{
+	for (int i = 0; i < STEPS_MAX; i++) {
+		int there = next_of(x, (unsigned)in);
+		if (there < 0)
+			return PUT_BACK;
+		int r = exchange_with(x, (unsigned)there);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		int out = number_in_tmp(x);
+		if (out < 0)
+			return out;
+		swap_places(x, (unsigned)in, (unsigned)out);
+		in = out;
+	}
+	return PLACE_TAKEN;
+}
+
+static int exchange_link(struct exchanges *x, int link)
+{
+	int r = add(x, link);
+	if (r < 0)
+		return r;
+	int in = number_in_tmp(x);
+	if (in <= 0)  // it was exchanged before, and only the link could not be removed
+		return in < 0 ? in : PUT_BACK;
+	swap_places(x, 0, (unsigned)in);
+	return exchange_all(x, in);
+}
+
+int put_back(struct store *s, const char *tmp, int link, int dir, const char *name)
+{
+	struct exchanges x = { .store = s, .tmp = tmp, .dir = dir, .name = name };
+
+	auto_close int pool = openat(s->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pool < 0)
+		return -errno;
+	x.pool = pool;
+	int r = exchange_link(&x, link);
+	for (unsigned i = 1; i < x.count; i++)
+		cleanup_close(&x.moved[i].fd);
+	return r == PUT_BACK ? displaced_drop(s, tmp) : r;
+}
+
+int put_back_or_keep(struct store *s, const char *tmp, int link, int dir, const char *name)
+{
+	int r = put_back(s, tmp, link, dir, name);
+	if (r != PLACE_TAKEN)
+		return r;
+	r = displaced_keep(s, tmp);
+	return r < 0 ? r : PLACE_TAKEN;
+}
+
+// By path
+
+// The longest beginning of @path that is whole names and that the kernel takes.
+static size_t piece_of(const char *path)
+{
+	size_t length = strlen(path);
+
+	if (length < PATH_MAX)
+		return length;
+	for (length = PATH_MAX - 1; length > 0 && path[length] != '/'; length--)
+		;
+	return length;
+}
+
+// Opens the directory @path, which has no slash at its end and may be longer than PATH_MAX.
+static int open_long(int pool, const char *path)
+{
+	auto_close int at = -1;
+
+	while (*path) {
+		char piece[PATH_MAX];
+		size_t length = piece_of(path);
+
+		if (length == 0)
+			return -ENAMETOOLONG;
+		*(char *)mempcpy(piece, path, length) = '\0';
+		int next = beneath_open(at < 0 ? pool : at, piece, O_RDONLY | O_DIRECTORY, 0);
+		if (next < 0)
+			return next;
+		cleanup_close(&at);
+		at = next;
+		path += length + strspn(path + length, "/");
+	}
+	return at < 0 ? -EINVAL : take_fd(&at);
+}
+
+static int open_directory_of(const struct store *s, const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+
+	*ret_name = slash ? slash + 1 : path;
+	if (!slash)
+		return -EINVAL;
+	auto_close int pool = openat(s->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pool < 0)
+		return -errno;
+	auto_free char *dir = strndup(path, (size_t)(slash - path));
+	return dir ? open_long(pool, dir) : -ENOMEM;
+}
+
+// -ENOENT: @name is no link to @object.
+static int open_link(int dir, const char *name, uint64_t object)
+{
+	struct stat st;
+	auto_close int link = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (link < 0 || fstat(link, &st) < 0)
+		return -errno;
+	return st.st_ino == object ? take_fd(&link) : -ENOENT;
+}
+
+int put_back_path(struct store *s, const char *tmp, int link, const char *path)
+{
+	const char *name;
+
+	auto_close int dir = open_directory_of(s, path, &name);
+	return displaced_is_transient(dir) ? dir : put_back(s, tmp, link, dir, name);
+}
+
+int put_back_found(struct store *s, const char *tmp, const char *path, uint64_t object)
+{
+	const char *name;
+
+	if (is_inode(s->tmp, tmp, object))  // it was exchanged before, and only the link could not be removed
+		return displaced_drop(s, tmp);
+	auto_close int dir = open_directory_of(s, path, &name);
+	if (dir < 0)
+		return displaced_is_transient(dir) ? dir : PLACE_TAKEN;
+	auto_close int link = open_link(dir, name, object);
+	if (link < 0)
+		return displaced_is_transient(link) ? link : PLACE_TAKEN;
+	return put_back(s, tmp, link, dir, name);
+}
