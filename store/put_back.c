@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
 #include "store/displaced.h"
 #include "store/store.h"
 
-// A guest that keeps moving what we want to exchange ends with its file kept.
-#define STEPS_MAX 200
+// A guest that keeps moving what we want to exchange ends with its file kept. One that does nothing but swap
+// its file with another makes us take some 200 steps: it waits for the same locks, and is there before us.
+#define PATIENCE_NSEC INT64_C(1000000000)
 #define MOVED_MAX 16
 
 // The link, always the first, or something of the guest's.
@@ -36,7 +38,7 @@ struct exchanges {
 
 // Following
 
-// The path of @fd below the directory @top, both as the kernel knows them now. -ENOENT: it is not there.
+// The path of @fd below the directory @top, both as the kernel knows them now. -ESTALE: it is not there.
 static int path_below(int top, int fd, char ret[PATH_MAX])
 {
 	char above[PATH_MAX], path[PATH_MAX];
@@ -47,7 +49,7 @@ static int path_below(int top, int fd, char ret[PATH_MAX])
 		return -errno;
 	length -= length > 0 && above[length - 1] == '/';
 	if (whole <= length || memcmp(path, above, (size_t)length) != 0 || path[length] != '/')
-		return -ENOENT;
+		return -ESTALE;
 	path[whole] = '\0';
 	memcpy(ret, path + length + 1, (size_t)(whole - length));
 	return 0;
@@ -60,7 +62,7 @@ static int open_above(int top, char *path, const char **ret)
 
 	*ret = slash ? slash + 1 : path;
 	if (!slash)
-		return -ENOENT;  // a guest's files are not in the pool's own directory
+		return -ESTALE;  // a guest's files are not in the pool's own directory
 	*slash = '\0';
 	return beneath_open(top, path, O_RDONLY | O_DIRECTORY, 0);
 }
@@ -101,6 +103,15 @@ static int number_in_tmp(struct exchanges *x)
 	return number;
 }
 
+// As the kernel says it of a path whose last name is gone.
+static bool is_deleted(const char *name)
+{
+	const char mark[] = " (deleted)";
+	size_t length = strlen(name);
+
+	return length >= strlen(mark) && strcmp(name + length - strlen(mark), mark) == 0;
+}
+
 // Exchanging
 
 static int exchange_at(struct exchanges *x, const struct moved *there, int dir, const char *name)
@@ -118,21 +129,27 @@ static int exchange_at(struct exchanges *x, const struct moved *there, int dir, 
 	return r;
 }
 
-// Exchanges what is in tmp/ with what @number is. -ENOENT: it has moved meanwhile.
+static int exchange_link_at(struct exchanges *x)
+{
+	int r = x->dir >= 0 ? exchange_at(x, &x->moved[0], x->dir, x->name) : -ENOENT;
+	return r == -ENOENT ? -ESTALE : r;
+}
+
+// Exchanges what is in tmp/ with what @number is. -ENOENT: it has moved meanwhile; -ESTALE: it is gone, or
+// out of reach.
 static int exchange_with(struct exchanges *x, unsigned number)
 {
 	const struct moved *there = &x->moved[number];
 	char path[PATH_MAX];
 	const char *name;
 
-	if (path_below(x->pool, there->fd, path) < 0) {
-		bool known = number == 0 && x->dir >= 0;
-		return known ? exchange_at(x, there, x->dir, x->name) : -ENOENT;
-	}
+	if (path_below(x->pool, there->fd, path) < 0)
+		return number == 0 ? exchange_link_at(x) : -ESTALE;
 	auto_close int dir = open_above(x->pool, path, &name);
-	if (dir < 0)
-		return displaced_is_transient(dir) ? dir : -ENOENT;
-	return exchange_at(x, there, dir, name);
+	if (displaced_is_transient(dir))
+		return dir;
+	int r = dir < 0 ? dir : exchange_at(x, there, dir, name);
+	return (r == -ENOENT && is_deleted(name)) || dir == -EXDEV ? -ESTALE : r;
 }
 
 // With what is @in, which is in tmp/, to be exchanged? -1: everything is in its place.
@@ -157,13 +174,17 @@ static void swap_places(struct exchanges *x, unsigned in, unsigned out)
 
 static int exchange_all(struct exchanges *x, int in)
 {
-	for (int i = 0; i < STEPS_MAX; i++) {
+	int64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NSEC;
+
+	while (clock_ns(CLOCK_MONOTONIC) < until) {
 		int there = next_of(x, (unsigned)in);
 		if (there < 0)
 			return PUT_BACK;
 		int r = exchange_with(x, (unsigned)there);
-		if (r == -ENOENT)
-			continue;
+		if (r == -ESTALE)
+			return PLACE_TAKEN;
+		if (r == -ENOENT || r == -ELOOP || r == -ENOTDIR || r == -EAGAIN)
+			continue;  // on the way
 		if (r < 0)
 			return r;
 		int out = number_in_tmp(x);
