@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -117,8 +118,19 @@ struct node *node_of(const struct hashfs *fs, uint64_t id)
 	return id == FUSE_ROOT_ID ? fs->root : (struct node *)(uintptr_t)id;
 }
 
+// Below that it is not worth the time.
+#define MANY_NODES 65536
+
+// Called under table_lock, when a node has gone. Has the kernel forgotten most of what there was?
+static bool most_are_gone(struct hashfs *fs)
+{
+	return fs->nodes.capacity >= MANY_NODES && map_shrink(&fs->nodes);
+}
+
 void node_put(struct hashfs *fs, struct node *n, uint64_t count)
 {
+	bool trim = false;
+
 	mutex_lock(&fs->table_lock);
 	assert(n->refs >= count);
 	n->refs -= count;
@@ -126,6 +138,7 @@ void node_put(struct hashfs *fs, struct node *n, uint64_t count)
 	if (last) {
 		table_detach(fs, n);
 		list_remove(&n->detached);
+		trim = most_are_gone(fs);
 	}
 	mutex_unlock(&fs->table_lock);
 
@@ -135,6 +148,8 @@ void node_put(struct hashfs *fs, struct node *n, uint64_t count)
 	destroy(fs, n);
 	if (parent)
 		node_put(fs, parent, 1);
+	if (trim)
+		malloc_trim(0);  // by itself it gives back no more than the end of the heap
 }
 
 static void collect(void *value, void *arg)

@@ -34,21 +34,35 @@ void map_free(struct map *m)
 	*m = (struct map){ 0 };
 }
 
+static int resize(struct map *m, size_t capacity)
+{
+	struct map other = { .capacity = capacity, .count = m->count };
+
+	other.slots = calloc(capacity, sizeof(*other.slots));
+	if (!other.slots)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->capacity; i++)
+		if (m->slots[i].value)
+			insert(&other, m->slots[i].key, m->slots[i].value);
+	free(m->slots);
+	*m = other;
+	return 0;
+}
+
 int map_reserve(struct map *m)
 {
 	if ((m->count + 1) * 4 <= m->capacity * 3)
 		return 0;
+	return resize(m, m->capacity ? m->capacity * 2 : SMALLEST);
+}
 
-	struct map larger = { .capacity = m->capacity ? m->capacity * 2 : SMALLEST, .count = m->count };
-	larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
-	if (!larger.slots)
-		return -ENOMEM;
-	for (size_t i = 0; i < m->capacity; i++)
-		if (m->slots[i].value)
-			insert(&larger, m->slots[i].key, m->slots[i].value);
-	free(m->slots);
-	*m = larger;
-	return 0;
+bool map_shrink(struct map *m)
+{
+	size_t capacity = m->capacity;
+
+	while (capacity > SMALLEST && m->count * 8 <= capacity)
+		capacity /= 2;
+	return capacity < m->capacity && resize(m, capacity) == 0;
 }
 
 void map_add(struct map *m, uint64_t key, void *value)

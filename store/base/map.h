@@ -29,6 +29,9 @@ void map_free(struct map *m);
 // Makes room for one more entry, so that the map_add() after it cannot fail. -ENOMEM.
 int map_reserve(struct map *m);
 
+// Gives room back where entries take no more than an eighth of it. True: it was so.
+bool map_shrink(struct map *m);
+
 // Adds an entry; map_reserve() was called since the last map_add().
 void map_add(struct map *m, uint64_t key, void *value);
 

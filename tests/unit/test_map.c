@@ -45,6 +45,23 @@ static void check(struct model *model, const struct map *map)
 	}
 }
 
+static void remove_most(struct model *model, struct map *map)
+{
+	for (unsigned k = 0; k < KEYS - 2; k++) {
+		for (unsigned v = 0; v < VALUES; v++) {
+			if (model->count[k][v] == 0)
+				continue;
+			map_remove(map, key_of(k), value_of(model, k, v));
+			model->count[k][v] = 0;
+			model->total--;
+		}
+	}
+	size_t before = map->capacity;
+	bool shrunk = map_shrink(map);
+	assert_int_equal(shrunk, map->capacity < before);
+	assert_true(map->capacity <= 16 || map->count * 8 > map->capacity);
+}
+
 static void it_holds_what_a_naive_model_holds(void **state)
 {
 	(void)state;
@@ -64,6 +81,8 @@ static void it_holds_what_a_naive_model_holds(void **state)
 			model.count[k][v] = 0;
 			model.total--;
 		}
+		if (i % 512 == 0)
+			remove_most(&model, &map);
 		if (i % 64 == 0)
 			check(&model, &map);
 	}
