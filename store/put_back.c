@@ -15,8 +15,9 @@
 #include "store/store.h"
 
 // A guest that keeps moving what we want to exchange ends with its file kept. One that does nothing but swap
-// its file with another makes us take some 200 steps: it waits for the same locks, and is there before us.
-#define PATIENCE_NSEC INT64_C(1000000000)
+// its file with another makes us take some 200 steps, 5 ms: it waits for the same locks, and is there before
+// us.
+#define PATIENCE_NSEC INT64_C(250000000)
 #define MOVED_MAX 16
 
 // The link, always the first, or something of the guest's.
@@ -46,7 +47,7 @@ static int path_below(int top, int fd, char ret[PATH_MAX])
 	ssize_t length = readlink(fd_path(top).text, above, sizeof(above) - 1);
 	ssize_t whole = readlink(fd_path(fd).text, path, sizeof(path) - 1);
 	if (length < 0 || whole < 0)
-		return -errno;
+		return -errno;  // -ENAMETOOLONG among them
 	length -= length > 0 && above[length - 1] == '/';
 	if (whole <= length || memcmp(path, above, (size_t)length) != 0 || path[length] != '/')
 		return -ESTALE;
@@ -73,16 +74,30 @@ static bool is_inode(int dir, const char *name, uint64_t ino)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino;
 }
 
+// Room for one more: of what is in its place again, if need be. -ESTALE: too much is not.
+static int free_slot(struct exchanges *x)
+{
+	if (x->count < MOVED_MAX)
+		return (int)x->count++;
+	for (unsigned i = 1; i < MOVED_MAX; i++) {
+		if (x->moved[i].belongs == i) {
+			cleanup_close(&x->moved[i].fd);
+			return (int)i;
+		}
+	}
+	return -ESTALE;
+}
+
 static int add(struct exchanges *x, int fd)
 {
 	struct stat st;
 
-	if (x->count == MOVED_MAX)
-		return -EMFILE;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	x->moved[x->count] = (struct moved){ fd, st.st_ino, x->count };
-	return (int)x->count++;
+	int slot = free_slot(x);
+	if (slot >= 0)
+		x->moved[slot] = (struct moved){ fd, st.st_ino, (unsigned)slot };
+	return slot;
 }
 
 // The number of what is in tmp/ now, which may have been met before. Two names of one inode are not the same:
@@ -143,12 +158,15 @@ static int exchange_with(struct exchanges *x, unsigned number)
 	char path[PATH_MAX];
 	const char *name;
 
-	if (path_below(x->pool, there->fd, path) < 0)
+	int r = path_below(x->pool, there->fd, path);
+	if (r < 0 && !displaced_is_transient(r))
 		return number == 0 ? exchange_link_at(x) : -ESTALE;
+	if (r < 0)
+		return r;
 	auto_close int dir = open_above(x->pool, path, &name);
 	if (displaced_is_transient(dir))
 		return dir;
-	int r = dir < 0 ? dir : exchange_at(x, there, dir, name);
+	r = dir < 0 ? dir : exchange_at(x, there, dir, name);
 	return (r == -ENOENT && is_deleted(name)) || dir == -EXDEV ? -ESTALE : r;
 }
 
@@ -172,28 +190,52 @@ static void swap_places(struct exchanges *x, unsigned in, unsigned out)
 	x->moved[out].belongs = belongs;
 }
 
+// rename(2) of two names of one inode does nothing: they need not be exchanged, only told apart.
+static bool same_inode(struct exchanges *x, unsigned in, unsigned there)
+{
+	int fd = x->moved[in].fd;
+
+	if (x->moved[in].ino != x->moved[there].ino || in == 0 || there == 0)
+		return false;
+	x->moved[in].fd = x->moved[there].fd;
+	x->moved[there].fd = fd;
+	return true;
+}
+
+// One step. Returns the number of what is in tmp/ then, which was @in.
+static int exchange_one(struct exchanges *x, unsigned in, unsigned there)
+{
+	int out = (int)there;
+
+	if (!same_inode(x, in, there)) {
+		int r = exchange_with(x, there);
+		if (r == -ENOENT || r == -ELOOP || r == -ENOTDIR || r == -EAGAIN)
+			return (int)in;  // it is on the way
+		out = r < 0 ? r : number_in_tmp(x);
+	}
+	if (out >= 0)
+		swap_places(x, in, (unsigned)out);
+	return out;
+}
+
 static int exchange_all(struct exchanges *x, int in)
 {
 	int64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NSEC;
+	int first = in;
 
 	while (clock_ns(CLOCK_MONOTONIC) < until) {
 		int there = next_of(x, (unsigned)in);
 		if (there < 0)
 			return PUT_BACK;
-		int r = exchange_with(x, (unsigned)there);
-		if (r == -ESTALE)
-			return PLACE_TAKEN;
-		if (r == -ENOENT || r == -ELOOP || r == -ENOTDIR || r == -EAGAIN)
-			continue;  // on the way
-		if (r < 0)
-			return r;
-		int out = number_in_tmp(x);
-		if (out < 0)
+		int out = exchange_one(x, (unsigned)in, (unsigned)there);
+		if (out < 0 && out != -ESTALE && in == first)
 			return out;
-		swap_places(x, (unsigned)in, (unsigned)out);
+		if (out < 0)
+			break;
 		in = out;
 	}
-	return PLACE_TAKEN;
+	// Trying later would not do: what is in tmp/ has its place only as long as we know the others'.
+	return in == 0 ? PUT_BACK : PLACE_TAKEN;
 }
 
 static int exchange_link(struct exchanges *x, int link)

@@ -20,7 +20,8 @@ enum put_back {
 
 // Puts what is in tmp/ under the name @tmp where @link is, an O_PATH fd by which that was opened in tmp/
 // before the exchange, and removes the link. @dir and @name are where it was put: they lead to it where its
-// path is too long to be told; @dir may be -1. The times of directories stay.
+// path is too long to be told; @dir may be -1. The times of directories stay. An error leaves everything as
+// it was.
 int put_back(struct store *s, const char *tmp, int link, int dir, const char *name);
 
 // The same; what has no place is kept (displaced_keep()), and PLACE_TAKEN means that.
@@ -29,7 +30,6 @@ int put_back_or_keep(struct store *s, const char *tmp, int link, int dir, const 
 // As put_back(), where @path of the pool is where it was put.
 int put_back_path(struct store *s, const char *tmp, int link, const char *path);
 
-// As put_back(), where nothing but the path is known any more: the link is what has it now, if that is the
-// inode
-// @object.
+// As put_back(), where nothing but @path is known any more: the link is what has that name now, if it is the
+// inode @object.
 int put_back_found(struct store *s, const char *tmp, const char *path, uint64_t object);

@@ -37,10 +37,11 @@ static int is_same_as(int fd, const struct claim *claim, int object, const struc
 	return r;
 }
 
-// A directory that is immutable, of another project, or not ours to write to will be so the next time.
+// A directory that is immutable, of another project, or not ours to write to will be so the next time, and
+// what is a mount point, too.
 static bool is_refused(int r)
 {
-	return r == -EPERM || r == -EACCES || r == -EXDEV;
+	return r == -EPERM || r == -EACCES || r == -EXDEV || r == -EBUSY;
 }
 
 static int keep(struct store *s, const char *name, struct recovery *ret)

@@ -381,6 +381,67 @@ static void three_that_a_guest_turns_round_are_where_it_put_them(void **state)
 	twins_done(&w);
 }
 
+#define TURNS 12
+static int turn;
+
+static const char *turned(int n)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "b/%d", n);
+	return name;
+}
+
+// Each time something is to go back to b/file, something else has that name.
+static void turn_again(void *arg)
+{
+	swap(arg, "b/file", turned(++turn));
+	if (turn < TURNS)
+		fault_before("renameat2", 1, turn_again, arg);
+}
+
+static void many_that_a_guest_swaps_in_turn_are_where_it_put_them(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file"), inodes[TURNS + 1];
+	turn = 0;
+	for (int n = 1; n <= TURNS; n++) {
+		put_old(w.p, turned(n), turned(n));
+		inodes[n] = twins_inode(&w, turned(n));
+	}
+
+	assert_int_equal(replace_and_put_back(&w, turn_again), KEPT_CHANGED);
+
+	assert_int_equal(turn, TURNS);
+	assert_int_equal(twins_inode(&w, "b/file"), inodes[TURNS]);
+	assert_int_equal(twins_inode(&w, turned(1)), before);
+	for (int n = 2; n <= TURNS; n++)
+		assert_int_equal(twins_inode(&w, turned(n)), inodes[n - 1]);
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+static void remove_what_it_sees(void *arg)
+{
+	const struct tree *t = arg;
+	swap_with_other(arg);
+	assert_int_equal(unlinkat(t->dir, "b/other", 0), 0);
+}
+
+// The guest has removed its file, by the name that it had given it just before.
+static void a_file_that_is_removed_under_its_new_name_is_kept(void **state)
+{
+	struct twins w = given_twins(*state);
+	put_old(w.p, "b/other", "other");
+
+	assert_int_equal(replace_and_put_back(&w, remove_what_it_sees), KEPT_CHANGED);
+
+	assert_missing(w.p->tree, "b/other");
+	assert_content(w.p->tree, "b/file", "other");
+	twins_done(&w);
+	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 1);
+}
+
 static void write_late(int reader)
 {
 	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
@@ -508,6 +569,8 @@ int main(void)
 		in_pool(what_a_guest_swaps_while_it_is_put_back_is_swapped),
 		in_pool(what_a_guest_swaps_twice_is_where_it_was),
 		in_pool(three_that_a_guest_turns_round_are_where_it_put_them),
+		in_pool(many_that_a_guest_swaps_in_turn_are_where_it_put_them),
+		in_pool(a_file_that_is_removed_under_its_new_name_is_kept),
 		in_pool(a_displaced_file_that_a_guest_makes_immutable_is_put_back),
 		in_pool(what_cannot_be_put_back_keeps_its_journal),
 		in_pool(a_displaced_file_whose_place_is_taken_is_kept),
