@@ -70,6 +70,11 @@ int claim_holds(const struct claim *c, bool names_moved)
 	return claim_holds_as(c, &now, names_moved);
 }
 
+bool claim_is_shared(const struct claim *c)
+{
+	return fcntl(c->fd, F_SETLEASE, F_WRLCK) < 0 && errno == EAGAIN;
+}
+
 void claim_drop(struct claim *c)
 {
 	fcntl(c->fd, F_SETLEASE, F_UNLCK);

@@ -26,6 +26,9 @@ bool claim_is_broken(const struct claim *c);
 
 void claim_drop(struct claim *c);
 
+// While it holds: does anybody else have the file open, if only for reading? (A write lease is refused then.)
+bool claim_is_shared(const struct claim *c);
+
 // Claims again, after claim_drop(): 1 if the file is as @c->st says, ctime included; 0: somebody has changed
 // it, or writes it and has not been claimed from; or a negative errno.
 int claim_retake(const struct claim *c);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
 #include "store/displaced.h"
 #include "store/journal.h"
 #include "store/object.h"
@@ -20,16 +21,20 @@
 
 // A writer that has looked its file up before our exchange has taken its open(2) that far by then, or is
 // descheduled on a machine in trouble.
-#define GRACE_NSEC 20000000
+#define GRACE_NSEC (20 * INT64_C(1000000))
+
+// Who has it open for reading alone may be about to change its mode, or to link it: no lease tells of that.
+// Most such descriptors are as old as the process, though, and are not waited for any longer.
+#define OPEN_GRACE_NSEC (1000 * INT64_C(1000000))
 
 struct waiting {
 	char *path;       // owned; in the pool
 	uint64_t serial;  // in its tmp name
 	struct object_key key;
-	int link;            // owned; O_PATH, opened before the exchange
-	struct claim claim;  // dropped; its fd is owned, its status the displaced file's after the exchange
-	bool give_back;      // it is the guest's
-	struct timespec since;
+	int link;             // owned; O_PATH, opened before the exchange
+	struct claim claim;   // dropped; its fd is owned, its status the displaced file's after the exchange
+	bool give_back;       // it is the guest's
+	int64_t due, latest;  // to settle it, in nanoseconds on CLOCK_MONOTONIC
 };
 
 struct replacer {
@@ -74,33 +79,43 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 	return 0;
 }
 
-// Dropping what has waited long enough
-
-static int64_t age(const struct timespec *since)
+// The record of what is about to wait next.
+static int record(struct replacer *r, const char *tmp, const char *path)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (now.tv_sec - since->tv_sec) * INT64_C(1000000000) + now.tv_nsec - since->tv_nsec;
+	if (r->journal < 0)
+		return 0;
+	int e = journal_write(r->journal, r->next, tmp, path);
+	if (!is_full(e))
+		return e;
+	// A record that is half the old one's would be worse than none.
+	return ftruncate(r->journal, 0) < 0 ? -errno : 0;
 }
 
-static void wait_until_old(const struct timespec *since)
+// Dropping what has waited long enough
+
+static void wait_until(int64_t due)
 {
 	int64_t left;
 
-	while ((left = GRACE_NSEC - age(since)) > 0) {
+	while ((left = due - clock_ns(CLOCK_MONOTONIC)) > 0) {
 		const struct timespec pause = { .tv_nsec = left };
 		nanosleep(&pause, NULL);
 	}
 }
 
-static int settle(struct replacer *r, struct waiting *w)
+static void print_tmp(const struct replacer *r, const struct waiting *w, char ret[TMP_NAME_SIZE])
+{
+	displaced_name_print(r->dir, &w->key, r->worker, w->serial, ret);
+}
+
+// @whole: it is as it was, and claimed again.
+static int settle(struct replacer *r, struct waiting *w, bool whole)
 {
 	struct store *s = r->store;
 	char tmp[TMP_NAME_SIZE];
 
-	displaced_name_print(r->dir, &w->key, r->worker, w->serial, tmp);
-	if (!w->give_back && claim_retake(&w->claim) > 0 && tmp_remove(s, tmp) == 0)
+	print_tmp(r, w, tmp);
+	if (whole && tmp_remove(s, tmp) == 0)
 		return 0;
 
 	int e = put_back_path(s, tmp, w->link, w->path);
@@ -113,13 +128,34 @@ static int settle(struct replacer *r, struct waiting *w)
 	return e < 0 ? e : 0;
 }
 
+// Puts @w, which was the first and is claimed, behind the others, if somebody else has it open.
+static bool wait_longer(struct replacer *r, struct waiting *w)
+{
+	int64_t now = clock_ns(CLOCK_MONOTONIC);
+	char tmp[TMP_NAME_SIZE];
+
+	if (now >= w->latest || !claim_is_shared(&w->claim))
+		return false;
+	print_tmp(r, w, tmp);
+	if (record(r, tmp, w->path) < 0)
+		return false;
+	claim_drop(&w->claim);
+	struct waiting later = *w;
+	later.due = now + GRACE_NSEC;
+	r->ring[r->next++ % r->size] = later;
+	return true;
+}
+
 // What cannot be settled stays in tmp/ for recovery.
-static void settle_first(struct replacer *r)
+static void settle_first(struct replacer *r, bool patient)
 {
 	struct waiting *w = &r->ring[r->first++ % r->size];
 
-	wait_until_old(&w->since);
-	int e = settle(r, w);
+	wait_until(w->due);
+	bool whole = !w->give_back && claim_retake(&w->claim) > 0;
+	if (whole && patient && wait_longer(r, w))
+		return;
+	int e = settle(r, w, whole);
 	if (r->first_error == 0)
 		r->first_error = e;
 	r->unsettled = r->unsettled || e < 0;
@@ -131,7 +167,7 @@ static void settle_first(struct replacer *r)
 static void settle_all(struct replacer *r)
 {
 	while (r->first < r->next)
-		settle_first(r);
+		settle_first(r, true);
 }
 
 int replacer_flush(struct replacer *r, uint64_t *ret_put_back)
@@ -164,10 +200,10 @@ int replacer_free(struct replacer *r)
 // Those at hand that are old enough cost nothing to settle; a full ring has to be waited for.
 static void make_room(struct replacer *r)
 {
-	while (r->first < r->next && age(&r->ring[r->first % r->size].since) >= GRACE_NSEC)
-		settle_first(r);
+	while (r->first < r->next && clock_ns(CLOCK_MONOTONIC) >= r->ring[r->first % r->size].due)
+		settle_first(r, true);
 	if (r->next - r->first == r->size)
-		settle_first(r);
+		settle_first(r, false);
 }
 
 // Is what came out what was compared? Our exchange moves the ctime, so that a setxattr(2) since the
@@ -181,17 +217,6 @@ static int check_displaced(struct store *s, const char *tmp, const struct victim
 	if (ret->st_nlink != v->claim->st.st_nlink)  // the guest's link(2): both names shall stay one file
 		return 0;
 	return xattr_same(v->claim->fd, v->xattrs) ? claim_holds_as(v->claim, ret, true) : 0;
-}
-
-static int record(struct replacer *r, const char *tmp, const char *path)
-{
-	if (r->journal < 0)
-		return 0;
-	int e = journal_write(r->journal, r->next, tmp, path);
-	if (!is_full(e))
-		return e;
-	// A record that is half the old one's would be worse than none.
-	return ftruncate(r->journal, 0) < 0 ? -errno : 0;
 }
 
 static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, int object,
@@ -289,7 +314,8 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 		claim_drop(v->claim);
 		w.claim.fd = take_fd(&v->claim->fd);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &w.since);
+	w.due = clock_ns(CLOCK_MONOTONIC) + GRACE_NSEC;
+	w.latest = w.due + OPEN_GRACE_NSEC;
 	w.path = path;
 	path = NULL;
 	r->ring[r->next++ % r->size] = w;

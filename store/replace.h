@@ -54,8 +54,9 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 		 uint64_t ino);
 
 // A writer may be on its way into open(2) between its look-up and the check of our lease, and would write to
-// a file without a name. So displaced files stay in tmp/ for a grace period. Waits until that has passed for
-// all, claims them again, puts back those that somebody opened for writing or changed (counted in
+// a file without a name. So displaced files stay in tmp/ for a grace period, which is longer for what
+// somebody else has open. Waits until that has passed for all, claims them again, puts back those that
+// somebody opened for writing or changed (counted in
 // @ret_put_back), drops the others. Returns the first error of dropping or putting back since the flush
 // before; what it hit stays in tmp/ for recovery.
 int replacer_flush(struct replacer *r, uint64_t *ret_put_back);

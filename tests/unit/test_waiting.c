@@ -21,6 +21,7 @@
 static bool is_stopped;
 static struct timespec stopped_at;
 static unsigned sleeps;
+static int chmod_at_third = -1;  // an fd whose mode is set in the third sleep
 
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
@@ -34,7 +35,8 @@ int nanosleep(const struct timespec *pause, struct timespec *left)
 {
 	if (!is_stopped)
 		return (int)syscall(SYS_nanosleep, pause, left);
-	sleeps++;
+	if (++sleeps == 3 && chmod_at_third >= 0)
+		fchmod(chmod_at_third, 0600);
 	stopped_at.tv_sec += pause->tv_sec;
 	stopped_at.tv_nsec += pause->tv_nsec;
 	stopped_at.tv_sec += stopped_at.tv_nsec / 1000000000;
@@ -194,6 +196,47 @@ static void who_writes_late_gets_it_put_back_though_many_came_after(void **state
 	twins_done(&w);
 }
 
+// A descriptor that is open for reading alone: a lease tells nothing of what is done by it to the inode.
+static void who_has_it_open_is_waited_for(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+	ino_t before = twins_inode(&w, "b/file");
+	stop_clock();
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	chmod_at_third = reader;
+	assert_int_equal(twins_flush(&w), 1);
+	chmod_at_third = -1;
+	is_stopped = false;
+
+	assert_int_equal(sleeps, 3);
+	assert_int_equal(twins_inode(&w, "b/file"), before);
+	assert_int_equal(status(w.p->tree, "b/file").st_mode & 07777, 0600);
+	assert_int_equal(status(w.p->tree, "a/file").st_mode & 07777, 0644);
+	close(reader);
+	twins_done(&w);
+}
+
+static void who_has_it_open_for_ever_is_not_waited_for(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+	stop_clock();
+	struct timespec start = stopped_at;
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	replace_many(&w, 0, 3);
+	assert_int_equal(twins_flush(&w), 0);
+	is_stopped = false;
+
+	assert_in_range(stopped_at.tv_sec - start.tv_sec, 1, 2);
+	assert_true(twins_linked(&w, "b/file"));
+	assert_int_equal(names_in_flight(w.p), 0);
+	close(reader);
+	twins_done(&w);
+}
+
 // The grace period is over for a file when it is over for that file.
 static void nothing_is_dropped_before_its_time(void **state)
 {
@@ -280,6 +323,8 @@ int main(void)
 		in_pool(who_has_it_mapped_for_writing_late_gets_it_put_back),
 		in_pool(no_more_files_wait_than_there_is_room_for),
 		in_pool(who_writes_late_gets_it_put_back_though_many_came_after),
+		in_pool(who_has_it_open_is_waited_for),
+		in_pool(who_has_it_open_for_ever_is_not_waited_for),
 		in_pool(nothing_is_dropped_before_its_time),
 		in_pool(a_path_longer_than_the_kernel_takes_is_put_back),
 		in_pool(workers_do_not_get_into_each_other_s_way),
