@@ -1,15 +1,18 @@
 """The index spares reading; deleting, truncating or damaging it costs time, never data."""
 import contextlib
+import json
 import os
 import random
+import signal
 import sqlite3
+import subprocess
 import sys
 import time
 
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import command, full_inventory, expect_same, new_pool, summary
+from cli import HASHIFY, MORTAL, command, full_inventory, expect_same, new_pool, summary
 
 TOP = sys.argv[1]
 SIZE = 5000
@@ -181,7 +184,42 @@ def _(_):
             run(pool, read=0)
 
 
-@case("a pass that was stopped keeps what it has hashed, and a dry run writes nothing")
+def bytes_read_by(p):
+    """Of files, by a process that runs, with what it takes to start a program; after its end more than any file has."""
+    try:
+        with open("/proc/%d/io" % p.pid) as f:
+            return int(f.readline().split()[1])
+    except OSError:  # a zombie has none
+        return 1 << 62
+
+
+@case("a pass that was stopped keeps what it has hashed: the next one reads the rest, and nothing twice")
+def _(_):
+    count, size = 40, 50_000
+    whole = count * size
+    with new_pool(TOP) as pool:
+        for i in range(count):
+            pool.put("a/own%d" % i, tree.noise(i, size))
+        pool.settle()
+        time.sleep(0.3)
+        before = full_inventory(pool.path)
+        p = subprocess.Popen([HASHIFY, "--json", "--no-default-excludes", "--io-limit=%d" % (whole // 4), pool.path],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=MORTAL)
+        while bytes_read_by(p) < whole / 2:
+            time.sleep(0.01)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate()
+        expect_equal(p.returncode, 128 + signal.SIGINT, err)
+        stopped = json.loads(out)
+        expect(0 < stopped["bytes_read"] < whole, "all or nothing was read:", stopped["bytes_read"])
+        rest = summary(pool.path)
+        expect_equal(stopped["bytes_read"] + rest["bytes_read"], whole, "read by both")
+        expect_same(before, full_inventory(pool.path), "changed by a pass")
+        run(pool, read=0)
+        expect_equal([summary("index", pool.path)[k] for k in ("files", "passes")], [count, 3])
+
+
+@case("a dry run writes no index")
 def _(_):
     with hashed_pool() as pool:
         os.unlink(index(pool))
