@@ -1,6 +1,7 @@
 """With digests of 8 bits nearly every file has the digest of others that it is not like."""
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from cli import FULL, HASHIFY, MORTAL, new_pool, summary
 
 TOP = sys.argv[1]
 COUNT = 8000 if FULL else 1500
+KILLS = 60 if FULL else 8
 LARGE = 70_000  # is hashed and compared in pieces
 
 
@@ -150,19 +152,22 @@ def _(_):
         begun = time.monotonic()
         summary("-n", pool.path)
         duration = 2 * (time.monotonic() - begun)
-        for n in range(60 if FULL else 8):
+        hit = tried = 0
+        while hit < KILLS:
+            expect(tried < 5 * KILLS, "only", hit, "of", tried, "passes were hit")
             for i in rng.sample(range(count), count // 2):
                 os.unlink(pool.at("b", rel(i)))
                 pool.put("b/" + rel(i), small(i))
             p = subprocess.Popen([HASHIFY, pool.path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=MORTAL)
             time.sleep(rng.uniform(0, duration))  # the moment of the kill, not a wait for anything
             p.kill()
-            p.wait()
+            hit, tried = hit + (p.wait() == -signal.SIGKILL), tried + 1
             expect_own_content(pool, "abc", count, small)
         s = summary(pool.path)
         expect_equal((s["errors"], os.listdir(pool.at(".hash/tmp"))), (0, []), "errors, left in tmp/")
         expect_own_content(pool, "abc", count, small)
         expect_kinds(pool, count, count)
+        print("      %d of %d passes were hit" % (hit, tried))
 
 
 sys.exit(cases.run(None))

@@ -12,6 +12,7 @@ from cases import case, expect, expect_equal
 from cli import FULL, HASHIFY, MORTAL, command, expect_same, full_inventory, new_pool, summary
 
 TOP = sys.argv[1]
+KILLS = 300 if FULL else 25
 ODD = ["new\nline", b"\xff\xfe".decode(errors="surrogateescape"), "-n", "x" * 255]
 
 
@@ -156,15 +157,22 @@ def _(_):
         summary(pool.path)
         before = files_alone(full_inventory(pool.path))
         rng = random.Random(1)
-        for _ in range(300 if FULL else 25):
+        begun = time.monotonic()
+        summary("unshare", "--sync=none", pool.path)
+        duration = time.monotonic() - begun
+        summary(pool.path)
+        hit = tried = 0
+        while hit < KILLS:
+            expect(tried < 5 * KILLS, "only", hit, "of", tried, "were hit")
             p = subprocess.Popen([HASHIFY, "unshare", "--sync=none", pool.path], env=MORTAL, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.DEVNULL)
-            time.sleep(rng.random() * 0.03)
-            p.send_signal(signal.SIGKILL)
-            p.wait()
+            time.sleep(rng.uniform(0, duration))  # the moment of the kill, not a wait for anything
+            p.kill()
+            hit, tried = hit + (p.wait() == -signal.SIGKILL), tried + 1
             expect_same(before, files_alone(full_inventory(pool.path)), "changed by a killed unshare")
             summary(pool.path)
             expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
+        print("      %d of %d were hit" % (hit, tried))
 
 
 sys.exit(cases.run(None))
