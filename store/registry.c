@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ static int parse(const char *text, struct registration *ret)
 	char *end;
 	long pid = strtol(text, &end, 10);
 
-	if (pid <= 0 || *end != '\n')
+	if (pid <= 0 || pid > INT_MAX || *end != '\n')
 		return -EBADMSG;
 	text = end + 1;
 	*ret = (struct registration){ .pid = (pid_t)pid };
