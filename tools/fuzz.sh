@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-10}
-targets=(fuzz_exclude fuzz_format fuzz_index fuzz_listing fuzz_name)
+targets=(fuzz_exclude fuzz_format fuzz_index fuzz_journal fuzz_listing fuzz_mark fuzz_name fuzz_registry)
 
 [ -f build-fuzz/build.ninja ] || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
 	-Dc_args='-fsanitize=fuzzer-no-link -Wno-error' >build-fuzz.log 2>&1 || { cat build-fuzz.log; exit 1; }

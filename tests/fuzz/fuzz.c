@@ -44,6 +44,17 @@ void fuzz_write(int dir, const char *name, const uint8_t *data, size_t size)
 	fd_close(fd);
 }
 
+size_t fuzz_read(int dir, const char *name, uint8_t *ret, size_t size)
+{
+	struct stat st;
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+
+	fuzz_check(fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size <= size);
+	fuzz_check(fd_pread_all(fd, ret, size, 0) == st.st_size);
+	fd_close(fd);
+	return (size_t)st.st_size;
+}
+
 void fuzz_check(int holds)
 {
 	if (!holds)

@@ -15,5 +15,8 @@ struct store *fuzz_store(int *ret_pool);
 // Writes @data to the file @name of the directory @dir, over what it has.
 void fuzz_write(int dir, const char *name, const uint8_t *data, size_t size);
 
+// Reads the file @name of @dir, all of it, and returns its size, which is @size at most.
+size_t fuzz_read(int dir, const char *name, uint8_t *ret, size_t size);
+
 // Aborts, which is a finding, unless @holds.
 void fuzz_check(int holds);

@@ -1,7 +1,6 @@
 """Writes inputs to begin with into DIR: seeds.py NAME DIR"""
 import os
 import shutil
-import sqlite3
 import struct
 import sys
 
@@ -13,23 +12,6 @@ os.makedirs(top)
 def put(i, data):
     with open(os.path.join(top, "seed%d" % i), "wb") as f:
         f.write(data)
-
-
-def index(i, rows):
-    path = os.path.join(top, "seed%d" % i)
-    db = sqlite3.connect(path)
-    db.executescript("""PRAGMA page_size = 512; PRAGMA user_version = 2;
-CREATE TABLE files (ino INTEGER PRIMARY KEY, stamp INTEGER, high INTEGER, low INTEGER, identity INTEGER);
-CREATE TABLE listings (guest BLOB UNIQUE, data BLOB);
-CREATE TABLE owner (seed INTEGER, ino INTEGER, uuid TEXT, ignored INTEGER);
-CREATE TABLE passes (started INTEGER, seconds REAL, guests INTEGER, seen INTEGER, linked INTEGER, objects INTEGER, freed INTEGER, errors INTEGER, signal INTEGER);""")
-    for n in range(rows):
-        db.execute("INSERT INTO files VALUES (?, 1, 2, 3, 4)", (n,))
-    db.execute("INSERT INTO listings VALUES (?, ?)", (b"guest", bytes(rows * 30)))
-    db.execute("INSERT INTO owner VALUES (1, 2, '', 0)")
-    db.execute("INSERT INTO passes VALUES (1, 2.5, 3, 4, 5, 6, 7, 8, 9)")
-    db.commit()
-    db.close()
 
 
 if name == "fuzz_name":
@@ -44,5 +26,28 @@ elif name == "fuzz_listing":
     entries = b"".join(struct.pack("=QB", n, 8) + b"%b\0" % name for n, name in enumerate((b"", b"file", b"x" * 255, b"")))
     put(0, b"".join(struct.pack("=QQIB", n, n * 3, len(entries), 0) + entries for n in range(3)))
 elif name == "fuzz_index":
-    for i, rows in enumerate((0, 1, 40)):
-        index(i, rows)
+    def patch(*patches):
+        return b"".join(struct.pack("<HB", at, len(new)) + new for at, new in patches)
+
+    page = 4096
+    put(0, patch((page - 1, b"\0")))
+    for n in range(1, 12):  # the first cells of each page, its header, and numbers in its middle
+        put(n, patch((n * page, b"\x0d\0\0\0\xff\x0f\xff")) + patch((n * page + 8, b"\x0f\xf0" * 8)))
+        put(20 + n, patch((n * page + page // 2 + n, b"\xff" * 9), ((n + 1) * page - 20, b"\x82\x80\x01")))
+    put(40, patch((5 * page, b"")))
+    put(41, patch((28, b"\0\0\0\2"), (36, b"\0\0\0\1")))  # its size, its free pages
+elif name == "fuzz_journal":
+    slot = 128 + 4096 + 2
+    record = b"copy-1-1\nweb1/usr/bin/git\0"
+    put(0, b"copy-1-1\0" + record)
+    put(1, b"copy-1-1\0" + b"copy-2-1\nweb1/x\0".ljust(slot, b"o") + record)
+    put(2, b"copy-1-1\0" + record[:-1])
+elif name == "fuzz_mark":
+    digest = b"3f2a77c0d41be8950c6b8e2f9a01d344"
+    put(0, struct.pack("=Q", 7) + b"1 7 " + digest)
+    put(1, struct.pack("=Q", 2**64 - 1) + b"1 %d " % (2**64 - 1) + digest)
+    put(2, struct.pack("=Q", 7) + b"1 007 " + digest[:-1])
+elif name == "fuzz_registry":
+    put(0, b"12\n/web1\n/srv/web1\n")
+    put(1, b"12\n/\n/srv/new\\nline\\\\\n")
+    put(2, b"12\n/web1\n")
