@@ -51,3 +51,4 @@ elif name == "fuzz_registry":
     put(0, b"12\n/web1\n/srv/web1\n")
     put(1, b"12\n/\n/srv/new\\nline\\\\\n")
     put(2, b"12\n/web1\n")
+    put(3, b"4294967295\n/web1\n/srv/web1\n")  # -1, where it is cut to what a pid has
