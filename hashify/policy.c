@@ -25,10 +25,9 @@ static const struct defaults defaults[] = {
 	  "/var/lib/mysql/\n/var/lib/postgresql/\n/var/lib/pgsql/\n/var/lib/mongodb/\n/var/lib/redis/\n"
 	  "/var/lib/ldap/\n/var/lib/etcd/\n" },
 	{ "images of disks: written in place", "*.img\n*.qcow2\n*.vmdk\n*.vdi\n*.raw\n" },
-	{ "configuration, that of packages above all: edited by people and scripts, machine by machine; with "
-	  "it the\n"
-	  "# identity of the machine (machine-id, hostname, SSH host keys) and its secrets (shadow, private "
-	  "keys)",
+	{ "configuration, that of packages above all: edited by people and scripts,\n"
+	  "# machine by machine; with it the identity of the machine (machine-id,\n"
+	  "# hostname, SSH host keys) and its secrets (shadow, private keys)",
 	  "/etc/\n/usr/local/etc/\n" },
 	{ "identity of the machine, and state of its services",
 	  "/var/lib/dbus/\n/var/lib/systemd/\n/var/lib/dhcp/\n/var/lib/dhclient/\n/var/lib/NetworkManager/\n"

@@ -52,6 +52,13 @@ def _(_):
         os.unlink(TOP + "/patterns")
 
 
+@case("the man page shows the defaults as they are printed")
+def _(_):
+    page = os.path.join(os.path.dirname(__file__), "../../docs/hashify.8.scd")
+    section = tree.slurp(page).split(b"\n# EXCLUDED FILES\n")[1].split(b"\n# REASONS\n")[0]
+    expect_equal(section.split(b"```\n")[1], command("--print-default-excludes").stdout)
+
+
 @case("the command line excludes, and has the last word")
 def _(_):
     with new_pool(TOP) as pool:
