@@ -18,6 +18,7 @@
 
 #define BAR_INTERVAL_MS 200
 #define LINE_INTERVAL_S 10
+#define UNASKED_INTERVAL_S 60
 #define USUAL_WIDTH 80
 
 #define CACHE_LINE 64
@@ -265,10 +266,10 @@ static void choose(struct progress *p, const struct progress_options *o)
 	if (o->when == PROGRESS_NO)
 		return;
 	p->bar = is_terminal();
+	long usual = o->when == PROGRESS_YES ? LINE_INTERVAL_S : UNASKED_INTERVAL_S;
+	p->interval_ms = 1000 * (o->interval > 0 ? (long)o->interval : usual);
 	if (p->bar)
 		p->interval_ms = BAR_INTERVAL_MS;
-	else if (o->when == PROGRESS_YES)
-		p->interval_ms = 1000L * (o->interval > 0 ? (long)o->interval : LINE_INTERVAL_S);
 }
 
 static void progress_free(struct progress *p)

@@ -11,14 +11,14 @@
 struct progress;
 
 enum progress_when {
-	PROGRESS_AUTO,  // a bar, if stderr is a terminal
-	PROGRESS_YES,   // that, or else a line each @interval
+	PROGRESS_AUTO,  // a bar, if stderr is a terminal, or else a line each minute
+	PROGRESS_YES,   // the same, with a line each ten seconds
 	PROGRESS_NO     // nothing but what SIGUSR1 asks for
 };
 
 struct progress_options {
 	enum progress_when when;
-	unsigned interval;  // seconds between two lines; 0: as many as is usual
+	unsigned interval;  // seconds between two lines; 0: as many as said above
 	bool dry_run;
 };
 

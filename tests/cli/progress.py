@@ -142,7 +142,7 @@ def pipe(*args):
     return command("--json", *args)
 
 
-@case("where no terminal is, nothing is shown unless asked for")
+@case("where no terminal is, a short pass shows nothing unless asked to")
 def _(_):
     with new_pool(TOP) as pool:
         fill(pool)

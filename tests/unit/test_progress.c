@@ -15,6 +15,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 // What is printed to stderr while it is caught.
@@ -111,12 +113,45 @@ static void sigusr1_asks_for_a_line_in_any_phase(void **state)
 	release_stderr(&c);
 }
 
-static void a_pass_that_nobody_watches_says_nothing(void **state)
+// Where each wait is to be that short, and how long the last was to be.
+static _Atomic long hurry_ms;
+static _Atomic long waited_s;
+
+// Instead of the C library's.
+int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *time)
+{
+	struct timespec given = *time;
+	waited_s = given.tv_sec;
+	if (hurry_ms > 0)
+		given = (struct timespec){ 0, hurry_ms * 1000000 };
+	long r = syscall(SYS_rt_sigtimedwait, set, info, &given, NSIG / 8);
+	return (int)r;
+}
+
+static void a_long_pass_that_nobody_watches_says_a_line_each_minute(void **state)
+{
+	(void)state;
+	struct caught c;
+	hurry_ms = 10;
+	catch_stderr(&c);
+	struct progress *p = start(PROGRESS_AUTO, 0);
+	expect_said(&c, "hashify: reading the store for 0:0");
+	assert_int_equal(waited_s, 60);
+	progress_phase(p, PROGRESS_WALK);
+	expect_said(&c, "hashify: walking for 0:0");
+	progress_stop(p);
+	release_stderr(&c);
+	hurry_ms = 0;
+	assert_null(strchr(c.text, '\r'));
+	assert_null(strchr(c.text, '\033'));
+}
+
+static void a_short_pass_that_nobody_watches_says_nothing(void **state)
 {
 	(void)state;
 	struct caught c;
 	catch_stderr(&c);
-	struct progress *p = start(PROGRESS_AUTO, 1);
+	struct progress *p = start(PROGRESS_AUTO, 0);
 	progress_phase(p, PROGRESS_READ);
 	poll(NULL, 0, 1500);  // there is no event to wait for: nothing must happen
 	progress_stop(p);
@@ -214,7 +249,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sigusr1_asks_for_a_line_in_any_phase),
-		cmocka_unit_test(a_pass_that_nobody_watches_says_nothing),
+		cmocka_unit_test(a_long_pass_that_nobody_watches_says_a_line_each_minute),
+		cmocka_unit_test(a_short_pass_that_nobody_watches_says_nothing),
 		cmocka_unit_test(who_asks_gets_lines_where_no_terminal_is),
 		cmocka_unit_test(sigusr1_before_and_after_ends_nothing),
 		cmocka_unit_test(without_progress_all_calls_do_nothing),
