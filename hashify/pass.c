@@ -33,7 +33,7 @@
 #define MAX_WAITING 256
 
 #define LEAST_MEMORY (UINT64_C(64) * 1024 * 1024)
-#define MAX_PARTS 65536
+#define LEAST_PART (UINT64_C(64) * 1024)
 
 // A walker holds a guest's old listings, a map of them, and the new ones with what they grow by.
 #define LISTING_SHARE 8
@@ -137,7 +137,7 @@ static int walk_all(struct pass *p)
 	int r = walk_guests(p->pool, p->walk.policy, &p->trees, &p->tree_count);
 	if (r < 0)
 		return r;
-	p->budget.used = 0;
+	p->budget.files = p->budget.dirs = 0;
 	for (size_t i = 0; i < p->tree_count; i++)
 		p->trees[i].budget = &p->budget;
 	return run_threads(p, (unsigned)at_most(p->tree_count, p->walkers), "walk", walk_thread);
@@ -220,22 +220,6 @@ static void share_fds(struct pass *p)
 	p->adopt.waiting = 1 + (unsigned)at_most(left / 4, MAX_WAITING);
 }
 
-// Walks for the first part of the files: all, if their names fit into the memory. If not, the pool is walked
-// once for each part. Files of one class are in one part, so they meet each other.
-static int walk_first(struct pass *p)
-{
-	for (;;) {
-		int r = walk_all(p);
-		if (r != -ENOBUFS)
-			return r;
-		p->walk.parts = p->walk.parts > 0 ? p->walk.parts * 2 : 2;
-		if (p->walk.parts > MAX_PARTS)
-			return -ENOMEM;
-		p->tally = (struct tally){ 0 };
-		p->error = 0;
-	}
-}
-
 // The first walk has counted what there is and said what is wrong: this one collects files alone.
 static int walk_again(struct pass *p, unsigned part)
 {
@@ -261,8 +245,8 @@ static size_t files_in(const struct pass *p)
 	return count;
 }
 
-// Files of later parts were counted as seen and are now accounted for, but for those that came or went
-// meanwhile.
+// Files that were left for later were counted as seen and are now accounted for, but for those that came or
+// went meanwhile.
 static void settle_later(struct pass *p, size_t found)
 {
 	struct tally *t = &p->tally;
@@ -275,10 +259,28 @@ static void settle_later(struct pass *p, size_t found)
 	t->later = 0;
 }
 
+static unsigned part_count(const struct pass *p)
+{
+	uint64_t room = tree_budget_for_files(&p->budget);
+	return 1 + (unsigned)(p->budget.files / (room > LEAST_PART ? room : LEAST_PART));
+}
+
+// Walks for the first part of the files: all, if their names fit into the memory. If not, the pool is walked
+// once more for each part. Files of one class are in one part, so they meet each other.
+static int walk_first(struct pass *p)
+{
+	int r = walk_all(p);
+	if (r < 0 || p->budget.files <= tree_budget_for_files(&p->budget) || stop_asked())
+		return r;
+	p->walk.parts = part_count(p);
+	p->tally.later += files_in(p);
+	return walk_again(p, 0);
+}
+
 static int run_parts(struct pass *p)
 {
-	size_t later = 0;
 	int r = walk_first(p);
+	size_t later = p->walk.parts > 0 ? files_in(p) : 0;
 	if (r == 0)
 		r = read_all(p);
 	if (r == 0 && p->walk.parts == 0 && !stop_asked())

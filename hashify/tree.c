@@ -88,6 +88,35 @@ void tree_free(struct tree *t)
 	t->guest = NULL;
 }
 
+// Besides what it takes here, each file has a pointer in its class, and a list of classes an entry for two
+// files or more; the array of directories may have as many free places as taken ones.
+#define FILE_SHARE (2 * sizeof(void *))
+#define DIR_SHARE (2 * sizeof(struct tree_dir))
+
+// Threads meet at the budget: not for every name.
+#define CHARGED_AT_ONCE ((size_t)16 * 1024)
+
+// Whatever part of the files is collected, all directories are: taking smaller parts only helps if some of
+// the budget is left to files.
+uint64_t tree_budget_for_files(const struct tree_budget *b)
+{
+	uint64_t dirs = atomic_load(&b->dirs), half = b->limit / 2;
+	return b->limit - (dirs < half ? dirs : half);
+}
+
+static void charge(struct tree *t, size_t files, size_t dirs)
+{
+	struct tree_budget *b = t->budget;
+	t->uncharged_files += files;
+	t->uncharged_dirs += dirs;
+	if (!b || t->uncharged_files + t->uncharged_dirs < CHARGED_AT_ONCE)
+		return;
+	atomic_fetch_add(&b->dirs, t->uncharged_dirs);
+	uint64_t used = atomic_fetch_add(&b->files, t->uncharged_files) + t->uncharged_files;
+	t->uncharged_files = t->uncharged_dirs = 0;
+	t->is_full = t->is_full || used > tree_budget_for_files(b);
+}
+
 int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 {
 	if (t->dir_count == UINT32_MAX)
@@ -108,24 +137,8 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 	t->dirs[t->dir_count] = (struct tree_dir){ .parent = parent,
 						   .path_len = (uint32_t)len,
 						   .name = copy };
+	charge(t, 0, DIR_SHARE + strlen(name) + 1);
 	return (int64_t)t->dir_count++;
-}
-
-// Besides what it takes here, each file has a pointer in its class, and a list of classes an entry for two
-// files or more.
-#define SHARE (2 * sizeof(void *))
-
-// Threads meet at the budget: not for every file.
-#define CHARGED_AT_ONCE ((size_t)16 * 1024)
-
-static int charge(struct tree *t, size_t size)
-{
-	t->uncharged += size;
-	if (!t->budget || t->uncharged < CHARGED_AT_ONCE)
-		return 0;
-	uint64_t used = atomic_fetch_add(&t->budget->used, t->uncharged) + t->uncharged;
-	t->uncharged = 0;
-	return used > t->budget->limit ? -ENOBUFS : 0;
 }
 
 // Of a file with its name, so that the next is aligned.
@@ -138,6 +151,9 @@ static size_t record_size(const char *name)
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 {
 	size_t size = record_size(name);
+	charge(t, size + FILE_SHARE, 0);
+	if (t->is_full)
+		return -ENOBUFS;
 	struct tree_file *added = chunk_add(&t->files, size);
 	if (!added)
 		return -ENOMEM;
@@ -146,7 +162,7 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 	memcpy(added->name, name, strlen(name) + 1);
 	added->guest = t->index;
 	t->file_count++;
-	return charge(t, size + SHARE);
+	return 0;
 }
 
 void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void *arg), void *arg)

@@ -29,9 +29,9 @@ struct tree_file {
 
 struct tree_chunk;
 
-// What the files of all trees of a walk may take together.
+// What all trees of a walk may take together, and how much it would be: bytes.
 struct tree_budget {
-	_Atomic uint64_t used;  // bytes
+	_Atomic uint64_t files, dirs;
 	uint64_t limit;
 };
 
@@ -45,7 +45,8 @@ struct tree {
 	uint64_t seen;               // names, by the walk
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
-	size_t uncharged;            // bytes
+	size_t uncharged_files, uncharged_dirs;
+	bool is_full;  // the budget is used up
 };
 
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.
@@ -58,8 +59,12 @@ void tree_clear(struct tree *t);
 // Adds a directory and returns its index: 0 for the first, the guest's root, whose @name is "". -ENOMEM.
 int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);
 
-// Adds a copy of @f with @name in the directory @f->dir. -ENOMEM; -ENOBUFS: the budget is used up.
+// Adds a copy of @f with @name in the directory @f->dir. -ENOMEM; -ENOBUFS: the budget is used up, and the
+// file was only charged.
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
+
+// What the directories so far leave of @b to files.
+uint64_t tree_budget_for_files(const struct tree_budget *b);
 
 // Could these two be identical, by what the walk saw of them?
 static inline bool tree_same_class(const struct tree_file *a, const struct tree_file *b)

@@ -186,11 +186,10 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		.dir = l->dir,
 		.row = row_of(w->walk, &st),
 	};
-	if (w->walk->parts > 0 && f.class % w->walk->parts != w->walk->part) {
-		w->tally->later++;
-		return 0;
-	}
-	return tree_add_file(w->tree, &f, name);
+	bool now = w->walk->parts == 0 || f.class % w->walk->parts == w->walk->part;
+	r = now ? tree_add_file(w->tree, &f, name) : -ENOBUFS;
+	w->tally->later += r == -ENOBUFS;
+	return r == -ENOBUFS ? 0 : r;
 }
 
 // The inode numbers of objects mean nothing elsewhere: another subvolume has its own.

@@ -40,7 +40,7 @@ struct statx;
 enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st);
 
 // Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is
-// skipped. -ENOMEM; -ENOBUFS: the tree's budget is used up.
+// skipped; files beyond the tree's budget are only counted, as for later. -ENOMEM.
 int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);
 
 // May a directory of this name directly in a pool be a guest?

@@ -6,7 +6,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import constant, full_inventory, new_pool, stamps, expect_same, summary, sync
+from cli import command, constant, expect_same, full_inventory, new_pool, stamps, summary, sync
 
 TOP = sys.argv[1]
 SIZES = (1, 100, 4095, 4096, 4097, 131071, 131072, 131073, 1_000_000)
@@ -86,6 +86,41 @@ def _(_):
         expect_same(before, full_inventory(pool.path), "changed by a pass")
         expect_equal(in_parts(s), plain)
         expect_equal(summary("--memory=100K", pool.path)["already_linked"], 6000)
+
+
+@case("with little memory each name is told once as well")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i in range(1500):
+            pool.put_all("d%d/f%d" % (i % 7, i), tree.noise(i % 1000, 100 + i % 1000))
+        for g in "abc":
+            os.mkfifo(pool.at(g, "fifo"))
+            os.symlink("f", pool.at(g, "d1/link"))
+        pool.settle()
+        plain = sorted(command("--dry-run", "-v", pool.path).stderr.splitlines())
+        parts = sorted(command("--dry-run", "-v", "--memory=100K", pool.path).stderr.splitlines())
+        names = [line.split(b": ")[1] for line in parts]
+        expect_equal(names, [line.split(b": ")[1] for line in plain], "names")
+        expect_equal(len(set(names)), 1501 * 3 + 3, "names")
+
+
+@case("directories take of the memory as well, and are no reason to fail")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i in range(1500):  # about 90 KB
+            pool.put("a/f%d" % i, tree.noise(i, 100))
+        pool.settle()
+
+        def in_one(memory):
+            return summary("--dry-run", "--memory=" + memory, pool.path)["would_free"] is not None
+
+        expect(in_one("150K"), "walked in parts")
+        for i in range(3000):  # about 120 KB
+            os.mkdir(pool.at("a/d%d" % i))
+        expect(not in_one("150K"), "walked in one part")
+        expect(in_one("300K"), "walked in parts")
+        plain = in_parts(summary("--dry-run", pool.path))
+        expect_equal(in_parts(summary("--dry-run", "--memory=1", pool.path)), plain)
 
 
 @case("a dry run on a directory without a store makes none")
