@@ -9,12 +9,14 @@
 #include "hashify/text.h"
 #include "hashify/verify.h"
 #include "store/base/cleanup.h"
+#include "store/base/log.h"
 #include "store/quarantine.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct verify_args {
 	struct options common;
@@ -29,7 +31,7 @@ static const char help[] =
 	"POOL/.hash/quarantine, so that no further file is linked to it, and the guests' files that are\n"
 	"links to it are listed: who reads them reads the damage, until they are restored from a backup. No\n"
 	"guest's file is touched. Guests may be mounted and in use meanwhile. It does not run beside\n"
-	"another hashify that changes the store.\n"
+	"another hashify that changes the store. A run that is stopped is gone on with by the next.\n"
 	"\n"
 	"  -n, --dry-run         move nothing, and report what is damaged\n"
 	"      --io-limit=BYTES  read no more than that in a second; with K, M, G or T it is KiB, MiB …\n"
@@ -132,6 +134,10 @@ static void print_text(const struct options *o, const struct verify_result *r)
 static int finish(const struct options *o, const struct verify_result *r, int err)
 {
 	command_say_early(o, "hashify verify", err);
+	if (r->index_error < 0)
+		log_warning("%s/" STORE_DIR "/index.sqlite: %s; nothing was lost, but the next run does not "
+			    "know what this one has checked",
+			    o->operand, strerror(-r->index_error));
 	if (o->json)
 		print_json(o, r);
 	else

@@ -6,6 +6,8 @@
 #include "hashify/throttle.h"
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
+#include "store/index.h"
 #include "store/object.h"
 #include "store/quarantine.h"
 #include "store/store.h"
@@ -19,7 +21,8 @@
 struct candidate {
 	struct object_key key;
 	uint64_t ino;
-	int64_t since;  // when it was last known to be sound; nanoseconds
+	int64_t since;     // when it was last known to be sound, or touched; nanoseconds
+	int64_t verified;  // by this run; 0: not yet
 };
 
 struct verify {
@@ -32,9 +35,9 @@ struct verify {
 	struct verify_result *result;
 };
 
-// When the object was last verified. That is not recorded yet; its inode has been touched last when it became
-// an object, or got or lost a link. What cannot even be asked comes first.
-static int64_t verified_at(const struct store *s, const struct object_key *key)
+// When its inode was touched last: it became an object, or got or lost a link. What cannot even be asked
+// comes first.
+static int64_t changed_at(const struct store *s, const struct object_key *key)
 {
 	char path[OBJECT_PATH_SIZE];
 	struct stat st;
@@ -55,24 +58,97 @@ static int add_candidate(const struct object_key *key, const struct stat *st, vo
 	if (!list)
 		return -ENOMEM;
 	v->candidates = list;
-	v->candidates[v->count++] = (struct candidate){ *key, st->st_ino, verified_at(v->store, key) };
+	v->candidates[v->count++] = (struct candidate){
+		.key = *key,
+		.ino = st->st_ino,
+		.since = changed_at(v->store, key),
+	};
 	return 0;
 }
 
-static int compare_candidates(const void *a, const void *b)
+static int compare_inodes(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+static int compare_ages(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 	if (x->since != y->since)
 		return x->since < y->since ? -1 : 1;
-	return x->ino < y->ino ? -1 : x->ino > y->ino;
+	return compare_inodes(a, b);
+}
+
+struct recalling {
+	struct verify *verify;
+	int64_t now;
+};
+
+// What is said to have been verified in the future was so while the clock was wrong.
+static int recall(const struct index_verified *known, void *arg)
+{
+	const struct recalling *r = arg;
+	const struct candidate wanted = { .ino = known->ino };
+	struct candidate *c = bsearch(&wanted, r->verify->candidates, r->verify->count, sizeof(*c),
+				      compare_inodes);
+	if (c && known->at > c->since && known->at <= r->now)
+		c->since = known->at;
+	return 0;
+}
+
+// An index that cannot be read costs the order alone. The candidates are sorted by inode.
+static void recall_all(struct verify *v)
+{
+	struct recalling recalling = { v, clock_ns(CLOCK_REALTIME) };
+	enum index_state state;
+	struct index *x;
+	int r = index_open(v->store, INDEX_ANY_IGNORED, false, &x, &state);
+	if (r == 0 && x)
+		r = index_each_verified(x, recall, &recalling);
+	if (r != -EBADMSG)  // which is to be made anew
+		v->result->index_error = r;
+	index_close(x);
 }
 
 static int list_objects(struct verify *v)
 {
 	int r = object_each(v->store, OBJECT_ALL, false, add_candidate, v, &v->result->foreign);
-	if (v->count > 0)
-		qsort(v->candidates, v->count, sizeof(*v->candidates), compare_candidates);
-	return r < 0 ? r : 0;
+	if (r < 0 || v->count == 0)
+		return r < 0 ? r : 0;
+	qsort(v->candidates, v->count, sizeof(*v->candidates), compare_inodes);
+	recall_all(v);
+	qsort(v->candidates, v->count, sizeof(*v->candidates), compare_ages);
+	return 0;
+}
+
+// If all were checked (@whole), what else is known is of objects that are gone.
+static int put_verified(struct index *x, const struct verify *v, bool whole)
+{
+	int r = whole ? index_forget_verified(x) : 0;
+	for (size_t i = 0; r == 0 && i < v->count; i++) {
+		const struct candidate *c = &v->candidates[i];
+		if (c->verified > 0)
+			r = index_put_verified(x, &(struct index_verified){ c->ino, c->verified });
+	}
+	return r;
+}
+
+static int save(const struct verify *v, bool whole)
+{
+	enum index_state state;
+	struct index *x;
+	if (v->options->dry_run || v->count == 0)
+		return 0;
+	int r = index_open(v->store, INDEX_ANY_IGNORED, true, &x, &state);
+	if (r < 0)
+		return r;
+	r = put_verified(x, v, whole);
+	int err = index_close(x);
+	r = r < 0 ? r : err;
+	if (r == -EBADMSG)  // the next pass begins it anew
+		index_drop(v->store);
+	return r == -EBADMSG ? 0 : r;
 }
 
 // What earlier runs have found, as long as a guest has it.
@@ -96,7 +172,7 @@ static int take_damaged(struct verify *v, const struct candidate *c, unsigned da
 }
 
 // -ENOMEM.
-static int verify_one(struct verify *v, const struct candidate *c)
+static int verify_one(struct verify *v, struct candidate *c)
 {
 	unsigned damage;
 
@@ -104,6 +180,8 @@ static int verify_one(struct verify *v, const struct candidate *c)
 	if (r == -EINTR || r == -ENOENT)  // stopped, or removed meanwhile
 		return 0;
 	v->result->objects += r == 0;
+	if (r == 0 && damage == 0)
+		c->verified = clock_ns(CLOCK_REALTIME);
 	if (r == 0)
 		return damage ? take_damaged(v, c, damage) : 0;
 	report_unchecked(v->report, &c->key, r);
@@ -114,8 +192,12 @@ static int verify_one(struct verify *v, const struct candidate *c)
 static int verify_objects(struct verify *v)
 {
 	int r = list_objects(v);
-	for (size_t i = 0; r == 0 && i < v->count && !stop_asked(); i++)
+	size_t i = 0;
+	for (; r == 0 && i < v->count && !stop_asked(); i++)
 		r = verify_one(v, &v->candidates[i]);
+	int err = save(v, i == v->count && !stop_asked());
+	if (v->result->index_error == 0)
+		v->result->index_error = err;
 	return r;
 }
 

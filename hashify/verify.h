@@ -1,5 +1,6 @@
 // Checks every object against its name, those first that have waited longest; moves damaged ones into
-// quarantine and finds the guests' names that are links to them. Mounts may go on meanwhile.
+// quarantine and finds the guests' names that are links to them. Mounts may go on meanwhile. The index keeps
+// when each was found sound, so that after a stop the next run goes on with the others.
 #pragma once
 
 #include <stdbool.h>
@@ -23,6 +24,7 @@ struct verify_result {
 	struct findings findings;
 	uint64_t foreign;  // names in objects/ and quarantine/ that are no object's
 	uint64_t errors;   // what could not be checked, moved or searched for names
+	int index_error;   // the next run does not know what this one has checked
 	int signal;        // that stopped it; 0: it went through
 };
 

@@ -15,13 +15,16 @@
 #include "store/store.h"
 
 #define FILE_NAME "index.sqlite"
-#define VERSION 2
+#define VERSION 3
 #define PASSES_KEPT 4096
+
+// For who looks while another writes, which takes seconds where there are millions of rows.
+#define WAIT_MS 10000
 
 struct index {
 	sqlite3 *db;  // owned
 	uint64_t seed;
-	sqlite3_stmt *put, *remove;  // owned; NULL: not used yet
+	sqlite3_stmt *put, *remove, *verified;  // owned; NULL: not used yet
 };
 
 // Names of the store are opened through /proc/self/fd, which must not be resolved: the store may lie in a
@@ -142,7 +145,7 @@ static int write_owner(struct index *x, const struct owner *o)
 	sqlite3_bind_int64(s, 1, (sqlite3_int64)o->seed);
 	sqlite3_bind_int64(s, 2, (sqlite3_int64)o->ino);
 	sqlite3_bind_text(s, 3, o->uuid, -1, SQLITE_STATIC);
-	sqlite3_bind_int(s, 4, (int)o->ignored);
+	sqlite3_bind_int(s, 4, o->ignored == INDEX_ANY_IGNORED ? 0 : (int)o->ignored);
 	r = step(s);
 	sqlite3_finalize(s);
 	return r;
@@ -168,6 +171,8 @@ static int read_version(struct index *x, int *ret)
 #define PASSES                                                                                               \
 	"CREATE TABLE passes (started INTEGER, seconds REAL, guests INTEGER, seen INTEGER, linked INTEGER, " \
 	"objects INTEGER, freed INTEGER, errors INTEGER, signal INTEGER)"
+#define VERIFIED "CREATE TABLE verified (ino INTEGER PRIMARY KEY, at INTEGER)"
+#define TABLES FILES ";" LISTINGS ";" OWNER ";" PASSES ";" VERIFIED
 
 // Has it our tables and nothing else, no view, no trigger?
 static int check_tables(struct index *x)
@@ -179,7 +184,7 @@ static int check_tables(struct index *x)
 		return r;
 	r = sqlite3_step(s);
 	const char *text = r == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
-	bool same = text && strcmp(text, FILES ";" LISTINGS ";" OWNER ";" PASSES) == 0;
+	bool same = text && strcmp(text, TABLES) == 0;
 	sqlite3_finalize(s);
 	return same ? 0 : -EBADMSG;
 }
@@ -201,7 +206,8 @@ static int check(struct index *x, const struct owner *wanted, enum index_state *
 		r = read_owner(x, &found);
 	if (r < 0)
 		return r;
-	if (found.seed == wanted->seed && found.ino == wanted->ino && found.ignored == wanted->ignored &&
+	bool ignored = wanted->ignored == INDEX_ANY_IGNORED || found.ignored == wanted->ignored;
+	if (found.seed == wanted->seed && found.ino == wanted->ino && ignored &&
 	    strcmp(found.uuid, wanted->uuid) == 0)
 		*ret = INDEX_GOOD;
 	return 0;
@@ -219,6 +225,7 @@ static int open_db(const struct store *s, int flags, struct index *x)
 					 vfs_name()));
 	if (r < 0)
 		return r;
+	sqlite3_busy_timeout(x->db, WAIT_MS);
 	sqlite3_db_config(x->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(x->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_db_config(x->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
@@ -230,6 +237,7 @@ static void close_db(struct index *x)
 {
 	sqlite3_finalize(x->put);
 	sqlite3_finalize(x->remove);
+	sqlite3_finalize(x->verified);
 	sqlite3_close(x->db);
 	*x = (struct index){ .seed = x->seed };
 }
@@ -284,7 +292,7 @@ static int make_new(struct store *s, const struct owner *o, struct index *x)
 	if (r == 0)
 		r = run(x, "BEGIN");
 	if (r == 0)
-		r = run(x, "PRAGMA user_version = 2;" FILES ";" LISTINGS ";" OWNER ";" PASSES);
+		r = run(x, "PRAGMA user_version = 3;" TABLES);
 	return r < 0 ? r : write_owner(x, o);
 }
 
@@ -383,6 +391,36 @@ int index_remove(struct index *x, const uint64_t *inos, size_t count)
 		r = step(x->remove);
 	}
 	return r;
+}
+
+int index_each_verified(struct index *x, int (*each)(const struct index_verified *v, void *arg), void *arg)
+{
+	sqlite3_stmt *s = NULL;
+	int r = prepare(x, "SELECT ino, at FROM verified", &s);
+	if (r < 0)
+		return r;
+	int stepped = SQLITE_DONE;
+	while (r == 0 && (stepped = sqlite3_step(s)) == SQLITE_ROW) {
+		const struct index_verified v = { number(s, 0), sqlite3_column_int64(s, 1) };
+		r = is_number(s, 2) ? each(&v, arg) : -EBADMSG;
+	}
+	sqlite3_finalize(s);
+	return r ? r : errno_of(stepped);
+}
+
+int index_put_verified(struct index *x, const struct index_verified *v)
+{
+	int r = prepare(x, "INSERT OR REPLACE INTO verified VALUES (?, ?)", &x->verified);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(x->verified, 1, (sqlite3_int64)v->ino);
+	sqlite3_bind_int64(x->verified, 2, v->at);
+	return step(x->verified);
+}
+
+int index_forget_verified(struct index *x)
+{
+	return run(x, "DELETE FROM verified");
 }
 
 static void bind_blob(sqlite3_stmt *s, int i, const void *bytes, size_t size)

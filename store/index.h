@@ -3,6 +3,7 @@
 // believed without comparing bytes. Used by one process at a time, one thread at a time.
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,13 @@ struct index_file {
 	uint64_t identity;  // digest of identity.h, without what was ignored
 };
 
+// An object that was found to be what its name says. When it is gone, and another has its inode, that one has
+// changed since.
+struct index_verified {
+	uint64_t ino;
+	int64_t at;  // nanoseconds since 1970
+};
+
 // A pass that went through, or was stopped.
 struct index_pass {
 	int64_t started;  // seconds since 1970
@@ -37,10 +45,13 @@ enum index_state {
 	INDEX_CORRUPT   // begun anew
 };
 
+// For who does not care what passes ignore.
+#define INDEX_ANY_IGNORED UINT_MAX
+
 // Opens the index of @s for passes that leave the identity fields @ignored out. With @write it is made where
 // there is none and made anew where it cannot be used, else nothing is ever written: then *@ret is NULL
-// unless it is good. The caller holds the store's lock, at least shared to read. -ENOSPC, -EROFS, -EIO…: it
-// cannot be had.
+// unless it is good. The caller holds the store's lock, at least shared to read, or that of a pass; who reads
+// waits for who writes. -ENOSPC, -EROFS, -EIO…: it cannot be had.
 int index_open(struct store *s, unsigned ignored, bool write, struct index **ret,
 	       enum index_state *ret_state);
 
@@ -54,6 +65,11 @@ int index_each(struct index *x, int (*each)(const struct index_file *f, void *ar
 // Put files, over what was known of their inodes, or remove them.
 int index_put(struct index *x, const struct index_file *files, size_t count);
 int index_remove(struct index *x, const uint64_t *inos, size_t count);
+
+// The same for objects; and forgets all of them.
+int index_each_verified(struct index *x, int (*each)(const struct index_verified *v, void *arg), void *arg);
+int index_put_verified(struct index *x, const struct index_verified *v);
+int index_forget_verified(struct index *x);
 
 // Removes the index of @s, which nobody has open: the next one is new.
 int index_drop(struct store *s);

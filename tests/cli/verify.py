@@ -1,7 +1,9 @@
 """hashify verify: what is damaged, where it goes, and which guests' names lead to it."""
 import fcntl
+import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -302,6 +304,69 @@ def _(_):
         expect(b"damaged (content)" in line and b"quarantine" in line, line)
         expect_equal([os.lstat(o).st_ino for o in pool.objects()], [pool.inode("a/new")])
         expect_equal(len(summary("verify", pool.path, status=1)["findings"]), 2)
+
+
+def verified_until_stopped(pool, limit):
+    """What a run with this limit has verified when SIGINT stops it, amid its work."""
+    process = subprocess.Popen([HASHIFY, "verify", "--json", "--io-limit", limit, pool.path], stdout=subprocess.PIPE)
+    time.sleep(1.5)  # at that limit, nothing but time tells how far it is
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    expect_equal(process.returncode, 130)
+    return json.loads(out)["objects"]
+
+
+@case("a run that was stopped is gone on with, a whole one begins again, and an index lost costs the order alone")
+def _(_):
+    with new_pool(TOP) as pool:
+        count, size = 40, 50_000
+        for i in range(count):
+            pool.put_all("f%d" % i, tree.noise(i, size), guests="ab")
+        summary("--ignore=mtime", pool.path)
+        files = known(pool)
+        done = 0
+        while done < 3:  # each begins where the last has ended
+            done += verified_until_stopped(pool, "400K")
+        expect(done < count / 2, done, "of", count, "verified at once")
+        times = verified(pool)
+        expect_equal(len(times), done, "objects that are known to be verified")
+        expect_equal(known(pool), files, "what passes know")
+
+        more = verified_until_stopped(pool, "400K")
+        new = verified(pool)
+        expect_equal(len(new), done + more, "objects that are known to be verified")
+        expect(times.items() <= new.items(), "one was verified again before others were at all")
+
+        expect_equal(summary("verify", "-n", pool.path)["objects"], count)
+        expect_equal(verified(pool), new, "after a dry run")
+        expect_equal(summary("verify", pool.path)["objects"], count)
+        whole = verified(pool)
+        expect_equal(len(whole), count)
+        expect(min(whole.values()) > max(new.values()), "not all anew")
+        for g in "ab":
+            os.unlink(pool.at(g, "f0"))
+        summary("gc", pool.path)
+        expect_equal((summary("verify", pool.path)["objects"], len(verified(pool))), (count - 1, count - 1))
+        with open(pool.at(".hash/index.sqlite"), "wb") as f:
+            f.write(b"rubbish" * 1000)
+        expect_equal((summary("verify", pool.path)["objects"], len(verified(pool))), (count - 1, count - 1))
+
+
+def rows(pool, sql):
+    db = sqlite3.connect(pool.at(".hash/index.sqlite"))
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def verified(pool):
+    """When objects were verified, by inode."""
+    return dict(rows(pool, "SELECT ino, at FROM verified"))
+
+
+def known(pool):
+    return rows(pool, "SELECT ignored FROM owner"), rows(pool, "SELECT * FROM files"), rows(pool, "SELECT * FROM passes")
 
 
 @case("a limit is kept, and a wrong one is refused")

@@ -25,6 +25,13 @@ static int look(const struct index_file *f, void *arg)
 	return 0;
 }
 
+static int look_verified(const struct index_verified *v, void *arg)
+{
+	(void)v;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
 static bool is_wanted(const char *guest, void *arg)
 {
 	(void)arg;
@@ -37,13 +44,14 @@ static uint64_t read_index(void)
 	struct index_pass pass;
 	enum index_state state;
 	struct index *x;
-	uint64_t rows = 0;
+	uint64_t rows = 0, verified = 0;
 	uint8_t *listing = NULL;
 	size_t listing_size;
 
 	if (index_open(store, 0, false, &x, &state) < 0 || !x)
 		return 0;
 	index_each(x, look, &rows);
+	index_each_verified(x, look_verified, &verified);
 	index_last_pass(x, &pass);
 	index_get_listing(x, "guest", &listing, &listing_size);
 	free(listing);
@@ -57,7 +65,7 @@ static void write_index(void)
 	const struct index_pass pass = { .started = 1 };
 	enum index_state state;
 	struct index *x;
-	uint64_t rows = 0;
+	uint64_t rows = 0, verified = 0;
 
 	if (index_open(store, 0, true, &x, &state) < 0)
 		return;
@@ -65,6 +73,9 @@ static void write_index(void)
 	    index_put_listing(x, "other", good, LISTING_SIZE) == 0 &&
 	    index_keep_listings(x, is_wanted, NULL) == 0)
 		index_add_pass(x, &pass);
+	if (index_put_verified(x, &(struct index_verified){ 7, 8 }) == 0 &&
+	    index_each_verified(x, look_verified, &verified) == 0)
+		index_forget_verified(x);
 	index_close(x);
 }
 
@@ -81,6 +92,7 @@ static void make_good(void)
 	for (uint64_t n = 0; n < ROWS; n++) {
 		const struct index_file f = { n * n, n << 40, { n << 50, n }, n };
 		fuzz_check(index_put(x, &f, 1) == 0);
+		fuzz_check(n % 10 || index_put_verified(x, &(struct index_verified){ n, (int64_t)n }) == 0);
 	}
 	fuzz_check(index_put_listing(x, "guest", listing, sizeof(listing)) == 0);
 	fuzz_check(index_add_pass(x, &pass) == 0 && index_close(x) == 0);

@@ -206,6 +206,46 @@ static void passes_are_recorded(void **state)
 	assert_int_equal(index_close(x), 0);
 }
 
+static int sum_verified(const struct index_verified *v, void *arg)
+{
+	int64_t *sums = arg;
+	sums[0] += (int64_t)v->ino;
+	sums[1] += v->at;
+	return 0;
+}
+
+static void expect_verified(struct index *x, int64_t inos, int64_t times)
+{
+	int64_t sums[2] = { 0 };
+	assert_int_equal(index_each_verified(x, sum_verified, sums), 0);
+	assert_int_equal(sums[0], inos);
+	assert_int_equal(sums[1], times);
+}
+
+static void what_was_verified_is_told_whatever_passes_ignore(void **state)
+{
+	static const struct index_verified first = { 5, 70 }, later = { 5, 700 }, other = { 6, 8 };
+	struct index *x = open_index(*state, 2, INDEX_NEW);
+	assert_int_equal(index_close(x), 0);
+	x = open_index(*state, INDEX_ANY_IGNORED, INDEX_GOOD);
+	assert_int_equal(index_put_verified(x, &first), 0);
+	assert_int_equal(index_put_verified(x, &other), 0);
+	assert_int_equal(index_put_verified(x, &later), 0);
+	assert_int_equal(index_close(x), 0);
+
+	x = open_index(*state, 2, INDEX_GOOD);
+	expect_verified(x, 11, 708);
+	assert_int_equal(index_forget_verified(x), 0);
+	expect_verified(x, 0, 0);
+	assert_int_equal(index_close(x), 0);
+}
+
+static void one_made_for_any_ignores_nothing(void **state)
+{
+	assert_int_equal(index_close(open_index(*state, INDEX_ANY_IGNORED, INDEX_NEW)), 0);
+	assert_int_equal(index_close(open_index(*state, 0, INDEX_GOOD)), 0);
+}
+
 static void a_stamp_tells_every_change(void **state)
 {
 	const struct timespec a = { 5, 6 }, b = { 5, 7 }, c = { 6, 6 };
@@ -234,6 +274,8 @@ int main(void)
 		in_pool(rubbish_is_replaced),
 		in_pool(for_reading_nothing_is_made),
 		in_pool(passes_are_recorded),
+		in_pool(what_was_verified_is_told_whatever_passes_ignore),
+		in_pool(one_made_for_any_ignores_nothing),
 		cmocka_unit_test(a_stamp_tells_every_change),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
