@@ -255,6 +255,11 @@ static int open_target(struct adopter *a, struct target *t)
 	int err = in_store ? open_object(a, &t->key, &r) : reopen(a, t, &r);
 	if (err < 0)
 		return err;
+	if (t->is_recalled) {
+		reader_ahead(&r, true);
+		t->pages = reader_take_pages(&r);
+		t->is_recalled = false;
+	}
 	if (t->names == 0)
 		t->names = r.claim.st.st_nlink;
 	groups_set_open(&a->groups, t, &r);
@@ -320,6 +325,8 @@ static enum outcome link_to(struct adopter *a, struct target *t, struct reading 
 		t->full = true;
 		return FULL;
 	}
+	if (replaced == REPLACED && !a->shared->dry_run)
+		pages_free(&r->pages);  // they go with the inode
 	if (replaced == REPLACED)
 		count_link(a, r);
 	else if (replaced == KEPT_CHANGED)
@@ -378,6 +385,8 @@ static int make_object(struct adopter *a, struct target *t)
 	}
 	t->is_object = true;
 	t->names = 2;
+	if (!a->shared->dry_run)
+		pages_free(&t->pages);  // all guests are to have them
 	struct report_place place = place_of(a, t->file);
 	report_object(a->shared->report, a->tally, &place);
 	return 0;
@@ -447,7 +456,7 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 	}
 	t->stamp = stamp_of(a, &r->claim.st);
 	t->is_news = is_settled(a->shared, &r->claim.st);
-	t->cold = r->cold;
+	t->pages = reader_take_pages(r);
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)
 		groups_set_open(&a->groups, t, r);
@@ -503,10 +512,12 @@ bool adopter_recall(struct adopter *a, const struct tree_file *f)
 	if (group && group->targets)
 		return false;
 	struct target *t = group ? group_add(group, f) : NULL;
-	if (t)
-		t->stamp = row->stamp;
-	else
+	if (!t) {
 		skip(a, f, REASON_READ, -ENOMEM);
+		return true;
+	}
+	t->stamp = row->stamp;
+	t->is_recalled = true;
 	return true;
 }
 
@@ -536,8 +547,17 @@ static void end_target(struct adopter *a, const struct target *t, enum reason le
 						      .digest = t->group->digest,
 						      .identity = t->group->identity,
 					      });
-	if (t->cold)
-		reader_drop_pages(a->reader, t->file);
+}
+
+// Only now: it was to be read again if another had been equal.
+static void drop_pages(struct adopter *a, const struct target *t)
+{
+	if (t->pages.size == 0)
+		return;
+	if (t->slot >= 0)
+		pages_drop(groups_reading(&a->groups, t)->claim.fd, &t->pages);
+	else
+		reader_drop_pages(a->reader, t->file, &t->pages);
 }
 
 // In one class only xattrs make identities differ.
@@ -559,8 +579,10 @@ void adopter_end_class(struct adopter *a, enum reason left)
 {
 	a->tally->if_xattrs += differ_in_xattrs(&a->groups);
 	for (struct group *group = a->groups.all; group; group = group->next)
-		for (struct target *t = group->targets; t; t = t->next)
+		for (struct target *t = group->targets; t; t = t->next) {
 			if (t->file && !t->is_object && !t->refused)
 				end_target(a, t, left);
+			drop_pages(a, t);
+		}
 	groups_clear(&a->groups);
 }

@@ -21,6 +21,7 @@ static void free_group(struct groups *g, struct group *group)
 		struct target *t = group->targets;
 		group->targets = t->next;
 		groups_close(g, t);
+		pages_free(&t->pages);
 		free(t);
 	}
 	free(group);

@@ -120,8 +120,18 @@ int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret
 	return 0;
 }
 
+struct pages reader_take_pages(struct reading *reading)
+{
+	struct pages taken = reading->pages;
+	reading->pages = (struct pages){ 0 };
+	return taken;
+}
+
 void reader_close(struct reading *reading)
 {
+	if (reading->claim.fd >= 0)
+		pages_drop(reading->claim.fd, &reading->pages);
+	pages_free(&reading->pages);
 	claim_end(&reading->claim);
 	xattr_free(&reading->xattrs);
 	free(reading->content);
@@ -146,28 +156,66 @@ static bool has_room(struct reading *reading)
 	return reading->content;
 }
 
-void reader_ahead(struct reading *reading)
+// Before any of it is sent for, which counts as there from then on.
+static void look_first(struct reading *reading)
 {
-	int fd = reading->claim.fd;
+	uint64_t size = size_of(reading);
+	int64_t cached = sys_cached_pages(reading->claim.fd, size);
+
+	if (cached == 0)
+		reading->pages = (struct pages){ .size = size };
+	else if (cached > 0 && (uint64_t)cached < pages_count(size))
+		pages_look_whole(reading->claim.fd, size, &reading->pages);
+}
+
+// When what was missing from the page numbered @missing on has been sent for. If that one has come by now,
+// nobody can tell any more of those behind it: it is a cold file, most likely.
+static void look_late(struct reading *reading, size_t missing)
+{
+	size_t count = pages_count(size_of(reading));
+	unsigned char *there = malloc(count + 1);
+
+	if (!there)
+		return;
+	pages_look(reading->claim.fd, 0, size_of(reading), there, &reading->pages);
+	if (missing < count && there[missing])
+		memset(there + missing, 0, count - missing);
+}
+
+static void small_ahead(struct reading *reading, bool likely_cold)
+{
 	uint64_t size = size_of(reading);
 
-	if (!is_small(reading)) {
-		reading->cold = sys_cached_pages(fd, size) == 0;
-		if (reading->cold)
-			readahead(fd, 0, AHEAD);
-		return;
-	}
 	if (!has_room(reading))
 		return;
 	// What is not there yet is on its way then (filemap_get_pages() in the kernel's mm/filemap.c).
 	const struct iovec all = { reading->content, size };
-	ssize_t got = preadv2(fd, &all, 1, 0, RWF_NOWAIT);
+	ssize_t got = preadv2(reading->claim.fd, &all, 1, 0, RWF_NOWAIT);
 	reading->loaded = got >= 0 && (uint64_t)got == size;
 	reading->cold = got < 0 && errno == EAGAIN;
-	if (!reading->loaded) {  // it takes no memory while it is on its way
-		free(reading->content);
-		reading->content = NULL;
+	if (reading->loaded)
+		return;
+	free(reading->content);  // it takes no memory while it is on its way
+	reading->content = NULL;
+	if (likely_cold)
+		return;
+	if (got >= 0 || reading->cold)
+		look_late(reading, got > 0 ? pages_count((uint64_t)got) : 0);
+	else
+		look_first(reading);
+}
+
+void reader_ahead(struct reading *reading, bool likely_cold)
+{
+	if (likely_cold || !is_small(reading))
+		look_first(reading);
+	if (is_small(reading)) {
+		small_ahead(reading, likely_cold);
+		return;
 	}
+	reading->cold = reading->pages.size > 0 && !reading->pages.there;
+	if (reading->cold)
+		readahead(reading->claim.fd, 0, AHEAD);
 }
 
 // Reads exactly @size bytes.
@@ -255,10 +303,11 @@ int reader_equal(struct reader *r, struct reading *a, struct reading *b)
 	return err < 0 ? err : memcmp(a->content, b->content, size_of(a)) == 0;
 }
 
-void reader_drop_pages(struct reader *r, const struct tree_file *f)
+void reader_drop_pages(struct reader *r, const struct tree_file *f, const struct pages *pages)
 {
+	struct stat st;
 	int dir = reader_dir(r, f);
 	auto_close int fd = dir < 0 ? -1 : open_file(dir, f->name);
-	if (fd >= 0)
-		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->ino)
+		pages_drop(fd, pages);
 }

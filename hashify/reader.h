@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hashify/pages.h"
 #include "hashify/tree.h"
 #include "store/claim.h"
 #include "store/digest.h"
@@ -26,6 +27,7 @@ struct reading {
 	char *content;         // owned: room for all of it, if it is small; NULL: nothing was read yet
 	bool loaded;           // @content is there
 	bool cold;             // it was not in the page cache
+	struct pages pages;    // owned: what of it was there; the rest leaves with reader_close()
 };
 
 // A reader of the files of @trees in @pool (both borrowed), hashing with the store's @seed, leaving the
@@ -37,10 +39,19 @@ void reader_free(struct reader *r);
 // Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw; -EAGAIN: somebody writes
 // it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP: no leases here.
 int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret);
+
+// Closes it, and takes out of the page cache what it has brought there: since reader_ahead(), and unless
+// somebody has emptied @reading->pages.
 void reader_close(struct reading *reading);
 
 // Takes what the page cache has of a small file and has the disk begin with the rest, without waiting for it.
-void reader_ahead(struct reading *reading);
+// Which pages were there is certain if the file is taken to be @likely_cold. If not, it costs nothing where
+// all are; but what comes without the disk (a file in btrfs' metadata) seems to have been there, and what is
+// behind the first missing page may seem to have been missing, too.
+void reader_ahead(struct reading *reading, bool likely_cold);
+
+// What is in @reading->pages, for who takes over to drop them.
+struct pages reader_take_pages(struct reading *reading);
 
 // Reads all of it and hashes it. -ESTALE: it has not the size it had.
 int reader_hash(struct reader *r, struct reading *reading);
@@ -49,8 +60,8 @@ int reader_hash(struct reader *r, struct reading *reading);
 // is small is kept, so that each is read once for all comparisons under its claim.
 int reader_equal(struct reader *r, struct reading *a, struct reading *b);
 
-// Takes the pages of @f, which is closed, out of the page cache: it was cold, and stays a file of one guest.
-void reader_drop_pages(struct reader *r, const struct tree_file *f);
+// Takes what was not there before (@pages) of @f, which is closed, out of the page cache.
+void reader_drop_pages(struct reader *r, const struct tree_file *f, const struct pages *pages);
 
 // The directory of @f; the fd stays the reader's, and open until two others have been used.
 int reader_dir(struct reader *r, const struct tree_file *f);

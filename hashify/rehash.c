@@ -1,10 +1,10 @@
 #include "hashify/rehash.h"
 
+#include "hashify/pages.h"
 #include "hashify/stop.h"
 #include "hashify/throttle.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
-#include "store/base/sys.h"
 #include "store/content.h"
 #include "store/digest.h"
 #include "store/identity.h"
@@ -28,9 +28,8 @@
 #define WINDOW ((uint64_t)8 * 1024 * 1024)
 
 struct window {
-	uint64_t at;
-	size_t size;  // 0: the file has ended
-	unsigned char resident[WINDOW / SMALLEST_PAGE];
+	struct pages pages;  // of 0 bytes: the file has ended
+	unsigned char room[WINDOW / SMALLEST_PAGE];
 };
 
 struct rehash {
@@ -95,44 +94,21 @@ void rehash_free(struct rehash *h)
 	free(h);
 }
 
-static size_t page_size(void)
+static void look(int fd, uint64_t at, uint64_t end, struct window *ret)
 {
-	return (size_t)sysconf(_SC_PAGESIZE);
-}
-
-static void window_look(int fd, uint64_t at, uint64_t end, struct window *ret)
-{
-	ret->at = at;
-	ret->size = (size_t)(end - at < WINDOW ? end - at : WINDOW);
-	if (ret->size > 0 && sys_resident(fd, at, ret->size, ret->resident) < 0)
-		memset(ret->resident, 1, sizeof(ret->resident));  // we cannot tell: drop nothing
-}
-
-// What the guests have in memory stays there, what only we have read does not.
-static void window_drop(int fd, const struct window *w)
-{
-	size_t page = page_size(), pages = (w->size + page - 1) / page;
-
-	for (size_t i = 0, first; i < pages; i++) {
-		if (w->resident[i])
-			continue;
-		for (first = i; i < pages && !w->resident[i];)
-			i++;
-		posix_fadvise(fd, (off_t)(w->at + first * page), (off_t)((i - first) * page),
-			      POSIX_FADV_DONTNEED);
-	}
+	pages_look(fd, at, end - at < WINDOW ? end - at : WINDOW, ret->room, &ret->pages);
 }
 
 // -ESTALE: the file is shorter.
-static int hash_window(struct rehash *h, int fd, const struct window *w)
+static int hash_part(struct rehash *h, int fd, const struct pages *p)
 {
-	for (size_t done = 0; done < w->size;) {
-		size_t left = w->size - done;
-		size_t piece = left < sizeof(h->buffer) ? left : sizeof(h->buffer);
+	for (uint64_t done = 0; done < p->size;) {
+		uint64_t left = p->size - done;
+		size_t piece = left < sizeof(h->buffer) ? (size_t)left : sizeof(h->buffer);
 		throttle_take(h->throttle, piece);
 		if (stop_asked())
 			return -EINTR;
-		ssize_t got = fd_pread_all(fd, h->buffer, piece, w->at + done);
+		ssize_t got = fd_pread_all(fd, h->buffer, piece, p->at + done);
 		if (got < 0)
 			return (int)got;
 		if ((size_t)got != piece)
@@ -149,11 +125,12 @@ static int hash_content(struct rehash *h, int fd, uint64_t size, struct digest *
 	int r = 0;
 
 	digest_stream_reset(h->stream);
-	window_look(fd, 0, size, now);
-	while (r == 0 && now->size > 0) {
-		window_look(fd, now->at + now->size, size, next);  // before it is read ahead
-		r = hash_window(h, fd, now);
-		window_drop(fd, now);
+	look(fd, 0, size, now);
+	while (r == 0 && now->pages.size > 0) {
+		look(fd, now->pages.at + now->pages.size, size, next);  // before it is read ahead
+		r = hash_part(h, fd, &now->pages);
+		// What the guests have in memory stays there, what only we have read does not.
+		pages_drop(fd, &now->pages);
 		struct window *last = now;
 		now = next;
 		next = last;

@@ -129,7 +129,7 @@ static void open_ahead(struct worker *w, const struct tree_file *f, enum recalle
 		reader_close(&a.reading);
 		return;
 	}
-	reader_ahead(&a.reading);
+	reader_ahead(&a.reading, w->cold > 0);
 	if (a.reading.cold)
 		w->cold = WORKER_WINDOW;
 	else if (w->cold > 0)
@@ -185,6 +185,7 @@ static void adopt(struct worker *w, struct ahead *a)
 			skip_file(w, f, reason_of_opening(w, err), err);
 			return;
 		}
+		reader_ahead(&a->reading, w->cold > 0);
 	}
 	w->tally->read += f->size;
 	adopter_take(w->adopter, &a->reading);

@@ -108,6 +108,19 @@ def cached_pages(fd):
     return ret[0]
 
 
+def pages_there(path):
+    """Which pages of the file are in the page cache, a byte for each."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOATIME)
+    try:
+        mapping = Mapping(fd, os.fstat(fd).st_size, prot=0)
+        there = ctypes.create_string_buffer((mapping.length + PAGE - 1) // PAGE)
+        _check(_libc.mincore(ctypes.c_void_p(mapping.addr), ctypes.c_size_t(mapping.length), there))
+        mapping.close()
+        return bytes(b & 1 for b in there.raw)
+    finally:
+        os.close(fd)
+
+
 def page_frames(pid, start, end):
     """The page frame numbers of a range of addresses; 0 where no page is mapped."""
     with open("/proc/%s/pagemap" % pid, "rb", buffering=0) as f:

@@ -1,0 +1,59 @@
+#include "hashify/pages.h"
+
+#include "store/base/sys.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t pages_count(uint64_t size)
+{
+	return (size_t)((size + page_size() - 1) / page_size());
+}
+
+void pages_look(int fd, uint64_t at, uint64_t size, unsigned char *there, struct pages *ret)
+{
+	*ret = (struct pages){ at, size, there };
+	if (size > 0 && sys_resident(fd, at, size, there) < 0)
+		memset(there, 1, pages_count(size));  // we cannot tell: drop nothing
+}
+
+void pages_look_whole(int fd, uint64_t size, struct pages *ret)
+{
+	size_t count = pages_count(size);
+	unsigned char *there = malloc(count + 1);
+	*ret = (struct pages){ 0 };
+	if (!there)
+		return;
+	pages_look(fd, 0, size, there, ret);
+	if (!memchr(there, 0, count))
+		pages_free(ret);
+}
+
+void pages_drop(int fd, const struct pages *p)
+{
+	size_t page = page_size(), count = pages_count(p->size);
+
+	if (!p->there && p->size > 0)
+		posix_fadvise(fd, (off_t)p->at, (off_t)(count * page), POSIX_FADV_DONTNEED);
+	for (size_t i = 0, first; p->there && i < count; i++) {
+		if (p->there[i])
+			continue;
+		for (first = i; i < count && !p->there[i];)
+			i++;
+		posix_fadvise(fd, (off_t)(p->at + first * page), (off_t)((i - first) * page),
+			      POSIX_FADV_DONTNEED);
+	}
+}
+
+void pages_free(struct pages *p)
+{
+	free(p->there);
+	*p = (struct pages){ 0 };
+}

@@ -1,0 +1,28 @@
+// Which pages of a file were in the page cache before we read it, so that those that were not can be dropped
+// from it again.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Of a part of a file.
+struct pages {
+	uint64_t at;           // a multiple of the page's size
+	uint64_t size;         // 0: nothing is known, and nothing is dropped
+	unsigned char *there;  // a byte a page: 1 or 0; NULL: none was there
+};
+
+// How many pages, at most, are in @size bytes that begin with one.
+size_t pages_count(uint64_t size);
+
+// Looks at @size bytes at @at. @there has room for the bytes of their pages, and stays the caller's. What is
+// on its way from the disk is not there yet.
+void pages_look(int fd, uint64_t at, uint64_t size, unsigned char *there, struct pages *ret);
+
+// Looks at the whole of a file, for pages_free(). @ret is nothing if all is there.
+void pages_look_whole(int fd, uint64_t size, struct pages *ret);
+
+// Drops what was not there, but for what is dirty, mapped, or still on its way from the disk.
+void pages_drop(int fd, const struct pages *p);
+
+void pages_free(struct pages *p);
