@@ -125,7 +125,7 @@ bool policy_wants_guest(const struct policy *p, const char *name)
 // The guest may have put anything there.
 static int add_guest_file(struct exclude *x, int root)
 {
-	auto_close int fd = beneath_open(root, POLICY_GUEST_FILE, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	auto_close int fd = beneath_open_file(root, POLICY_GUEST_FILE);
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return 0;
 	struct stat st;

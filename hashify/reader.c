@@ -65,15 +65,6 @@ int reader_dir(struct reader *r, const struct tree_file *f)
 	return dircache_open(r->dirs, f);
 }
 
-// O_NONBLOCK: a FIFO that has taken the file's name must not block us. O_NOATIME is for the owner and root
-// alone.
-static int open_file(int dir, const char *name)
-{
-	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-	int fd = beneath_open(dir, name, flags | O_NOATIME, 0);
-	return fd == -EPERM ? beneath_open(dir, name, flags, 0) : fd;
-}
-
 static bool is_as_seen(const struct reader *r, const struct stat *st, const struct tree_file *f)
 {
 	return st->st_ino == f->ino && st->st_nlink == 1 && S_ISREG(st->st_mode) &&
@@ -103,7 +94,7 @@ int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret
 	int dir = reader_dir(r, f);
 	if (dir < 0)
 		return dir;
-	auto_close int fd = open_file(dir, f->name);
+	auto_close int fd = beneath_open_file(dir, f->name);
 	if (fd < 0)
 		return fd;
 
@@ -307,7 +298,7 @@ void reader_drop_pages(struct reader *r, const struct tree_file *f, const struct
 {
 	struct stat st;
 	int dir = reader_dir(r, f);
-	auto_close int fd = dir < 0 ? -1 : open_file(dir, f->name);
+	auto_close int fd = dir < 0 ? -1 : beneath_open_file(dir, f->name);
 	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == f->ino)
 		pages_drop(fd, pages);
 }

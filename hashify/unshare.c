@@ -91,7 +91,7 @@ static int put_in_place(struct unshare *u, int dir, const char *name, int copy,
 static int unshare_name(struct unshare *u, int dir, const char *name, const struct known_object *object)
 {
 	struct stat st;
-	auto_close int fd = beneath_open(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	auto_close int fd = beneath_open_file(dir, name);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)

@@ -31,6 +31,13 @@ int beneath_open(int dir, const char *path, int flags, mode_t mode)
 	return fd;
 }
 
+int beneath_open_file(int dir, const char *path)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int fd = beneath_open(dir, path, flags | O_NOATIME, 0);
+	return fd == -EPERM ? beneath_open(dir, path, flags, 0) : fd;
+}
+
 ssize_t fd_pread_all(int fd, void *buf, size_t size, uint64_t offset)
 {
 	size_t done = 0;

@@ -15,6 +15,10 @@ void fd_close(int fd);
 // somebody holds a lease on it. Paths longer than PATH_MAX are walked piece by piece by the caller.
 int beneath_open(int dir, const char *path, int flags, mode_t mode);
 
+// The same, to read a file that a guest may have made: its atime stays as it is where the kernel allows that,
+// to the owner and root, and a FIFO or terminal of that name does no harm.
+int beneath_open_file(int dir, const char *path);
+
 // Reads up to @size bytes at @offset and returns how many: fewer only at the end of the file.
 ssize_t fd_pread_all(int fd, void *buf, size_t size, uint64_t offset);
 

@@ -89,6 +89,14 @@ def _(_):
         expect_equal(shared(pool, "--exclude=!*"), ["srv/a", "usr/a", "usr/b", "usr/c"])
 
 
+@case("a guest's file is read without moving its atime")
+def _(_):
+    with new_pool(TOP) as pool:
+        path = pool.put("a/etc/hashify.exclude", b"/srv/\n")
+        summary(pool.path, defaults=True)
+        expect_equal(os.lstat(path).st_atime_ns, tree.OLD)
+
+
 @case("a guest's file that cannot be used keeps all of the guest private, with an error")
 def _(_):
     def symlink(path):

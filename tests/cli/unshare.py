@@ -112,6 +112,19 @@ def _(_):
         expect(pool.inode("a/one") != pool.inode("a/two"), "still one file")
 
 
+@case("the object is read without moving its atime")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", tree.noise(1, 70000))
+        pool.settle()
+        summary(pool.path)
+        os.utime(pool.at("a/f"), ns=(tree.OLD, tree.OLD))  # relatime would move it now
+        summary("unshare", pool.at("a/f"))
+        pool.expect_private("a/f")
+        for rel in ("a/f", "b/f"):
+            expect_equal(os.lstat(pool.at(rel)).st_atime_ns, tree.OLD, "atime of " + rel)
+
+
 @case("paths that are none of a guest are refused")
 def _(_):
     with new_pool(TOP) as pool:
