@@ -379,6 +379,7 @@ static int make_object(struct adopter *a, struct target *t)
 			err = 0;
 		}
 	}
+	t->group->error = err;
 	if (err < 0) {
 		skip_target(a, t, reason_of_linking(err), err);
 		return err;
@@ -536,10 +537,15 @@ void adopter_take(struct adopter *a, struct reading *r)
 	reader_close(r);
 }
 
-// It was met once.
+// It was met once; or its equals could not become the object that it would be a link to.
 static void end_target(struct adopter *a, const struct target *t, enum reason left)
 {
-	skip(a, t->file, left, 0);
+	int err = t->group->error;
+	enum reason failed = err < 0 ? reason_of_linking(err) : REASON_NONE;
+	if (reason_is_error(failed))
+		skip(a, t->file, failed, err);
+	else
+		skip(a, t->file, left, 0);
 	if (t->is_news)
 		hashed_add(a->shared->hashed, &(struct index_file){
 						      .ino = t->file->ino,

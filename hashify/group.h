@@ -36,7 +36,8 @@ struct group {
 	struct group *next;  // of the class
 	uint64_t size;
 	struct digest digest;
-	uint64_t identity;       // without what is ignored
+	uint64_t identity;  // without what is ignored
+	int error;          // of making the latest of its files an object; 0: it became one, or none was to
 	struct target *targets;  // owned; the one most likely to have room first
 };
 
