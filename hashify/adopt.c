@@ -177,8 +177,10 @@ static void flush(struct adopter *a)
 		skip(a, d->file, REASON_CHANGED, 0);
 	}
 	a->displaced_count = 0;
-	if (a->error == 0)
-		a->error = r;
+	if (a->error < 0 || r == 0)
+		return;
+	report_store(a->shared->report, r);
+	a->error = r;
 }
 
 int adopter_free(struct adopter *a)

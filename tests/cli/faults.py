@@ -366,6 +366,15 @@ def store_fails(call, error, at="/.hash/", every=1):
 
 
 if CALLS:
+    @case("a displaced file that cannot be dropped: it is said where it lies, and the next pass drops it")
+    def _(_):
+        with new_pool(TOP) as pool:
+            fill(pool, 0, SHARED)
+            status, s, said = failing(pool, "unlinkat", errno.EIO, "/.hash/tmp/")
+            expect_equal(status, 2)
+            expect("in .hash/tmp: a displaced file cannot be put back or dropped: " + os.strerror(errno.EIO) in said, end(said))
+            expect_all_shared(pool, SHARED)
+
     @case("objects that cannot be read are named and not used, and what is like them is shared anew or left alone")
     def _(_):
         with new_pool(TOP) as pool:
