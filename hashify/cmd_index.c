@@ -1,6 +1,7 @@
 #include "hashify/cmd_index.h"
 
 #include "hashify/command.h"
+#include "hashify/field.h"
 #include "hashify/openpool.h"
 #include "hashify/options.h"
 #include "hashify/pass.h"
@@ -22,6 +23,7 @@
 struct index_args {
 	struct options common;
 	bool rebuild;
+	unsigned ignored;  // of enum identity_field
 };
 
 static const char help[] =
@@ -32,6 +34,7 @@ static const char help[] =
 	"\n"
 	"      --rebuild     throw it away, and read all files again that a pass would have to read; no\n"
 	"                    guest's file is changed\n"
+	"      --ignore=LIST with --rebuild: for passes with this option\n"
 	"      --json        print JSON\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
@@ -39,18 +42,21 @@ static const char help[] =
 	"Exit status: 0 all went well; 1 some files could not be read; 2 failed; 130 or 143 stopped by a\n"
 	"signal.\n";
 
-enum { OPT_REBUILD = 256 };
+enum { OPT_REBUILD = 256, OPT_IGNORE };
 
 static const struct option list[] = {
 	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ "rebuild", no_argument, NULL, OPT_REBUILD },
+	{ "ignore", required_argument, NULL, OPT_IGNORE },
 	{ 0 },
 };
 
 static int set(int option, const char *value, struct options *options)
 {
-	(void)option, (void)value;
-	((struct index_args *)options)->rebuild = true;
+	struct index_args *o = (struct index_args *)options;
+	if (option == OPT_IGNORE)
+		return options_ignore(value, &o->ignored);
+	o->rebuild = true;
 	return -1;
 }
 
@@ -58,6 +64,7 @@ static const struct options_spec spec = { help, "POOL", list, set };
 
 struct figures {
 	enum index_state state;
+	unsigned ignored;
 	uint64_t files;
 	int64_t passes;
 	struct index_pass last;
@@ -73,9 +80,10 @@ static int count_file(const struct index_file *f, void *arg)
 static int look(struct store *s, struct figures *f)
 {
 	struct index *x;
-	int r = index_open(s, 0, false, &x, &f->state);
+	int r = index_open(s, INDEX_ANY, false, &x, &f->state);
 	if (r < 0 || !x)
 		return r;
+	f->ignored = index_ignored(x);
 	r = index_each(x, count_file, f);
 	if (r == 0)
 		f->passes = index_last_pass(x, &f->last);
@@ -88,10 +96,15 @@ static int look(struct store *s, struct figures *f)
 }
 
 // A pass that links nothing and writes the index.
-static int rebuild(const struct openpool *pool, int *ret_status)
+static int rebuild(const struct openpool *pool, unsigned ignored, int *ret_status)
 {
 	const struct policy policy = { 0 };
-	const struct pass_options o = { .dry_run = true, .write_index = true, .policy = &policy };
+	const struct pass_options o = {
+		.dry_run = true,
+		.write_index = true,
+		.policy = &policy,
+		.ignored = ignored,
+	};
 	struct pass_result result;
 	struct report report;
 
@@ -116,8 +129,9 @@ static void print_json(const struct options *o, const struct figures *f)
 {
 	printf("{\"pool\": ");
 	text_json(stdout, o->operand);
-	printf(", \"state\": \"%s\", \"files\": %" PRIu64 ", \"passes\": %" PRId64 ", \"last_pass\": ",
-	       states[f->state], f->files, f->passes);
+	printf(", \"state\": \"%s\", \"ignored\": [", states[f->state]);
+	field_print_keys(stdout, f->ignored, ", ", "\"");
+	printf("], \"files\": %" PRIu64 ", \"passes\": %" PRId64 ", \"last_pass\": ", f->files, f->passes);
 	if (f->passes > 0)
 		printf("{\"started\": %" PRId64 ", \"seconds\": %.3f, \"guests\": %" PRIu64
 		       ", \"seen\": %" PRIu64 ", \"linked\": %" PRIu64 ", \"objects_created\": %" PRIu64
@@ -134,7 +148,7 @@ static void print_text(const struct options *o, const struct figures *f)
 	static const char *const words[] = {
 		[INDEX_GOOD] = "is good",
 		[INDEX_NEW] = "is not there yet; the next pass makes it",
-		[INDEX_FOREIGN] = "is of another store, version or --ignore; the next pass makes it anew",
+		[INDEX_FOREIGN] = "is of another store or version; the next pass makes it anew",
 		[INDEX_CORRUPT] = "is damaged; the next pass makes it anew",
 	};
 	auto_free char *pool = text_printable(o->operand);
@@ -143,6 +157,11 @@ static void print_text(const struct options *o, const struct figures *f)
 	struct tm tm;
 
 	printf("%s/" STORE_DIR "/index.sqlite %s\n", pool ? pool : "", words[f->state]);
+	if (f->ignored) {
+		printf("  it serves passes with --ignore=");
+		field_print_keys(stdout, f->ignored, ",", "");
+		printf("; any other makes it anew\n");
+	}
 	printf("  %10" PRIu64 "  files need not be read again while they do not change\n", f->files);
 	printf("  %10" PRId64 "  passes\n", f->passes);
 	if (f->passes > 0 && localtime_r(&started, &tm) && strftime(when, sizeof(when), "%F %T", &tm) > 0)
@@ -173,13 +192,15 @@ int cmd_index(int argc, char **argv)
 	int status = options_parse(&spec, argc, argv, &o.common);
 	if (status >= 0)
 		return status;
+	if (o.ignored && !o.rebuild)
+		return options_usage("--ignore goes with --rebuild", "");
 
 	struct openpool pool;
 	if (openpool_with_store(o.common.operand, o.rebuild ? OPENPOOL_CHANGE : OPENPOOL_LOOK, &pool) < 0)
 		return EXIT_FATAL;
 	stop_init();
 	status = EXIT_OK;
-	int r = o.rebuild ? rebuild(&pool, &status) : 0;
+	int r = o.rebuild ? rebuild(&pool, o.ignored, &status) : 0;
 	if (r < 0)
 		log_error("%s: the index cannot be made anew: %s; nothing was lost", o.common.operand,
 			  strerror(-r));

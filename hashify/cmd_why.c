@@ -57,17 +57,6 @@ static const char *const states[] = {
 	[WHY_DIFFERENT] = "different", [WHY_ALONE] = "alone",     [WHY_DIRECTORY] = "directory",
 };
 
-static void print_fields(unsigned differs, bool as_keys, const char *between, const char *quote)
-{
-	const char *before = "";
-	for (size_t i = 0; i < FIELD_COUNT; i++) {
-		if (!(differs & fields[i].bit))
-			continue;
-		printf("%s%s%s%s", before, quote, as_keys ? fields[i].key : fields[i].text, quote);
-		before = between;
-	}
-}
-
 static void print_json(const struct options *o, const struct why *w)
 {
 	char object[OBJECT_NAME_SIZE];
@@ -84,7 +73,7 @@ static void print_json(const struct options *o, const struct why *w)
 	}
 	if (w->state == WHY_DIFFERENT) {
 		printf(", \"differs\": [");
-		print_fields(w->differs, true, ", ", "\"");
+		field_print_keys(stdout, w->differs, ", ", "\"");
 		printf("]");
 	}
 	if (w->state == WHY_DIRECTORY)
@@ -126,9 +115,9 @@ static void print_state(const struct why *w)
 		break;
 	case WHY_DIFFERENT:
 		printf("is private: what has the same content differs in ");
-		print_fields(w->differs, false, ", ", "");
+		field_print_texts(stdout, w->differs, ", ");
 		printf(" (--ignore=");
-		print_fields(w->differs, true, ",", "");
+		field_print_keys(stdout, w->differs, ",", "");
 		printf(" would share it):\n");
 		break;
 	case WHY_ALONE:

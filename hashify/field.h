@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdio.h>
 
 struct field {
 	unsigned bit;      // of enum identity_field
@@ -14,3 +15,7 @@ extern const struct field fields[FIELD_COUNT];
 
 // The bit of the field whose key are the @len bytes at @key; 0: there is none.
 unsigned field_find(const char *key, size_t len);
+
+// Prints the keys of the fields @set, or their texts, each between two of @quote.
+void field_print_keys(FILE *f, unsigned set, const char *between, const char *quote);
+void field_print_texts(FILE *f, unsigned set, const char *between);

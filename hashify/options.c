@@ -1,6 +1,7 @@
 #include "hashify/options.h"
 
 #include "hashify/command.h"
+#include "hashify/field.h"
 #include "hashify/text.h"
 #include "store/base/log.h"
 
@@ -24,6 +25,21 @@ int options_sync(const char *value, bool *ret)
 	if (*ret && strcmp(value, "batch") != 0)
 		return options_usage("--sync is batch or none, not ", value);
 	return -1;
+}
+
+int options_ignore(const char *value, unsigned *ret)
+{
+	for (const char *p = value, *end;; p = end + 1) {
+		end = strchrnul(p, ',');
+		unsigned field = field_find(p, (size_t)(end - p));
+		if (!field)
+			return options_usage(
+				"--ignore takes mtime, owner, mode and xattr, separated by commas, not ",
+				value);
+		*ret |= field;
+		if (!*end)
+			return -1;
+	}
 }
 
 int options_size(const char *name, const char *value, uint64_t *ret)

@@ -36,5 +36,9 @@ int options_size(const char *name, const char *value, uint64_t *ret);
 // Takes the value of --sync: batch or none. Returns as @spec->set does.
 int options_sync(const char *value, bool *ret);
 
+// Takes the value of --ignore, a list of fields, and adds them to *@ret, of enum identity_field. Returns as
+// @spec->set does.
+int options_ignore(const char *value, unsigned *ret);
+
 // Says that an argument is wrong, @what and @arg in one sentence, and returns the exit status.
 int options_usage(const char *what, const char *arg);

@@ -1,7 +1,6 @@
 #include "hashify/pass_args.h"
 
 #include "hashify/command.h"
-#include "hashify/field.h"
 #include "hashify/options.h"
 #include "hashify/pass.h"
 #include "hashify/text.h"
@@ -106,21 +105,6 @@ static int fail(const char *what, int err)
 {
 	log_error("%s: %s", what, strerror(-err));
 	return EXIT_FATAL;
-}
-
-static int set_ignore(struct pass_args *o, const char *value)
-{
-	for (const char *p = value, *end;; p = end + 1) {
-		end = strchrnul(p, ',');
-		unsigned field = field_find(p, (size_t)(end - p));
-		if (!field)
-			return options_usage(
-				"--ignore takes mtime, owner, mode and xattr, separated by commas, not ",
-				value);
-		o->ignored |= field;
-		if (!*end)
-			return -1;
-	}
 }
 
 static int set_jobs(struct pass_args *o, const char *value)
@@ -231,7 +215,7 @@ static int set(int option, const char *value, struct options *options)
 		o->quiet = true;
 		return -1;
 	case OPT_IGNORE:
-		return set_ignore(o, value);
+		return options_ignore(value, &o->ignored);
 	case OPT_MEMORY:
 		return options_size("--memory", value, &o->memory);
 	case 'j':

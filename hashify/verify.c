@@ -103,7 +103,7 @@ static void recall_all(struct verify *v)
 	struct recalling recalling = { v, clock_ns(CLOCK_REALTIME) };
 	enum index_state state;
 	struct index *x;
-	int r = index_open(v->store, INDEX_ANY_IGNORED, false, &x, &state);
+	int r = index_open(v->store, INDEX_ANY, false, &x, &state);
 	if (r == 0 && x)
 		r = index_each_verified(x, recall, &recalling);
 	if (r != -EBADMSG)  // which is to be made anew
@@ -140,7 +140,7 @@ static int save(const struct verify *v, bool whole)
 	struct index *x;
 	if (v->options->dry_run || v->count == 0)
 		return 0;
-	int r = index_open(v->store, INDEX_ANY_IGNORED, true, &x, &state);
+	int r = index_open(v->store, INDEX_ANY, true, &x, &state);
 	if (r < 0)
 		return r;
 	r = put_verified(x, v, whole);

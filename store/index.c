@@ -24,6 +24,7 @@
 struct index {
 	sqlite3 *db;  // owned
 	uint64_t seed;
+	unsigned ignored;
 	sqlite3_stmt *put, *remove, *verified;  // owned; NULL: not used yet
 };
 
@@ -145,7 +146,7 @@ static int write_owner(struct index *x, const struct owner *o)
 	sqlite3_bind_int64(s, 1, (sqlite3_int64)o->seed);
 	sqlite3_bind_int64(s, 2, (sqlite3_int64)o->ino);
 	sqlite3_bind_text(s, 3, o->uuid, -1, SQLITE_STATIC);
-	sqlite3_bind_int(s, 4, o->ignored == INDEX_ANY_IGNORED ? 0 : (int)o->ignored);
+	sqlite3_bind_int(s, 4, (int)x->ignored);
 	r = step(s);
 	sqlite3_finalize(s);
 	return r;
@@ -206,10 +207,11 @@ static int check(struct index *x, const struct owner *wanted, enum index_state *
 		r = read_owner(x, &found);
 	if (r < 0)
 		return r;
-	bool ignored = wanted->ignored == INDEX_ANY_IGNORED || found.ignored == wanted->ignored;
-	if (found.seed == wanted->seed && found.ino == wanted->ino && ignored &&
+	bool fits = found.ignored == wanted->ignored || wanted->ignored == INDEX_ANY;
+	if (found.seed == wanted->seed && found.ino == wanted->ino && fits &&
 	    strcmp(found.uuid, wanted->uuid) == 0)
 		*ret = INDEX_GOOD;
+	x->ignored = found.ignored;
 	return 0;
 }
 
@@ -284,6 +286,7 @@ static int make_new(struct store *s, const struct owner *o, struct index *x)
 	int r = index_drop(s);
 	if (r < 0)
 		return r;
+	x->ignored = o->ignored == INDEX_ANY ? 0 : o->ignored;
 	int fd = openat(s->dir, FILE_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
@@ -325,6 +328,11 @@ int index_open(struct store *s, unsigned ignored, bool write, struct index **ret
 	}
 	*ret = x;
 	return 0;
+}
+
+unsigned index_ignored(const struct index *x)
+{
+	return x->ignored;
 }
 
 int index_close(struct index *x)

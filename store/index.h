@@ -45,8 +45,8 @@ enum index_state {
 	INDEX_CORRUPT   // begun anew
 };
 
-// For who does not care what passes ignore.
-#define INDEX_ANY_IGNORED UINT_MAX
+// For index_open(), for who does not care what passes leave out.
+#define INDEX_ANY UINT_MAX
 
 // Opens the index of @s for passes that leave the identity fields @ignored out. With @write it is made where
 // there is none and made anew where it cannot be used, else nothing is ever written: then *@ret is NULL
@@ -54,6 +54,9 @@ enum index_state {
 // waits for who writes. -ENOSPC, -EROFS, -EIO…: it cannot be had.
 int index_open(struct store *s, unsigned ignored, bool write, struct index **ret,
 	       enum index_state *ret_state);
+
+// The identity fields that it leaves out.
+unsigned index_ignored(const struct index *x);
 
 // Writes what was put and removed since it was opened, as a whole or not at all; frees. NULL is fine.
 int index_close(struct index *x);

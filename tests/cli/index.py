@@ -374,4 +374,22 @@ def _(_):
         expect_equal(summary("index", pool.path)["passes"], 2)
 
 
+@case("hashify index tells which --ignore it is for, and makes it anew for another")
+def _(_):
+    with hashed_pool() as pool:
+        expect_equal(summary("index", pool.path)["ignored"], [])
+        summary("--ignore=owner,mtime", pool.path)
+        s = summary("index", pool.path)
+        expect_equal((s["state"], s["ignored"], s["files"], s["passes"]), ("good", ["mtime", "owner"], 20, 1))
+        expect(b"--ignore=mtime,owner" in command("index", pool.path).stdout, "said otherwise")
+        s = summary("index", "--rebuild", "--ignore=mode", pool.path)
+        expect_equal((s["state"], s["ignored"], s["files"]), ("good", ["mode"], 20))
+        expect_equal(summary("--ignore=mode", pool.path)["bytes_read"], 0)
+        for args in (["--ignore=mode"], ["--rebuild", "--ignore=size"]):
+            r = command("index", *args, pool.path)
+            expect(r.returncode == 2 and b"--ignore" in r.stderr, args, r.returncode, r.stderr)
+        summary("index", "--rebuild", pool.path)
+        run(pool, read=0)
+
+
 sys.exit(cases.run(None))
