@@ -74,7 +74,7 @@ static void print_json(const struct options *o, const struct why *w)
 	if (w->state == WHY_DIFFERENT) {
 		printf(", \"differs\": [");
 		field_print_keys(stdout, w->differs, ", ", "\"");
-		printf("]");
+		printf("], \"ignorable\": %s", w->gives_rights ? "false" : "true");
 	}
 	if (w->state == WHY_DIRECTORY)
 		printf(", \"links\": %" PRIu64 ", \"private\": %" PRIu64 ", \"bytes\": %" PRIu64, w->links,
@@ -93,6 +93,17 @@ static void print_names(const struct why *w)
 		auto_free char *name = text_printable(w->names.list[i]);
 		printf("  %s\n", name ? name : "");
 	}
+}
+
+static void print_ignore(const struct why *w)
+{
+	if (w->gives_rights) {
+		printf(" (which gives rights here: no --ignore would share it):\n");
+		return;
+	}
+	printf(" (--ignore=");
+	field_print_keys(stdout, w->differs, ",", "");
+	printf(" would share it):\n");
 }
 
 static void print_state(const struct why *w)
@@ -116,12 +127,10 @@ static void print_state(const struct why *w)
 	case WHY_DIFFERENT:
 		printf("is private: what has the same content differs in ");
 		field_print_texts(stdout, w->differs, ", ");
-		printf(" (--ignore=");
-		field_print_keys(stdout, w->differs, ",", "");
-		printf(" would share it):\n");
+		print_ignore(w);
 		break;
 	case WHY_ALONE:
-		printf("is private: no other file of the pool has its content\n");
+		printf("is private: no other file of the pool that a pass would share has its content\n");
 		break;
 	default:
 		printf("is a directory; beneath it %" PRIu64 " names are links and %" PRIu64

@@ -182,19 +182,20 @@ static bool excludes_below(const struct exclude *x, char *path)
 	return found;
 }
 
-bool policy_excludes(const struct policy *p, int pool, const char *path)
+int policy_excludes(const struct policy *p, int pool, const char *path)
 {
 	struct exclude *x;
 	int err;
 	auto_free char *copy = strdup(path);
 	char *slash = copy ? strchr(copy, '/') : NULL;
 	if (!slash)
-		return true;
+		return copy ? -EINVAL : -ENOMEM;
 	*slash = '\0';
 	auto_close int root = beneath_open(pool, copy, O_RDONLY | O_DIRECTORY, 0);
-	if (root < 0 || policy_exclude(p, root, &x, &err) < 0)
-		return true;
-	bool found = err < 0 || excludes_below(x, slash + 1);
+	int r = root < 0 ? root : policy_exclude(p, root, &x, &err);
+	if (r < 0)
+		return r;
+	r = err < 0 ? err : excludes_below(x, slash + 1);
 	exclude_free(x);
-	return found;
+	return r;
 }

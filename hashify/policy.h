@@ -36,8 +36,9 @@ bool policy_wants_guest(const struct policy *p, const char *name);
 // used: 0 it could, or there is none. -ENOMEM.
 int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error);
 
-// Is the file @path of @pool, "GUEST/…", left alone by name? So it is if that cannot be told.
-bool policy_excludes(const struct policy *p, int pool, const char *path);
+// Is the file @path of @pool, "GUEST/…", left alone by name? 1 or 0; or the error of the guest's own file,
+// with which all of the guest is left alone.
+int policy_excludes(const struct policy *p, int pool, const char *path);
 
 // Prints the default patterns with their reasons, as a file of patterns.
 void policy_print_defaults(FILE *f);

@@ -8,6 +8,7 @@
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
+#include "store/claim.h"
 #include "store/content.h"
 #include "store/digest.h"
 #include "store/identity.h"
@@ -29,6 +30,7 @@
 // The file that is asked about.
 struct subject {
 	const struct place *at;
+	const struct policy *policy;
 	const char *name;  // in its directory
 	int fd;            // owned; -1: it is none that could be opened
 	struct stat st;
@@ -62,30 +64,46 @@ static int add_links(struct subject *s, const struct known_object *object, struc
 	return r;
 }
 
-// In which fields does the file @fd differ, apart from its content? A set of enum identity_field, or an
-// errno.
-static int compare_identity(const struct subject *s, int fd)
+// In what a file differs from the subject, apart from its content.
+struct difference {
+	unsigned fields;    // of enum identity_field
+	bool gives_rights;  // ignoring them all does not make the two one
+};
+
+static int compare_identity(const struct subject *s, int fd, struct difference *ret)
 {
 	struct xattr_set xattrs;
 	struct stat st;
-	int differs = 0;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	int r = xattr_read(fd, &xattrs);
 	if (r < 0)
 		return r;
-	for (int field = IDENTITY_MTIME; field <= IDENTITY_XATTRS; field <<= 1) {
-		unsigned others = (IDENTITY_MTIME | IDENTITY_OWNER | IDENTITY_MODE | IDENTITY_XATTRS) &
-				  ~(unsigned)field;
-		if (!identity_equal(&s->st, &s->xattrs, &st, &xattrs, others))
-			differs |= field;
-	}
-	// What gives rights counts in any case.
-	if (differs == 0 && !identity_equal(&s->st, &s->xattrs, &st, &xattrs, 0))
-		differs = IDENTITY_MODE;
+	unsigned fields = identity_differs(&s->st, &s->xattrs, &st, &xattrs);
+	*ret = (struct difference){
+		.fields = fields,
+		.gives_rights = !identity_equal(&s->st, &s->xattrs, &st, &xattrs, fields),
+	};
 	xattr_free(&xattrs);
-	return differs;
+	return 0;
+}
+
+// Is there nothing yet that the subject differs from so little? What can be ignored is less than what cannot.
+static bool is_least(const struct why *w, const struct difference *d)
+{
+	if (w->state != WHY_DIFFERENT)
+		return true;
+	if (w->gives_rights != d->gives_rights)
+		return w->gives_rights;
+	return __builtin_popcount(d->fields) < __builtin_popcount(w->differs);
+}
+
+static void take_difference(struct why *w, const struct difference *d)
+{
+	w->state = d->fields ? WHY_DIFFERENT : WHY_NEXT;
+	w->differs = d->fields;
+	w->gives_rights = d->gives_rights;
 }
 
 static int hash(struct subject *s)
@@ -102,31 +120,24 @@ static int hash(struct subject *s)
 	return (int)got;
 }
 
-// Looks for an object of this content. 1: found, and @w is filled.
+// Looks for an object of this content, and fills @w if there is one.
 static int find_object(struct subject *s, struct why *w)
 {
 	const struct known_object *best = NULL;
-	int best_differs = 0;
 
-	for (size_t i = 0; i < s->known.count; i++) {
+	for (size_t i = 0; i < s->known.count && w->state != WHY_NEXT; i++) {
 		const struct known_object *o = &s->known.objects[i];
 		if (o->key.size != (uint64_t)s->st.st_size || !digest_equal(o->key.digest, s->digest))
 			continue;
 		struct stat st;
+		struct difference d = { 0 };
 		auto_close int fd = object_open(s->at->pool.store, &o->key, &st);
-		int differs = fd < 0 ? fd : compare_identity(s, fd);
-		if (differs < 0 || (best && __builtin_popcount((unsigned)differs) >=
-						    __builtin_popcount((unsigned)best_differs)))
+		if (fd < 0 || compare_identity(s, fd, &d) < 0 || !is_least(w, &d))
 			continue;
 		best = o;
-		best_differs = differs;
+		take_difference(w, &d);
 	}
-	if (!best)
-		return 0;
-	w->state = best_differs ? WHY_DIFFERENT : WHY_NEXT;
-	w->differs = (unsigned)best_differs;
-	int r = add_links(s, best, w);
-	return r < 0 ? r : 1;
+	return best ? add_links(s, best, w) : 0;
 }
 
 // The files of the pool that have the subject's size.
@@ -151,24 +162,20 @@ static void add_candidate(struct tree_file *f, void *arg)
 	}
 }
 
-// 1: it has the same content; fills @w, if it differs less than what is there.
+// Fills @w, if it has the same content and differs less than what is there.
 static int compare_candidate(struct subject *s, const struct tree *t, const struct tree_file *f,
 			     struct why *w)
 {
+	struct difference d = { 0 };
 	auto_close int dir = tree_open_dir(t, s->at->pool.dir, f->dir);
-	auto_close int fd = dir < 0 ? dir : beneath_open(dir, f->name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	auto_close int fd = dir < 0 ? dir : beneath_open_file(dir, f->name);
 	if (fd < 0 || content_equal(s->fd, fd, f->size, s->buffers[0], s->buffers[1]) != 1)
 		return 0;
-	int differs = compare_identity(s, fd);
-	if (differs < 0)
+	if (compare_identity(s, fd, &d) < 0 || !is_least(w, &d))
 		return 0;
-	if (w->names.count > 0 && __builtin_popcount((unsigned)differs) >= __builtin_popcount(w->differs))
-		return 1;
 	names_free(&w->names);
-	w->differs = (unsigned)differs;
-	w->state = differs ? WHY_DIFFERENT : WHY_NEXT;
-	int r = names_add(&w->names, tree_path(t, f->dir, f->name));
-	return r < 0 ? r : 1;
+	take_difference(w, &d);
+	return names_add(&w->names, tree_path(t, f->dir, f->name));
 }
 
 static int compare_all(struct subject *s, const struct tree *trees, size_t count, struct why *w)
@@ -179,10 +186,10 @@ static int compare_all(struct subject *s, const struct tree *trees, size_t count
 	for (size_t i = 0; i < count; i++)
 		tree_each_file(&trees[i], add_candidate, &c);
 	int r = 0;
-	for (size_t i = 0; i < c.count && r >= 0 && !(w->names.count > 0 && w->differs == 0); i++)
+	for (size_t i = 0; i < c.count && r == 0 && w->state != WHY_NEXT; i++)
 		r = compare_candidate(s, &trees[c.files[i]->guest], c.files[i], w);
 	free(c.files);
-	return r < 0 ? r : 0;
+	return r;
 }
 
 static int find_private(struct subject *s, struct why *w)
@@ -190,13 +197,17 @@ static int find_private(struct subject *s, struct why *w)
 	struct tally tally = { 0 };
 	struct tree *trees;
 	size_t count;
-	const struct walk walk = { .known = &s->known, .report = &s->report, .dev = s->at->pool.store->dev };
+	const struct walk walk = {
+		.known = &s->known,
+		.report = &s->report,
+		.dev = s->at->pool.store->dev,
+		.policy = s->policy,
+	};
 	int r = walk_guests(s->at->pool.dir, NULL, &trees, &count);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = walk_guest(&walk, s->at->pool.dir, &trees[i], &tally);
-	w->state = WHY_ALONE;
 	if (r == 0)
 		r = compare_all(s, trees, count, w);
 	for (size_t i = 0; i < count; i++)
@@ -207,26 +218,11 @@ static int find_private(struct subject *s, struct why *w)
 
 static int find_twins(struct subject *s, struct why *w)
 {
+	w->state = WHY_ALONE;
 	int r = hash(s);
 	if (r == 0)
 		r = find_object(s, w);
-	return r == 0 ? find_private(s, w) : r < 0 ? r : 0;
-}
-
-// The rule that leaves the file alone, whatever it holds.
-static enum reason rule_for(const struct subject *s, int dir, bool no_defaults)
-{
-	const struct policy policy = { .no_defaults = no_defaults };
-	struct statx st;
-	struct stat dir_st;
-
-	if (fstat(dir, &dir_st) < 0 ||
-	    statx(dir, s->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
-		return REASON_CHANGED;
-	enum reason reason = walk_judge(s->at->pool.store->dev, 0, dir_st.st_dev, &st);
-	if (reason == REASON_NONE && policy_excludes(&policy, s->at->pool.dir, s->at->path))
-		reason = REASON_EXCLUDED;
-	return reason;
+	return r == 0 && w->state != WHY_NEXT ? find_private(s, w) : r;
 }
 
 static int leave(struct why *w, enum reason reason, int err)
@@ -234,10 +230,42 @@ static int leave(struct why *w, enum reason reason, int err)
 	w->state = WHY_LEFT;
 	w->reason = reason;
 	w->err = err;
-	return 0;
+	return 1;
 }
 
-static int find_file(struct subject *s, int dir, bool no_defaults, struct why *w)
+// Does a rule leave the file alone, whatever it holds? 1: yes, and @w says which.
+static int find_rule(const struct subject *s, int dir, struct why *w)
+{
+	struct statx st;
+	struct stat dir_st;
+
+	if (fstat(dir, &dir_st) < 0 ||
+	    statx(dir, s->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
+		return leave(w, REASON_CHANGED, 0);
+	enum reason reason = walk_judge(s->at->pool.store->dev, 0, dir_st.st_dev, &st);
+	if (reason != REASON_NONE)
+		return leave(w, reason, 0);
+	int r = policy_excludes(s->policy, s->at->pool.dir, s->at->path);
+	if (r < 0)
+		return leave(w, REASON_POLICY, r);
+	return r > 0 ? leave(w, REASON_EXCLUDED, 0) : 0;
+}
+
+// Opens it as a pass does, which must be able to claim it.
+static int open_subject(struct subject *s, int dir)
+{
+	struct claim claim;
+
+	s->fd = beneath_open_file(dir, s->name);
+	if (s->fd < 0)
+		return s->fd;
+	int r = claim_take(s->fd, &claim);
+	if (r == 0)
+		claim_drop(&claim);  // nobody who wants to write shall wait for us
+	return r == -EINVAL ? -EOPNOTSUPP : r;
+}
+
+static int find_file(struct subject *s, int dir, struct why *w)
 {
 	const struct known_object *object = known_ino(&s->known, s->st.st_ino);
 	if (object && s->st.st_dev == s->at->pool.store->dev) {
@@ -245,19 +273,21 @@ static int find_file(struct subject *s, int dir, bool no_defaults, struct why *w
 		w->damaged = quarantine_has(s->at->pool.store, &object->key, object->ino);
 		return add_links(s, object, w);
 	}
-	enum reason rule = rule_for(s, dir, no_defaults);
-	if (rule != REASON_NONE)
-		return leave(w, rule, 0);
+	if (find_rule(s, dir, w) > 0)
+		return 0;
 
-	s->fd = beneath_open(dir, s->name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	if (s->fd < 0)
-		return leave(w, reason_of_reading(s->fd), s->fd);
+	int r = open_subject(s, dir);
+	if (r < 0) {
+		enum reason reason = reason_of_reading(r);
+		leave(w, reason, reason_is_error(reason) ? r : 0);
+		return 0;
+	}
 	struct digest marked;
 	struct stat as_link = s->st;
 	as_link.st_nlink = 2;  // what one name says nothing of is asked for all the same
 	w->copied_mark = mark_is_link(s->at->pool.store->marks, s->fd, &as_link) > 0 &&
 			 mark_read(s->at->pool.store->marks, s->fd, &s->st, &marked) == -ENODATA;
-	int r = xattr_read(s->fd, &s->xattrs);
+	r = xattr_read(s->fd, &s->xattrs);
 	return r < 0 ? r : find_twins(s, w);
 }
 
@@ -297,7 +327,7 @@ static int find_directory(struct subject *s, struct why *w)
 	return r;
 }
 
-static int find_at(struct subject *s, bool no_defaults, struct why *w)
+static int find_at(struct subject *s, struct why *w)
 {
 	if (!strchr(s->at->path, '/'))
 		return *s->at->path ? find_directory(s, w) : -EISDIR;
@@ -306,12 +336,13 @@ static int find_at(struct subject *s, bool no_defaults, struct why *w)
 		return dir;
 	if (fstatat(dir, s->name, &s->st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	return S_ISDIR(s->st.st_mode) ? find_directory(s, w) : find_file(s, dir, no_defaults, w);
+	return S_ISDIR(s->st.st_mode) ? find_directory(s, w) : find_file(s, dir, w);
 }
 
 int why_find(const struct place *at, bool no_defaults, struct why *ret)
 {
-	struct subject s = { .at = at, .fd = -1 };
+	const struct policy policy = { .no_defaults = no_defaults };
+	struct subject s = { .at = at, .policy = &policy, .fd = -1 };
 
 	*ret = (struct why){ 0 };
 	report_init(&s.report, false, true);
@@ -320,7 +351,7 @@ int why_find(const struct place *at, bool no_defaults, struct why *ret)
 	s.buffers[1] = malloc(CONTENT_BUFFER_SIZE);
 	int r = s.buffers[0] && s.buffers[1] ? known_load_linked(at->pool.store, &s.known) : -ENOMEM;
 	if (r == 0)
-		r = find_at(&s, no_defaults, ret);
+		r = find_at(&s, ret);
 	if (s.fd >= 0)
 		fd_close(s.fd);
 	xattr_free(&s.xattrs);

@@ -16,7 +16,7 @@ enum why_state {
 	WHY_LEFT,       // left alone for @reason; with @err
 	WHY_NEXT,       // nothing keeps it from being shared by the next pass: @names has what it is equal to
 	WHY_DIFFERENT,  // @names has a file or object of the same content, which differs in @differs
-	WHY_ALONE,      // no other file has its content
+	WHY_ALONE,      // no other file that a pass would share has its content
 	WHY_DIRECTORY,  // @links, @files and @bytes count what is beneath
 };
 
@@ -28,6 +28,7 @@ struct why {
 	enum reason reason;
 	int err;
 	unsigned differs;              // of enum identity_field
+	bool gives_rights;             // what differs gives rights, and no pass ignores it
 	struct names names;            // owned
 	uint64_t links, files, bytes;  // of a directory: links, other regular files, and what these take
 };

@@ -59,6 +59,21 @@ bool identity_equal(const struct stat *a, const struct xattr_set *ax, const stru
 	return memcmp(&fa, &fb, sizeof(fa)) == 0 && xattr_equal(&xa, &xb);
 }
 
+unsigned identity_differs(const struct stat *a, const struct xattr_set *ax, const struct stat *b,
+			  const struct xattr_set *bx)
+{
+	unsigned differs = 0;
+	if (a->st_mtim.tv_sec != b->st_mtim.tv_sec || a->st_mtim.tv_nsec != b->st_mtim.tv_nsec)
+		differs |= IDENTITY_MTIME;
+	if (a->st_uid != b->st_uid || a->st_gid != b->st_gid)
+		differs |= IDENTITY_OWNER;
+	if ((a->st_mode & 07777) != (b->st_mode & 07777))
+		differs |= IDENTITY_MODE;
+	if (!xattr_equal(ax, bx))
+		differs |= IDENTITY_XATTRS;
+	return differs;
+}
+
 uint64_t identity_class(uint64_t seed, const struct stat *st, unsigned ignored)
 {
 	struct fixed f = fixed_of(st, ignored);

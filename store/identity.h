@@ -26,6 +26,10 @@ uint64_t identity_digest(uint64_t seed, const struct stat *st, const struct xatt
 bool identity_equal(const struct stat *a, const struct xattr_set *ax, const struct stat *b,
 		    const struct xattr_set *bx, unsigned ignored);
 
+// The fields, of enum identity_field, that differ, whatever it is that they give rights to.
+unsigned identity_differs(const struct stat *a, const struct xattr_set *ax, const struct stat *b,
+			  const struct xattr_set *bx);
+
 // 64 bits of the size and of what identity_digest() can know of a file that is not open: all but its xattrs.
 uint64_t identity_class(uint64_t seed, const struct stat *st, unsigned ignored);
 

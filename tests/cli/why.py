@@ -6,18 +6,33 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import command, new_pool, stamps, expect_same, summary
+from cli import command, guests, new_pool, stamps, expect_same, summary
 
 TOP = sys.argv[1]
 
 
+def atimes(pool):
+    return {os.path.join(d, n): os.lstat(os.path.join(d, n)).st_atime_ns
+            for g in guests(pool.path) for d, _, names in os.walk(pool.at(g)) for n in names}
+
+
 def why(pool, rel, *args):
-    before = stamps(pool.path)
+    before, read = stamps(pool.path), atimes(pool)
     s = summary("why", pool.at(rel), *args)
     expect_same(before, stamps(pool.path), "changed by why")
+    expect_same(read, atimes(pool), "atime moved by why")
     text = command("why", *args, pool.at(rel))
     expect(text.returncode == 0 and text.stdout, rel, text.returncode, text.stderr)
     return s
+
+
+def pool_with_store(pool):
+    """Without a pass over what is in it."""
+    if not os.path.exists(pool.at(".hash")):
+        os.mkdir(pool.at("none"))
+        summary("--guest=none", pool.path)
+        os.rmdir(pool.at("none"))
+    return pool
 
 
 @case("a link is named with its object and all its names")
@@ -59,6 +74,79 @@ def _(_):
         finally:
             subprocess.run(["chattr", "-i", pool.at("a/usr/still")], check=True)
         expect_equal(why(pool, "a/etc/conf", "--no-default-excludes")["state"], "shared_by_next_pass")
+
+
+@case("a file that somebody has open for writing is in use")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.settle()
+        with open(pool.at("a/usr/f"), "r+b"):
+            w = why(pool_with_store(pool), "a/usr/f")
+            expect_equal((w["state"], w.get("reason")), ("left_alone", "in_use"))
+            expect_equal(summary("-n", pool.path)["skipped"]["in_use"], 1)
+            expect(command("why", pool.at("a/usr/f")).stdout.endswith(b"left alone: open for writing or mapped writable\n"),
+                   "said otherwise")
+        expect_equal(why(pool, "a/usr/f")["state"], "shared_by_next_pass")
+
+
+@case("a guest whose list of patterns is broken is left alone as a whole, which is said")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.put("a/etc/hashify.exclude", b"a//b\n")
+        pool.settle()
+        w = why(pool_with_store(pool), "a/usr/f")
+        expect_equal((w["state"], w.get("reason")), ("left_alone", "policy"))
+        expect_equal(summary("-n", pool.path, status=1)["skipped"]["policy"], 1)
+
+
+@case("an equal file that a pass leaves alone is none to share with")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/usr/f", b"shared")
+        pool.put("b/etc/f", b"shared")
+        pool.put("c/srv/f", b"shared")
+        pool.put("c/etc/hashify.exclude", b"/srv/\n")
+        pool.settle()
+        expect_equal(why(pool_with_store(pool), "a/usr/f")["state"], "alone")
+        expect_equal(summary("-n", pool.path, defaults=True)["linked"], 0)
+        w = why(pool, "a/usr/f", "--no-default-excludes")
+        expect_equal((w["state"], w["names"]), ("shared_by_next_pass", ["b/etc/f"]))
+        expect_equal(summary("-n", pool.path)["linked"], 1)
+
+
+@case("an object that differs does not hide a file that does not")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="ab")
+        pool.settle()
+        summary(pool.path)
+        pool.put("c/usr/one", b"shared", mtime=tree.OLD + 9)
+        pool.put("c/usr/two", b"shared", mtime=tree.OLD + 9)
+        pool.settle()
+        w = why(pool, "c/usr/one")
+        expect_equal((w["state"], w["names"]), ("shared_by_next_pass", ["c/usr/two"]))
+        expect_equal(summary(pool.path)["linked"], 1)
+
+
+@case("no --ignore is named for what gives rights")
+def _(_):
+    with new_pool(TOP) as pool:
+        for name, one, other, differs, ignorable in (
+                ("suid", {"mode": 0o755}, {"mode": 0o4755}, ["mode"], False),
+                ("owner", {"mode": 0o4755}, {"mode": 0o4755, "uid": 5}, ["owner"], False),
+                ("time", {"mode": 0o4755}, {"mode": 0o4755, "mtime": tree.OLD + 9}, ["mtime"], True),
+                ("cap", {}, {"xattrs": {"security.capability": tree.CAP_NET_RAW}}, ["xattr"], False)):
+            pool.put("a/usr/" + name, name.encode() * 10, **one)
+            pool.put("b/usr/" + name, name.encode() * 10, **other)
+            pool.settle()
+            for guest in "ab":
+                w = why(pool_with_store(pool), guest + "/usr/" + name)
+                expect_equal((w["state"], w["differs"], w["ignorable"]), ("different", differs, ignorable), name)
+                said = command("why", pool.at(guest, "usr", name)).stdout
+                expect_equal(b"(--ignore=" in said, ignorable, said)
+        expect_equal(summary("-n", "--ignore=mtime,owner,mode,xattr", pool.path)["linked"], 1)
 
 
 @case("what the next pass shares, and what it differs in if it does not")
