@@ -1,6 +1,7 @@
 #include "hashify/adopt.h"
 
 #include "hashify/report.h"
+#include "hashify/whatif.h"
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
 #include "store/identity.h"
@@ -24,9 +25,6 @@ struct displaced {
 };
 
 #define DISPLACED_MAX 4096
-
-// For an estimate that need not be whole.
-#define XATTR_COMPARISONS 1000
 
 struct adopter {
 	struct adopt *shared;         // borrowed
@@ -314,9 +312,8 @@ static void count_link(struct adopter *a, const struct reading *r)
 	if (a->shared->dry_run)
 		return;
 	a->displaced[a->displaced_count++] = (struct displaced){ r->file, freed };
-	if (a->displaced_count < DISPLACED_MAX)
-		return;
-	flush(a);
+	if (a->displaced_count == DISPLACED_MAX)
+		flush(a);
 }
 
 // Links @r, which is closed then, to @t, which has been found the same.
@@ -387,6 +384,7 @@ static int make_object(struct adopter *a, struct target *t)
 		return err;
 	}
 	t->is_object = true;
+	t->file->traits |= WHATIF_OBJECT;
 	t->names = 2;
 	if (!a->shared->dry_run)
 		pages_free(&t->pages);  // all guests are to have them
@@ -449,6 +447,13 @@ static enum outcome try_group(struct adopter *a, struct group *group, struct rea
 	return o;
 }
 
+// Is the index to be told of it? A row does not tell of rights, which whatif.h has to know of; few files have
+// them.
+static bool is_news(const struct adopter *a, const struct reading *r)
+{
+	return is_settled(a->shared, &r->claim.st) && reader_rights(r) == 0;
+}
+
 // The file of @r becomes a target. A small one stays open for the next, which is about to come if one does.
 static struct target *remember(struct adopter *a, struct group *group, struct reading *r)
 {
@@ -458,7 +463,7 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 		return NULL;
 	}
 	t->stamp = stamp_of(a, &r->claim.st);
-	t->is_news = is_settled(a->shared, &r->claim.st);
+	t->is_news = is_news(a, r);
 	t->pages = reader_take_pages(r);
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)
@@ -472,6 +477,8 @@ static void take_hashed(struct adopter *a, struct reading *r, bool full)
 	enum outcome o = group ? try_group(a, group, r) : DONE;
 	if (!group)
 		skip(a, r->file, REASON_READ, -ENOMEM);
+	if (group)
+		group->rights = reader_rights(r);
 	if (o == DONE)
 		return;
 	struct target *t = remember(a, group, r);
@@ -497,7 +504,7 @@ enum recalled adopt_recalled(const struct adopt *a, const struct tree_file *f, u
 
 void adopter_leave_unread(struct adopter *a, const struct reading *r)
 {
-	if (!is_settled(a->shared, &r->claim.st))
+	if (!is_news(a, r))
 		return;
 	const struct index_file f = {
 		.ino = r->file->ino,
@@ -508,7 +515,7 @@ void adopter_leave_unread(struct adopter *a, const struct reading *r)
 	hashed_add(a->shared->hashed, &f);
 }
 
-bool adopter_recall(struct adopter *a, const struct tree_file *f)
+bool adopter_recall(struct adopter *a, struct tree_file *f)
 {
 	const struct index_file *row = hashed_row(a->shared->hashed, f->row);
 	struct group *group = groups_of(&a->groups, f->size, row->identity, row->digest);
@@ -529,14 +536,24 @@ void adopter_take(struct adopter *a, struct reading *r)
 	groups_close_wanted(&a->groups);
 	struct target *likely = groups_predict(&a->groups, r);
 	enum outcome o = likely ? try_target(a, likely, r) : NO_MATCH;
-	if (o == DONE)
+	if (o == DONE) {
 		groups_learn(&a->groups, likely, r->file);
+		likely->group->rights = reader_rights(r);
+	}
 	int err = o == DONE ? 0 : reader_hash(a->reader, r);
 	if (err < 0)
 		skip(a, r->file, reason_of_reading(err), err);
 	else if (o != DONE)
 		take_hashed(a, r, o == FULL);
 	reader_close(r);
+}
+
+static uint32_t alone_as(const struct adopter *a, const struct target *t)
+{
+	const struct adopt *s = a->shared;
+	const struct whatif_pass pass = { .known = s->known, .store = s->store, .ignored = s->ignored };
+	bool twin = t->group->rights == 0 && whatif_has_twin(&pass, t->file, t->group->digest);
+	return WHATIF_ALONE | (twin ? WHATIF_XATTRS : 0);
 }
 
 // It was met once; or its equals could not become the object that it would be a link to.
@@ -548,6 +565,8 @@ static void end_target(struct adopter *a, const struct target *t, enum reason le
 		skip(a, t->file, failed, err);
 	else
 		skip(a, t->file, left, 0);
+	if (left == REASON_ALONE && !reason_is_error(failed))
+		t->file->traits |= alone_as(a, t);
 	if (t->is_news)
 		hashed_add(a->shared->hashed, &(struct index_file){
 						      .ino = t->file->ino,
@@ -568,24 +587,9 @@ static void drop_pages(struct adopter *a, const struct target *t)
 		reader_drop_pages(a->reader, t->file, &t->pages);
 }
 
-// In one class only xattrs make identities differ.
-static uint64_t differ_in_xattrs(const struct groups *g)
-{
-	uint64_t bytes = 0;
-	size_t compared = 0;
-	for (const struct group *x = g->all; x; x = x->next)
-		for (const struct group *y = x->next; y && compared < XATTR_COMPARISONS;
-		     y = y->next, compared++)
-			if (x->identity != y->identity && digest_equal(x->digest, y->digest)) {
-				bytes += (x->size + 4095) / 4096 * 4096;
-				break;
-			}
-	return bytes;
-}
-
 void adopter_end_class(struct adopter *a, enum reason left)
 {
-	a->tally->if_xattrs += differ_in_xattrs(&a->groups);
+	a->tally->if_xattrs += groups_differ_in_xattrs(&a->groups, a->shared->dry_run);
 	for (struct group *group = a->groups.all; group; group = group->next)
 		for (struct target *t = group->targets; t; t = t->next) {
 			if (t->file && !t->is_object && !t->refused)

@@ -69,7 +69,7 @@ enum recalled adopt_recalled(const struct adopt *a, const struct tree_file *f, u
 
 // Takes @f, whose digest is recalled: it is remembered. False: there is something that it may be equal to, so
 // it must be opened for adopter_take().
-bool adopter_recall(struct adopter *a, const struct tree_file *f);
+bool adopter_recall(struct adopter *a, struct tree_file *f);
 
 // Lets go of the files that wait open for the next that may be equal: they are opened again when it comes.
 void adopter_let_go(struct adopter *a);

@@ -27,7 +27,7 @@ static void print_json_whatif(const struct pass_result *r)
 	if (r->has_whatif)
 		printf("{\"mtime\": %" PRIu64 ", \"owner\": %" PRIu64 ", \"mode\": %" PRIu64
 		       ", \"xattr\": %" PRIu64 "}",
-		       w->mtime, w->owner, w->mode, r->tally.if_xattrs);
+		       w->mtime, w->owner, w->mode, w->xattrs + r->tally.if_xattrs);
 	else
 		printf("null");
 }
@@ -41,11 +41,11 @@ static void print_whatif(const struct pass_result *r)
 		{ "mtime", r->whatif.mtime },
 		{ "owner", r->whatif.owner },
 		{ "mode", r->whatif.mode },
-		{ "xattr", r->tally.if_xattrs },
+		{ "xattr", r->whatif.xattrs + r->tally.if_xattrs },
 	};
 	for (size_t i = 0; r->has_whatif && i < sizeof(rows) / sizeof(*rows); i++)
 		if (rows[i].bytes > 0)
-			printf("--ignore=%s would free about %s more\n", rows[i].name,
+			printf("--ignore=%s would free up to %s more\n", rows[i].name,
 			       text_size(rows[i].bytes).text);
 }
 

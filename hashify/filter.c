@@ -1,6 +1,7 @@
 #include "hashify/filter.h"
 
 #include "hashify/report.h"
+#include "hashify/whatif.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -52,9 +53,10 @@ static bool is_wanted(const struct known *known, struct tree_file **files, size_
 	return count > 1 || known_size(known, files[0]->size);
 }
 
-static void skip_alone(const struct tree *trees, const struct tree_file *f, struct report *report,
+static void skip_alone(const struct tree *trees, struct tree_file *f, struct report *report,
 		       struct tally *tally)
 {
+	f->traits |= WHATIF_ALONE;
 	report_skip(report, tally, &(struct report_place){ &trees[f->guest], f->dir, f->name }, REASON_ALONE,
 		    0);
 }

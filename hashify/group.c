@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// For an estimate that need not be whole.
+#define XATTR_COMPARISONS 1000
+
 static bool is_group(const void *value, const void *arg)
 {
 	const struct group *g = value, *wanted = arg;
@@ -66,7 +69,7 @@ struct group *groups_of(struct groups *g, uint64_t size, uint64_t identity, stru
 	return group;
 }
 
-struct target *group_add(struct group *group, const struct tree_file *file)
+struct target *group_add(struct group *group, struct tree_file *file)
 {
 	struct target *t = calloc(1, sizeof(*t));
 	if (!t)
@@ -165,6 +168,47 @@ uint32_t group_free_variant(const struct group *group)
 		t = taken ? group->targets : t->next;  // from the start again: they are in no order
 	}
 	return variant;
+}
+
+// Is there a file of @group that could still become a link?
+static bool has_file(const struct group *group, bool dry_run)
+{
+	for (const struct target *t = group->targets; t; t = t->next)
+		if (t->file && !t->refused && (dry_run || !t->is_object))
+			return true;
+	return false;
+}
+
+// Has the pass made an object of it? Those that were there before whatif_has_twin() finds.
+static bool has_object(const struct group *group, bool dry_run)
+{
+	for (const struct target *t = group->targets; t; t = t->next)
+		if (t->is_object && t->file && !dry_run)
+			return true;
+	return false;
+}
+
+// In one class only xattrs make identities differ.
+static bool is_same_but_xattrs(const struct group *a, const struct group *b)
+{
+	return a->identity != b->identity && a->rights == b->rights && digest_equal(a->digest, b->digest);
+}
+
+uint64_t groups_differ_in_xattrs(const struct groups *g, bool dry_run)
+{
+	uint64_t bytes = 0;
+	size_t compared = 0;
+	for (const struct group *x = g->all; x; x = x->next) {
+		bool is_later = false, goes = false;
+		for (const struct group *y = g->all; y && !goes && compared < XATTR_COMPARISONS;
+		     y = y->next, compared++) {
+			is_later = is_later || y == x;
+			goes = is_same_but_xattrs(x, y) &&
+			       (has_object(y, dry_run) || (is_later && has_file(y, dry_run)));
+		}
+		bytes += goes && has_file(x, dry_run) ? (x->size + 4095) / 4096 * 4096 : 0;
+	}
+	return bytes;
 }
 
 void groups_clear(struct groups *g)

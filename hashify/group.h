@@ -17,19 +17,19 @@ struct group;
 // What other files can become links to: an object, or a file of which no equal was met yet. That becomes an
 // object when the second one comes: what occurs once costs nothing.
 struct target {
-	struct target *next;           // in its group
-	struct group *group;           // borrowed
-	const struct tree_file *file;  // the guest's file that it is; NULL: an object that was there before
-	uint64_t stamp;                // index_stamp() of @file when it was hashed
-	struct object_key key;         // of the object
-	uint64_t names;                // dry run: how many it would have; 0: not known yet
-	bool is_object;                // in a dry run also what would be one
-	bool full;                     // it can take no more names
-	bool refused;                  // it cannot be used: it is damaged, has changed, or somebody writes it
-	bool is_news;                  // the index is to be told of @file
-	bool is_recalled;              // @file has not been opened yet
-	struct pages pages;            // owned: what of @file was in the page cache before
-	int slot;                      // where it is open; -1: it is not
+	struct target *next;     // in its group
+	struct group *group;     // borrowed
+	struct tree_file *file;  // the guest's file that it is; NULL: an object that was there before
+	uint64_t stamp;          // index_stamp() of @file when it was hashed
+	struct object_key key;   // of the object
+	uint64_t names;          // dry run: how many it would have; 0: not known yet
+	bool is_object;          // in a dry run also what would be one
+	bool full;               // it can take no more names
+	bool refused;            // it cannot be used: it is damaged, has changed, or somebody writes it
+	bool is_news;            // the index is to be told of @file
+	bool is_recalled;        // @file has not been opened yet
+	struct pages pages;      // owned: what of @file was in the page cache before
+	int slot;                // where it is open; -1: it is not
 };
 
 struct group {
@@ -37,6 +37,7 @@ struct group {
 	uint64_t size;
 	struct digest digest;
 	uint64_t identity;  // without what is ignored
+	uint64_t rights;    // reader_rights(); what is recalled has none
 	int error;          // of making the latest of its files an object; 0: it became one, or none was to
 	struct target *targets;  // owned; the one most likely to have room first
 };
@@ -68,7 +69,7 @@ struct group *groups_of(struct groups *g, uint64_t size, uint64_t identity, stru
 
 // Adds a target for @file to @group: an object that was there (NULL @file), or a file hashed just now or
 // earlier. NULL: no memory.
-struct target *group_add(struct group *group, const struct tree_file *file);
+struct target *group_add(struct group *group, struct tree_file *file);
 
 // The target that @r, which is not hashed, is most likely equal to; NULL: none comes to mind.
 struct target *groups_predict(struct groups *g, const struct reading *r);
@@ -93,6 +94,11 @@ void groups_close_wanted(struct groups *g);
 
 // The lowest variant that no object of @group has.
 uint32_t group_free_variant(const struct group *group);
+
+// The bytes that would be freed if xattrs were ignored: those of files that have the content of another, and
+// can still become links. That is what has become an object, too, with @dry_run. An estimate that need not be
+// whole.
+uint64_t groups_differ_in_xattrs(const struct groups *g, bool dry_run);
 
 // Forgets the class.
 void groups_clear(struct groups *g);

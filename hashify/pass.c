@@ -277,6 +277,18 @@ static int walk_first(struct pass *p)
 	return walk_again(p, 0);
 }
 
+static void estimate(struct pass *p)
+{
+	const struct whatif_pass pass = {
+		.classes = &p->classes,
+		.known = &p->known,
+		.store = p->adopt.store,
+		.ignored = p->adopt.ignored,
+		.dry_run = p->adopt.dry_run,
+	};
+	p->has_whatif = whatif_add(&pass, &p->whatif) == 0;
+}
+
 static int run_parts(struct pass *p)
 {
 	int r = walk_first(p);
@@ -284,7 +296,7 @@ static int run_parts(struct pass *p)
 	if (r == 0)
 		r = read_all(p);
 	if (r == 0 && p->walk.parts == 0 && !stop_asked())
-		p->has_whatif = whatif_add(&p->classes, &p->whatif) == 0;
+		estimate(p);
 	for (unsigned part = 1; part < p->walk.parts && r == 0 && !stop_asked(); part++) {
 		r = walk_again(p, part);
 		later += files_in(p);

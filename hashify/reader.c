@@ -89,7 +89,7 @@ static int claim(const struct reader *reader, int fd, const struct tree_file *f,
 	return 0;
 }
 
-int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret)
+int reader_open(struct reader *r, struct tree_file *f, struct reading *ret)
 {
 	int dir = reader_dir(r, f);
 	if (dir < 0)
@@ -128,6 +128,12 @@ void reader_close(struct reading *reading)
 	free(reading->content);
 	reading->content = NULL;
 	reading->loaded = false;
+}
+
+uint64_t reader_rights(const struct reading *reading)
+{
+	struct xattr_set rights = xattr_find(&reading->xattrs, "security.capability");
+	return rights.size > 0 ? digest_hash64(0, rights.data, rights.size) : 0;
 }
 
 static uint64_t size_of(const struct reading *reading)

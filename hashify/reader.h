@@ -18,10 +18,10 @@ struct reader;
 
 // A file that is open under a claim: nobody can write it unseen until reader_close().
 struct reading {
-	const struct tree_file *file;  // NULL: it is an object of the store
-	struct claim claim;            // owned with its fd; -1: closed
-	struct xattr_set xattrs;       // owned
-	uint64_t identity;             // digest of identity.h, without what is ignored
+	struct tree_file *file;   // NULL: it is an object of the store
+	struct claim claim;       // owned with its fd; -1: closed
+	struct xattr_set xattrs;  // owned
+	uint64_t identity;        // digest of identity.h, without what is ignored
 	bool hashed;
 	struct digest digest;  // of the content, if it is hashed
 	char *content;         // owned: room for all of it, if it is small; NULL: nothing was read yet
@@ -38,11 +38,14 @@ void reader_free(struct reader *r);
 
 // Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw; -EAGAIN: somebody writes
 // it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP: no leases here.
-int reader_open(struct reader *r, const struct tree_file *f, struct reading *ret);
+int reader_open(struct reader *r, struct tree_file *f, struct reading *ret);
 
 // Closes it, and takes out of the page cache what it has brought there: since reader_ahead(), and unless
 // somebody has emptied @reading->pages.
 void reader_close(struct reading *reading);
+
+// 64 bits of its xattrs that give rights, and so are never ignored; 0: it has none.
+uint64_t reader_rights(const struct reading *reading);
 
 // Takes what the page cache has of a small file and has the disk begin with the rest, without waiting for it.
 // Which pages were there is certain if the file is taken to be @likely_cold. If not, it costs nothing where

@@ -23,7 +23,7 @@ struct tree_file {
 	uint32_t guest;   // index among the guests
 	uint32_t dir;     // index in the guest's tree
 	uint32_t row;     // hashed_find()
-	uint32_t traits;  // whatif_traits()
+	uint32_t traits;  // whatif_traits(), and what has become of it (whatif.h)
 	char name[];
 } __attribute__((packed, aligned(4)));
 

@@ -1,17 +1,49 @@
 #include "hashify/whatif.h"
 
+#include "hashify/filter.h"
+#include "hashify/known.h"
 #include "store/base/cleanup.h"
-#include "store/digest.h"
+#include "store/identity.h"
+#include "store/object.h"
+#include "store/store.h"
+#include "store/xattr.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-// A hash of each is enough: the mtime's in the lower half, then the owner's and the mode's in a byte each.
-#define MTIME UINT32_C(0x0000ffff)
-#define OWNER UINT32_C(0x00ff0000)
-#define MODE UINT32_C(0xff000000)
+// A hash of each is enough.
+#define MTIME UINT32_C(0x00000fff)
+#define OWNER UINT32_C(0x000ff000)
+#define MODE UINT32_C(0x0ff00000)
+#define SET_ID UINT32_C(0x10000000)
+
+// Hundreds of kinds of files of one size are no evidence of anything.
+#define KINDS_MAX 64
+
+// Objects that are looked at, those of large files first: nothing else in a pass asks the disk for each.
+#define OBJECTS_MAX 1000
+
+// Files that cannot be told apart by their traits.
+struct kind {
+	uint32_t traits;
+	bool is_object;   // some of them are one object, which stays what it is
+	bool has_rights;  // as an object has that gives rights by its xattrs
+	size_t files;     // that could still become links, each with content of its own
+	size_t xattrs;    // of these, with other xattrs than objects of this kind
+};
+
+struct kinds {
+	struct kind list[2 * KINDS_MAX];
+	size_t count;
+};
+
+struct estimate {
+	const struct whatif_pass *pass;
+	size_t looked_at;
+	struct kinds objects;  // of the size being worked on
+	struct whatif *ret;
+};
 
 static uint32_t hash(const void *data, size_t size, unsigned shift, uint32_t mask)
 {
@@ -22,94 +54,172 @@ uint32_t whatif_traits(const struct stat *st)
 {
 	const int64_t mtime[] = { st->st_mtim.tv_sec, st->st_mtim.tv_nsec };
 	const uint32_t owner[] = { st->st_uid, st->st_gid }, mode = st->st_mode;
-	return hash(mtime, sizeof(mtime), 0, MTIME) | hash(owner, sizeof(owner), 16, OWNER) |
-	       hash(&mode, sizeof(mode), 24, MODE);
+	return hash(mtime, sizeof(mtime), 0, MTIME) | hash(owner, sizeof(owner), 12, OWNER) |
+	       hash(&mode, sizeof(mode), 20, MODE) | (mode & (S_ISUID | S_ISGID) ? SET_ID : 0);
 }
 
+// Without what @ignored, of enum identity_field, leaves out. What gives rights always counts.
+static uint32_t relax(uint32_t traits, unsigned ignored)
+{
+	uint32_t counts = MTIME | OWNER | MODE | SET_ID;
+	if (ignored & IDENTITY_MTIME)
+		counts &= ~MTIME;
+	if (ignored & IDENTITY_OWNER && !(traits & SET_ID))
+		counts &= ~OWNER;
+	if (ignored & IDENTITY_MODE && !(traits & SET_ID))
+		counts &= ~MODE;
+	return traits & counts;
+}
+
+// The largest first.
 static int compare(const void *pa, const void *pb)
 {
 	const struct tree_file *a = *(const struct tree_file *const *)pa,
 			       *b = *(const struct tree_file *const *)pb;
 	if (a->size != b->size)
-		return a->size < b->size ? -1 : 1;
+		return a->size > b->size ? -1 : 1;
 	return strcmp(a->name, b->name);
 }
 
-static bool is_same_file(const struct tree_file *a, const struct tree_file *b)
+static uint64_t blocks(uint64_t size)
 {
-	return a->size == b->size && strcmp(a->name, b->name) == 0;
+	return (size + 4095) / 4096 * 4096;
 }
 
-static uint64_t blocks(const struct tree_file *f)
+// The kind of @traits, which is added if there is room. NULL: there is not.
+static struct kind *kind_of(struct kinds *k, uint32_t traits, size_t limit)
 {
-	return (f->size + 4095) / 4096 * 4096;
+	for (size_t i = 0; i < k->count; i++)
+		if (k->list[i].traits == traits)
+			return &k->list[i];
+	if (k->count >= limit)
+		return NULL;
+	k->list[k->count] = (struct kind){ .traits = traits };
+	return &k->list[k->count++];
 }
 
-// Hundreds of kinds of files of one size and name are no evidence of anything.
-#define KINDS_MAX 64
+static void add_object(struct estimate *e, const struct known_object *o)
+{
+	struct stat st;
+	auto_close int fd = object_open_unchecked(e->pass->store, &o->key);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return;
+	struct kind *k = kind_of(&e->objects, relax(whatif_traits(&st), e->pass->ignored), KINDS_MAX);
+	if (!k)
+		return;
+	k->is_object = true;
+	k->has_rights = xattr_get(fd, "security.capability", NULL, 0) > 0;
+}
 
-// How many of these kinds of files would be one with another if @ignored were?
-static uint64_t merged(const uint32_t *kinds, size_t count, uint32_t ignored)
+static void look_at_objects(struct estimate *e, uint64_t size)
+{
+	size_t count;
+	const struct known_object *objects = known_sized(e->pass->known, size, &count);
+	e->objects.count = 0;
+	for (size_t i = 0; i < count && e->looked_at < OBJECTS_MAX; i++, e->looked_at++)
+		add_object(e, &objects[i]);
+}
+
+static void add_file(const struct estimate *e, struct kinds *kinds, const struct tree_file *f)
+{
+	struct kind *k = kind_of(kinds, relax(f->traits, e->pass->ignored), 2 * KINDS_MAX);
+	if (!k)
+		return;
+	bool stays = f->traits & WHATIF_OBJECT && !e->pass->dry_run;
+	bool differs = f->traits & WHATIF_XATTRS && k->is_object && !k->has_rights;
+	k->is_object |= stays;
+	k->files += !stays;
+	k->xattrs += differs;
+}
+
+// Of the kinds that are one with the @first if @ignored is ignored: how many files would go? Those of one
+// kind differ from each other and from the objects of that kind.
+static uint64_t merged_with(const struct kinds *k, size_t first, unsigned ignored)
+{
+	uint64_t files = 0, most = 0, objects = 0, own = 0;
+	for (size_t i = 0; i < k->count; i++) {
+		const struct kind *kind = &k->list[i];
+		if (relax(kind->traits, ignored) != relax(k->list[first].traits, ignored))
+			continue;
+		files += kind->files;
+		most = kind->files > most ? kind->files : most;
+		objects += kind->is_object;
+		own += kind->is_object ? kind->files : 0;
+	}
+	return objects == 0 ? files - most : objects == 1 ? files - own : files;
+}
+
+static uint64_t merged(const struct kinds *k, unsigned ignored)
 {
 	uint64_t away = 0;
-	for (size_t i = 1; i < count; i++) {
-		bool found = false;
-		for (size_t k = 0; k < i && !found; k++)
-			found = ((kinds[i] ^ kinds[k]) & ~ignored) == 0;
-		away += found;
+	for (size_t i = 0; i < k->count; i++) {
+		bool is_first = k->list[i].files > 0;
+		for (size_t j = 0; j < i && is_first; j++)
+			is_first = k->list[j].files == 0 ||
+				   relax(k->list[j].traits, ignored) != relax(k->list[i].traits, ignored);
+		away += is_first ? merged_with(k, i, ignored) : 0;
 	}
 	return away;
 }
 
-static void add_kind(uint32_t *kinds, size_t *count, uint32_t traits)
+// Files of one size and name.
+static void add_group(struct estimate *e, const struct tree_file *const *files, size_t count)
 {
-	for (size_t i = 0; i < *count; i++)
-		if (kinds[i] == traits)
-			return;
-	if (*count < KINDS_MAX)
-		kinds[(*count)++] = traits;
-}
+	struct kinds kinds;
+	uint64_t size = blocks(files[0]->size);
 
-// Files of one size and name. Those with the same traits share with each other as it is.
-static void add_group(const struct tree_file *const *files, size_t count, struct whatif *w)
-{
-	uint32_t kinds[KINDS_MAX];
-	size_t found = 0;
+	kinds.count = e->objects.count;
+	memcpy(kinds.list, e->objects.list, e->objects.count * sizeof(struct kind));
 	for (size_t i = 0; i < count; i++)
-		add_kind(kinds, &found, files[i]->traits);
-	w->mtime += merged(kinds, found, MTIME) * blocks(files[0]);
-	w->owner += merged(kinds, found, OWNER) * blocks(files[0]);
-	w->mode += merged(kinds, found, MODE) * blocks(files[0]);
+		add_file(e, &kinds, files[i]);
+	e->ret->mtime += merged(&kinds, IDENTITY_MTIME) * size;
+	e->ret->owner += merged(&kinds, IDENTITY_OWNER) * size;
+	e->ret->mode += merged(&kinds, IDENTITY_MODE) * size;
+	for (size_t i = 0; i < kinds.count; i++)
+		e->ret->xattrs += kinds.list[i].xattrs * size;
 }
 
-// Most classes are the files of one name: one of each will do.
-static size_t pick(const struct classes *c, const struct tree_file **ret)
+static void add_all(struct estimate *e, const struct tree_file *const *files, size_t count)
 {
-	const struct tree_file *first = NULL;
-	size_t count = 0;
-	for (size_t i = 0; i < c->file_count; i++) {
-		const struct tree_file *f = c->files[i];
-		bool same = first && tree_same_class(f, first);
-		if (same && strcmp(f->name, first->name) == 0)
-			continue;
-		if (!same)
-			first = f;
-		ret[count++] = f;
+	for (size_t i = 0, end; i < count; i = end) {
+		for (end = i + 1; end < count && compare(&files[i], &files[end]) == 0;)
+			end++;
+		if (i == 0 || files[i]->size != files[i - 1]->size)
+			look_at_objects(e, files[i]->size);
+		add_group(e, &files[i], end - i);
 	}
-	return count;
 }
 
-int whatif_add(const struct classes *c, struct whatif *ret)
+static bool is_twin(const struct whatif_pass *p, const struct tree_file *f, const struct object_key *key)
 {
+	struct stat st;
+	auto_close int fd = object_open(p->store, key, &st);
+	return fd >= 0 && (uint32_t)identity_class(p->store->seed, &st, p->ignored) == f->class;
+}
+
+bool whatif_has_twin(const struct whatif_pass *p, const struct tree_file *f, struct digest digest)
+{
+	size_t count;
+	const struct known_object *objects = known_sized(p->known, f->size, &count);
+	for (size_t i = 0; i < count && i < OBJECTS_MAX; i++)
+		if (digest_equal(objects[i].key.digest, digest) && is_twin(p, f, &objects[i].key))
+			return true;
+	return false;
+}
+
+int whatif_add(const struct whatif_pass *p, struct whatif *ret)
+{
+	const struct classes *c = p->classes;
+	struct estimate e = { .pass = p, .ret = ret };
+	size_t count = 0;
+
 	auto_free const struct tree_file **files = calloc(c->file_count + 1, sizeof(struct tree_file *));
 	if (!files)
 		return -ENOMEM;
-	size_t count = pick(c, files);
+	for (size_t i = 0; i < c->file_count; i++)
+		if (c->files[i]->traits & (WHATIF_ALONE | WHATIF_OBJECT))
+			files[count++] = c->files[i];
 	qsort(files, count, sizeof(struct tree_file *), compare);
-	for (size_t i = 0, end; i < count; i = end) {
-		for (end = i + 1; end < count && is_same_file(files[i], files[end]);)
-			end++;
-		add_group(&files[i], end - i, ret);
-	}
+	add_all(&e, files, count);
 	return 0;
 }

@@ -1,20 +1,43 @@
-// How much more each part of the identity that could be ignored would free: an estimate, so that the user can
-// decide. Files of one size and name that differ in nothing else are taken to have the same content.
+// How much more each part of the identity that could be ignored would free at most, by what is known without
+// reading: so that the user can decide. Files of one size and name, and objects of that size, that differ in
+// nothing else are taken to have the same content.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
-#include "hashify/filter.h"
 #include "hashify/tree.h"
+#include "store/digest.h"
+
+struct classes;
+struct known;
+struct store;
 
 struct whatif {
-	uint64_t mtime, owner, mode;  // bytes
+	uint64_t mtime, owner, mode, xattrs;  // bytes
 };
 
 // What of @st tells files apart, as it is kept for each of them.
 uint32_t whatif_traits(const struct stat *st);
 
-// Adds what the files of @c would free to @ret. -ENOMEM.
-int whatif_add(const struct classes *c, struct whatif *ret);
+// What the pass finds out about a file is added to its traits.
+#define WHATIF_ALONE UINT32_C(0x20000000)   // no other is identical
+#define WHATIF_OBJECT UINT32_C(0x40000000)  // it became an object; in a dry run, would
+#define WHATIF_XATTRS UINT32_C(0x80000000)  // objects that agree in all else have other xattrs
+
+// The pass that there was.
+struct whatif_pass {
+	const struct classes *classes;  // borrowed, as all here
+	const struct known *known;
+	struct store *store;  // NULL: none
+	unsigned ignored;     // of enum identity_field
+	bool dry_run;         // what would become objects can still be one
+};
+
+// Is there an object of the content @digest that only xattrs keep @f from?
+bool whatif_has_twin(const struct whatif_pass *p, const struct tree_file *f, struct digest digest);
+
+// Adds what the files of @p would free to @ret. -ENOMEM.
+int whatif_add(const struct whatif_pass *p, struct whatif *ret);

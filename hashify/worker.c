@@ -5,6 +5,7 @@
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/throttle.h"
+#include "hashify/whatif.h"
 #include "store/base/cleanup.h"
 #include "store/base/thread.h"
 #include "store/store.h"
@@ -61,7 +62,7 @@ static const struct class *next_class(struct work *w)
 }
 
 // The next file to open; NULL: there is none.
-static const struct tree_file *next_file(struct worker *w)
+static struct tree_file *next_file(struct worker *w)
 {
 	if (!w->opening || w->opened == w->opening->count) {
 		w->opening = next_class(w->work);
@@ -76,7 +77,7 @@ static bool is_wanted(const struct worker *w, const struct tree_file *f, uint64_
 	return w->opening->count > 1 || known_identity(w->work->adopt->known, f->size, identity);
 }
 
-static int open_file(struct worker *w, const struct tree_file *f, struct reading *ret)
+static int open_file(struct worker *w, struct tree_file *f, struct reading *ret)
 {
 	w->error = adopt_flush(w->work->adopt, w->work->pool);
 	return w->error < 0 ? w->error : reader_open(w->reader, f, ret);
@@ -101,13 +102,20 @@ static void leave_unread(struct worker *w, const struct tree_file *f, enum reaso
 	tell_done(w, f, 0);
 }
 
+// Only its xattrs are unlike those of every object that it may be equal to.
+static void leave_alone(struct worker *w, struct tree_file *f, bool has_rights)
+{
+	f->traits |= WHATIF_ALONE | (has_rights ? 0 : WHATIF_XATTRS);
+	leave_unread(w, f, REASON_ALONE, 0);
+}
+
 static void put_last(struct worker *w, const struct ahead *a)
 {
 	w->window[(w->first + w->count++) % WORKER_WINDOW] = *a;
 	w->bytes += a->bytes;
 }
 
-static void open_ahead(struct worker *w, const struct tree_file *f, enum recalled recalled, uint64_t identity)
+static void open_ahead(struct worker *w, struct tree_file *f, enum recalled recalled, uint64_t identity)
 {
 	struct ahead a = { .class = w->opening, .reading = { .file = f, .claim.fd = -1 } };
 	if (recalled == RECALLED_DIGEST) {
@@ -115,7 +123,7 @@ static void open_ahead(struct worker *w, const struct tree_file *f, enum recalle
 		return;
 	}
 	if (recalled == RECALLED_IDENTITY && !is_wanted(w, f, identity)) {
-		leave_unread(w, f, REASON_ALONE, 0);
+		leave_alone(w, f, false);
 		return;
 	}
 	int err = open_file(w, f, &a.reading);
@@ -125,7 +133,7 @@ static void open_ahead(struct worker *w, const struct tree_file *f, enum recalle
 	}
 	if (!is_wanted(w, f, a.reading.identity)) {
 		adopter_leave_unread(w->adopter, &a.reading);
-		leave_unread(w, f, REASON_ALONE, 0);
+		leave_alone(w, f, reader_rights(&a.reading) != 0);
 		reader_close(&a.reading);
 		return;
 	}
@@ -150,7 +158,7 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 
 static void fill_window(struct worker *w)
 {
-	for (const struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
+	for (struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
 		uint64_t identity = 0;
 		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
 		if (!throttle_is_free(w->work->throttle))
@@ -176,7 +184,7 @@ static void adopt(struct worker *w, struct ahead *a)
 	if (a->class != w->adopting)
 		adopter_end_class(w->adopter, REASON_ALONE);
 	w->adopting = a->class;
-	const struct tree_file *f = a->reading.file;
+	struct tree_file *f = a->reading.file;
 	if (a->reading.claim.fd < 0) {
 		if (adopter_recall(w->adopter, f))
 			return;

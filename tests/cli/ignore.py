@@ -71,6 +71,29 @@ def _(_):
         expect_equal(ignoring("mtime,owner,mode,xattr", pool)["linked"], 0)
 
 
+def freed(pool, *args):
+    return summary("-n", *args, pool.path)["bytes_freed"]
+
+
+def would_free(pool):
+    """What a dry run announces for each, and what each frees in truth; a dry run frees what a real one does."""
+    usual = summary("-n", pool.path)
+    truth = {what: freed(pool, "--ignore=" + what) - usual["bytes_freed"] for what in DIFFERENT}
+    return usual["would_free"], truth
+
+
+def expect_announced(pool, **blocks):
+    """The same by a dry run; and by a real one, for a pass after it."""
+    blocks = {what: 4096 * blocks.get(what, 0) for what in DIFFERENT}
+    announced, truth = would_free(pool)
+    expect_equal((announced, truth), (blocks, blocks))
+    announced = summary(pool.path)["would_free"]
+    truth = {what: freed(pool, "--ignore=" + what) for what in DIFFERENT}
+    expect_equal(announced, truth, "after a real pass")
+    expect_equal(summary("-n", pool.path)["would_free"], truth, "by the next pass")
+    return truth
+
+
 @case("the summary tells what each would free")
 def _(_):
     with new_pool(TOP) as pool:
@@ -78,14 +101,84 @@ def _(_):
             for n in range(i + 1):
                 put_pair(pool, "%s-%d" % (name, n), **other)
         pool.settle()
-        for args in (["-n"], []):
-            free = summary(*args, pool.path)["would_free"]
-            expect_equal(free, {"mtime": 4096, "owner": 2 * 4096, "mode": 3 * 4096, "xattr": 4 * 4096})
+        truth = expect_announced(pool, mtime=1, owner=2, mode=3, xattr=4)
         r = command("--no-default-excludes", "-n", pool.path)
-        expect(b"--ignore=mode would free about 12.0 KiB more" in r.stdout, r.stdout)
-        expect_equal(summary("--ignore=mode,owner", pool.path)["linked"], 5)
+        expect(b"--ignore=mode would free up to 12.0 KiB more" in r.stdout, r.stdout)
+        for what in ("mtime", "xattr"):
+            expect_equal(summary("--ignore=" + what, pool.path)["bytes_freed"], truth[what], what)
         free = summary("-n", pool.path)["would_free"]
-        expect_equal((free["mtime"], free["mode"]), (4096, 0))
+        expect_equal((free["mtime"], free["xattr"]), (0, 0))
+        expect_equal(summary("-n", "--ignore=owner,mode", pool.path)["would_free"]["owner"], 0, "what is ignored anyway")
+
+
+@case("what has become two objects is not announced any more")
+def _(_):
+    for what, other in DIFFERENT.items():
+        with new_pool(TOP) as pool:
+            for guest, more in (("a", {}), ("b", {}), ("c", other), ("d", other)):
+                pool.put(guest + "/f", b"content", **more)
+            pool.put("a/g", b"another")
+            pool.put("b/g", b"another")
+            pool.put("c/g", b"another", **other)
+            pool.settle()
+            expect_equal(expect_announced(pool, **{what: 2})[what], 4096, what)
+
+
+@case("a guest that comes later, and objects that are there")
+def _(_):
+    for what, other in DIFFERENT.items():
+        with new_pool(TOP) as pool:
+            pool.put_all("f", b"content", guests="ab")
+            summary(pool.path)
+            pool.put("c/other-name", b"content", **other)
+            pool.put("c/f", b"content")
+            pool.settle()
+            expect_equal(expect_announced(pool, **{what: 1})[what], 4096, what)
+            expect_equal(summary("--ignore=" + what, pool.path)["bytes_freed"], 4096, what)
+
+
+@case("what gives rights is not announced")
+def _(_):
+    rights = (
+        ({"mode": 0o755}, {"mode": 0o4755}),
+        ({"mode": 0o4755}, {"mode": 0o4755, "uid": 1000}),
+        ({"mode": 0o2755}, {"mode": 0o2711}),
+        ({}, {"xattrs": {"security.capability": tree.CAP_NET_RAW}}),
+        ({"xattrs": {"security.capability": tree.CAP_NET_RAW}}, {}),
+    )
+    for one, other in rights:
+        for guests in ("a", "ab"):
+            with new_pool(TOP) as pool:
+                pool.put_all("f", b"content", guests=guests, **one)
+                pool.put("c/f", b"content", **other)
+                pool.settle()
+                expect_announced(pool)
+                pool.put("d/f", b"content", **other)
+                pool.settle()
+                expect_announced(pool)
+    with new_pool(TOP) as pool:
+        put_pair(pool, "time", both={"mode": 0o4755}, mtime=tree.OLD + 1)
+        pool.settle()
+        expect_announced(pool, mtime=1)
+
+
+@case("what is not read is announced as if it were equal, and never less than what is freed")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/f", b"content", mtime=tree.OLD + 1)
+        pool.put("b/f", b"another", mtime=tree.OLD + 2)
+        pool.settle()
+        announced, truth = would_free(pool)
+        expect_equal((announced["mtime"], truth["mtime"]), (4096, 0))
+        for n, guest in enumerate("abcdefgh"):
+            pool.put(guest + "/g", tree.noise(n % 3, 3000), mtime=tree.OLD + n % 4, mode=0o644 - n % 2)
+            pool.put(guest + "/h", tree.noise(n % 2, 5000), mtime=tree.OLD + n // 2, uid=n % 3)
+        pool.settle()
+        for _ in range(2):
+            announced, truth = would_free(pool)
+            for what in DIFFERENT:
+                expect(announced[what] >= truth[what], what, announced, truth)
+            summary(pool.path)
 
 
 @case("a list that names something else is refused")
