@@ -15,13 +15,27 @@
 #include "store/store.h"
 #include "store/tmp.h"
 
-static void begin(struct hashfs *fs, struct node *n)
+// Copying as much takes about as long as flushing it.
+#define MOST_AT_ONCE (1 << 20)
+
+static _Thread_local bool is_patient;
+
+void break_be_patient(bool patient)
+{
+	is_patient = patient;
+}
+
+static int begin(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->break_lock);
 
-	while (n->breaking)
+	while (n->breaking) {
+		if (!is_patient)
+			return BREAK_TAKES_LONG;
 		cond_wait(&fs->break_done, &fs->break_lock);
+	}
 	n->breaking = true;
+	return 0;
 }
 
 static void end(struct hashfs *fs, struct node *n)
@@ -39,6 +53,12 @@ static bool has_no_id(int object)
 	return fstat(object, &st) < 0 || st.st_uid == IDMAP_NONE || st.st_gid == IDMAP_NONE;
 }
 
+static bool takes_long(int object, uint64_t keep)
+{
+	struct stat st;
+	return keep > MOST_AT_ONCE && fstat(object, &st) == 0 && st.st_size > MOST_AT_ONCE;
+}
+
 // A crash leaves, after   1 copy into a nameless file      nothing
 //                         2 flush it                       nothing
 //                         3 link it into tmp/              a name that recovery removes
@@ -49,6 +69,8 @@ static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct 
 
 	if (object < 0)
 		return object;
+	if (!is_patient && takes_long(object, keep))
+		return BREAK_TAKES_LONG;
 	if (fs->opt->idmap && has_no_id(object))
 		return -EOVERFLOW;
 	return copy_private(fs->store, object, keep, !fs->opt->is_volatile, ret_st);
@@ -152,8 +174,10 @@ int break_link(struct hashfs *fs, struct node *n, uint64_t keep)
 	if (!S_ISREG(n->type) || !node_is_link(fs, n))
 		return WAS_PRIVATE;
 
-	begin(fs, n);
-	int r = WAS_PRIVATE;
+	int r = begin(fs, n);
+	if (r < 0)
+		return r;
+	r = WAS_PRIVATE;
 	if (node_is_link(fs, n)) {
 		auto_close int copy = copy_object(fs, n, keep, &object);
 		r = copy < 0 ? copy : publish(fs, n, copy, &object);

@@ -12,9 +12,16 @@ struct node;
 // BROKEN_SHORTENED: the copy is shorter than the link was, but has its times.
 enum broken { WAS_PRIVATE, BROKEN, BROKEN_SHORTENED };
 
+// No errno: nothing has changed, and the whole request is to be handed to later_serve().
+#define BREAK_TAKES_LONG (-4096)
+
 // Makes @n private if it is a link: copies the first @keep bytes and all metadata to a new file in the
-// store's tmp/, then puts that in the name's place in one step. Waits for a break of the same node that is
-// under way. Reads and opens of other kinds go on meanwhile. Returns enum broken. -ENOSPC, -EDQUOT, -EIO…:
-// nothing has changed. The caller of the system call needs no right on the directory: the kernel checked
-// those it needs on the file before we were asked.
+// store's tmp/, then puts that in the name's place in one step. Reads and opens of other kinds go on
+// meanwhile. Returns enum broken. -ENOSPC, -EDQUOT, -EIO…: nothing has changed. BREAK_TAKES_LONG: there is
+// more than a MiB to copy, or a break of the same node is under way, and this thread is not patient. The
+// caller of the system call needs no right on the directory: the kernel checked those it needs on the file
+// before we were asked.
 int break_link(struct hashfs *fs, struct node *n, uint64_t keep);
+
+// May break_link() take long in this thread, and wait for others, from now on?
+void break_be_patient(bool patient);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "fs/later.h"
 #include "fs/stale.h"
 #include "store/base/list.h"
 #include "store/base/map.h"
@@ -67,8 +68,9 @@ struct hashfs {
 
 	pthread_mutex_t node_locks[NODE_LOCKS];  // node_lock()
 
-	pthread_mutex_t break_lock;  // guards node.breaking
+	pthread_mutex_t break_lock;  // guards node.breaking and `later`
 	pthread_cond_t break_done;
+	struct later later;
 
 	struct stale stale;
 	struct backings backings;

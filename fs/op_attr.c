@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "fs/attr.h"
+#include "fs/break.h"
 #include "fs/hashfs.h"
+#include "fs/later.h"
 #include "fs/node.h"
 #include "fs/ops.h"
 #include "store/base/cleanup.h"
@@ -89,14 +91,31 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 
 #endif
 
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *change, int to_set, struct fuse_file_info *fi)
+struct change {
+	struct stat st;
+	int to_set;
+};
+
+static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
 {
 	struct hashfs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
+	const struct change *c = args;
 	struct stat st;
 
+	int r = attr_set(fs, n, &c->st, c->to_set, fuse_req_ctx(req), &st);
+	if (r == BREAK_TAKES_LONG)
+		later_serve(req, ino, set_attr, c, sizeof(*c));
+	else
+		reply_attr(req, n, r, &st);
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+	const struct change args = { .st = *st, .to_set = to_set };
+
 	(void)fi;
-	reply_attr(req, n, attr_set(fs, n, change, to_set, fuse_req_ctx(req), &st), &st);
+	set_attr(req, ino, &args);
 }
 
 static int read_link(struct hashfs *fs, struct node *n, char target[PATH_MAX + 1])

@@ -1,8 +1,12 @@
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
+#include "fs/break.h"
 #include "fs/dir.h"
 #include "fs/hashfs.h"
+#include "fs/later.h"
 #include "fs/node.h"
 #include "fs/ops.h"
 
@@ -57,13 +61,30 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	make(req, &what);
 }
 
-void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+struct new_link {
+	fuse_ino_t parent;
+	char name[NAME_MAX + 1];
+};
+
+static void make_link(fuse_req_t req, fuse_ino_t ino, const void *args)
 {
 	struct hashfs *fs = fs_of(req);
+	const struct new_link *l = args;
 	struct fuse_entry_param entry;
 
-	int r = dir_link(fs, node_of(fs, ino), node_of(fs, parent), name, &entry);
-	reply_entry(req, r, &entry);
+	int r = dir_link(fs, node_of(fs, ino), node_of(fs, l->parent), l->name, &entry);
+	if (r == BREAK_TAKES_LONG)
+		later_serve(req, ino, make_link, l, sizeof(*l));
+	else
+		reply_entry(req, r, &entry);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct new_link args = { .parent = parent };
+
+	snprintf(args.name, sizeof(args.name), "%s", name);  // the kernel lets none pass that is longer
+	make_link(req, ino, &args);
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "fs/attr.h"
+#include "fs/break.h"
 #include "fs/file.h"
 #include "fs/hashfs.h"
+#include "fs/later.h"
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/opens.h"
@@ -29,21 +31,29 @@ void reply_opened(const struct opened *opened, struct fuse_file_info *fi)
 	fi->noflush = 1;
 }
 
-void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void open_file(fuse_req_t req, fuse_ino_t ino, const void *args)
 {
 	struct hashfs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
+	struct fuse_file_info fi = *(const struct fuse_file_info *)args;
 	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	struct opened opened;
 
-	int r = opens_begin(fs, n, fi->flags, caller->pid, caller->uid != 0, &opened);
-	if (r < 0) {
+	int r = opens_begin(fs, n, fi.flags, caller->pid, caller->uid != 0, &opened);
+	if (r == BREAK_TAKES_LONG) {
+		later_serve(req, ino, open_file, args, sizeof(fi));
+	} else if (r < 0) {
 		reply_err(req, r);
-		return;
+	} else {
+		reply_opened(&opened, &fi);
+		if (fuse_reply_open(req, &fi) < 0)
+			opens_end(fs, n, opened.file);
 	}
-	reply_opened(&opened, fi);
-	if (fuse_reply_open(req, fi) < 0)
-		opens_end(fs, n, opened.file);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	open_file(req, ino, fi);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -199,12 +209,19 @@ union ioctl_data {
 	struct fsxattr fsxattr;
 };
 
-// @data came with @size bytes. Returns the size of the answer in it, or an errno.
-static int do_ioctl(struct hashfs *fs, struct node *n, unsigned cmd, union ioctl_data *data, size_t size)
+struct ioctl {
+	unsigned cmd;
+	size_t size;  // of the data it came with
+	union ioctl_data data;
+};
+
+// Returns the size of the answer in @data, which begins as @in's, or an errno.
+static int do_ioctl(struct hashfs *fs, struct node *n, const struct ioctl *in, union ioctl_data *data)
 {
+	size_t size = in->size;
 	int r;
 
-	switch (cmd) {
+	switch (in->cmd) {
 	case FS_IOC_GETFLAGS:
 		r = get_flags(fs, n, &data->flags);
 		return r < 0 ? r : (int)sizeof(data->flags);
@@ -220,20 +237,30 @@ static int do_ioctl(struct hashfs *fs, struct node *n, unsigned cmd, union ioctl
 	}
 }
 
+static void serve_ioctl(fuse_req_t req, fuse_ino_t ino, const void *args)
+{
+	struct hashfs *fs = fs_of(req);
+	const struct ioctl *in = args;
+	union ioctl_data data = in->data;
+
+	int r = do_ioctl(fs, node_of(fs, ino), in, &data);
+	if (r == BREAK_TAKES_LONG)
+		later_serve(req, ino, serve_ioctl, in, sizeof(*in));
+	else if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_ioctl(req, 0, &data, (size_t)r);
+}
+
 // The kernel opens the file and asks for these alone, after it has checked the caller's rights
 // (fs/fuse/ioctl.c, fuse_fileattr_get and _set); other commands are refused.
 void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
 	      unsigned flags, const void *in, size_t in_size, size_t out_size)
 {
-	struct hashfs *fs = fs_of(req);
-	union ioctl_data data = { 0 };
+	struct ioctl args = { .cmd = cmd, .size = in_size };
 
 	(void)arg, (void)fi, (void)flags, (void)out_size;
 	if (in_size > 0)
-		memcpy(&data, in, in_size < sizeof(data) ? in_size : sizeof(data));
-	int r = do_ioctl(fs, node_of(fs, ino), cmd, &data, in_size);
-	if (r < 0)
-		reply_err(req, r);
-	else
-		fuse_reply_ioctl(req, 0, &data, (size_t)r);
+		memcpy(&args.data, in, in_size < sizeof(args.data) ? in_size : sizeof(args.data));
+	serve_ioctl(req, ino, &args);
 }

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "fs/attr.h"
+#include "fs/break.h"
 #include "fs/cred.h"
 #include "fs/hashfs.h"
+#include "fs/later.h"
 #include "fs/node.h"
 #include "fs/ops.h"
 #include "store/base/cleanup.h"
@@ -25,15 +27,54 @@ static int set(fuse_req_t req, struct node *n, const char *name, const char *val
 	return r;
 }
 
+struct new_xattr {
+	int flags;
+	size_t size;
+	size_t name_size;
+	char text[];  // the name with its NUL, the value
+};
+
+static void set_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
+{
+	const struct new_xattr *x = args;
+
+	int r = set(req, node_of(fs_of(req), ino), x->text, x->text + x->name_size, x->size, x->flags);
+	if (r == BREAK_TAKES_LONG)
+		later_serve(req, ino, set_xattr, x, sizeof(*x) + x->name_size + x->size);
+	else
+		reply_err(req, r);
+}
+
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-	reply_err(req, set(req, node_of(fs_of(req), ino), name, value, size, flags));
+	size_t name_size = strlen(name) + 1;
+	auto_free struct new_xattr *x = malloc(sizeof(*x) + name_size + size);
+
+	if (!x) {
+		reply_err(req, -ENOMEM);
+		return;
+	}
+	*x = (struct new_xattr){ .flags = flags, .size = size, .name_size = name_size };
+	memcpy(x->text, name, name_size);
+	memcpy(x->text + name_size, value, size);
+	set_xattr(req, ino, x);
+}
+
+static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
+{
+	struct hashfs *fs = fs_of(req);
+	const char *name = args;
+
+	int r = attr_remove_xattr(fs, node_of(fs, ino), name);
+	if (r == BREAK_TAKES_LONG)
+		later_serve(req, ino, remove_xattr, name, strlen(name) + 1);
+	else
+		reply_err(req, r);
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct hashfs *fs = fs_of(req);
-	reply_err(req, attr_remove_xattr(fs, node_of(fs, ino), name));
+	remove_xattr(req, ino, name);
 }
 
 // Sizes come from the kernel, which bounds them (XATTR_SIZE_MAX).

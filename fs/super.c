@@ -15,6 +15,7 @@
 #include "fs/daemon.h"
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
+#include "fs/later.h"
 #include "fs/node.h"
 #include "fs/ops.h"
 #include "fs/options.h"
@@ -248,7 +249,13 @@ static int serve(struct mount *m)
 
 	fuse_loop_cfg_set_max_threads(config, m->opt->threads);
 	fuse_loop_cfg_set_clone_fd(config, 0);
-	int r = fuse_session_loop_mt(m->fs.session, config);
+	int r = later_start(&m->fs);
+	if (r < 0)
+		log_error("%s: cannot start threads: %s; trying again later may help", m->opt->source,
+			  strerror(-r));
+	else
+		r = fuse_session_loop_mt(m->fs.session, config);
+	later_stop(&m->fs);
 	fuse_loop_cfg_destroy(config);
 	if (m->failed)
 		return -ENOTSUP;
@@ -310,6 +317,7 @@ static void set_up(struct mount *m, const struct options *opt)
 		mutex_init(&fs->node_locks[i]);
 	mutex_init(&fs->break_lock);
 	cond_init(&fs->break_done);
+	later_init(&fs->later);
 	list_init(&fs->detached);
 	list_init(&fs->retired);
 	stale_init(&fs->stale);
@@ -319,6 +327,7 @@ static void set_up(struct mount *m, const struct options *opt)
 static void clean_up(struct mount *m)
 {
 	stale_destroy(&m->fs.stale);
+	later_destroy(&m->fs.later);
 	cond_destroy(&m->fs.break_done);
 	mutex_destroy(&m->fs.break_lock);
 	for (size_t i = 0; i < NODE_LOCKS; i++)
