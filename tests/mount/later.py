@@ -4,10 +4,13 @@
     later.py seed POOL        before hashify
     later.py links POOL       after it
     later.py run MOUNT WAITS  of guest a. WAITS: others-served, or others-wait, where nothing is promised of them
+    later.py end MOUNT PID    of guest a and its daemon, which is told to end while a crowd waits for a break
+    later.py whole POOL       has all that the crowd's file had
 """
 import errno
 import multiprocessing
 import os
+import signal
 import sys
 import time
 
@@ -20,7 +23,7 @@ LARGE, MIDDLE = 512 << 20, 32 << 20
 SMALL = 100  # files that others open meanwhile
 CROWD = 40  # more than the daemon has threads
 TRIES = 3   # the machine may be busy with something else: one try must be good
-NAMES = TRIES * 4
+NAMES = TRIES * 4 + 1
 BLOCK = tree.noise("large", (1 << 20) - 8)
 
 
@@ -234,6 +237,38 @@ for call, check in {
         os.unlink(path)
 
 
+def open_until_the_end(ready, path):
+    """Whoever is not served any more is told so."""
+    ready.release()
+    try:
+        open_to_write(path)
+    except OSError as e:
+        os._exit(0 if e.errno in (errno.ENOTCONN, errno.ECONNABORTED) else e.errno)
+
+
+def end(mount, pid):
+    path = "%s/large%d" % (mount, NAMES - 1)
+    ready = multiprocessing.Semaphore(0)
+    crowd = [multiprocessing.Process(target=open_until_the_end, args=(ready, path)) for _ in range(CROWD)]
+    for p in crowd:
+        p.start()
+    for p in crowd:
+        ready.acquire()
+    look(mount, 0)
+    os.kill(pid, signal.SIGTERM)
+    for p in crowd:
+        p.join(60)
+    failed = [p.exitcode for p in crowd if p.exitcode != 0]
+    print("FAIL  they ended with %s" % failed if failed else "ok    a crowd is not left waiting")
+    return len(failed)
+
+
+def whole(path):
+    with open(path, "rb") as f:
+        for i in range(LARGE >> 20):
+            expect_equal(f.read(1 << 20), block(i))
+
+
 if __name__ == "__main__":
     # What is asked on one CPU goes to one ring.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -241,5 +276,9 @@ if __name__ == "__main__":
         seed(sys.argv[2])
     elif sys.argv[1] == "links":
         links(sys.argv[2])
+    elif sys.argv[1] == "end":
+        sys.exit(end(sys.argv[2], int(sys.argv[3])))
+    elif sys.argv[1] == "whole":
+        whole("%s/a/large%d" % (sys.argv[2], NAMES - 1))
     else:
         sys.exit(cases.run(Guest(sys.argv[2], sys.argv[3] == "others-served")))

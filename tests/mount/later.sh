@@ -7,7 +7,7 @@ switch=/sys/module/fuse/parameters/enable_uring
 
 # check OPTIONS WAITS
 check() {
-	local r=0
+	local r=0 pid
 	title "-o $1"
 	fs_new ext4 3G
 	"$PYTHON" "$TEST_DIR/later.py" seed "$POOL"
@@ -18,6 +18,12 @@ check() {
 	guest_mount "$POOL/a" "$W/m" "$1"
 	"$PYTHON" "$TEST_DIR/later.py" run "$W/m" "$2" || r=1
 	guest_umount "$W/m"
+
+	guest_mount "$POOL/a" "$W/m" "$1"
+	pid=$(daemon_of "$W/m")
+	"$PYTHON" "$TEST_DIR/later.py" end "$W/m" "$pid" || r=1
+	wait_gone "$pid" 60 || fail "the daemon goes on"
+	"$PYTHON" "$TEST_DIR/later.py" whole "$POOL"
 	store_inventory >"$W/store.after"
 	same "$W/store" "$W/store.after" "an object has changed"
 	[ -z "$(ls -A "$POOL/.hash/tmp")" ] || fail "left in tmp: $(ls -A "$POOL/.hash/tmp")"
