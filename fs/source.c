@@ -216,18 +216,19 @@ static int open_store(struct source *s)
 	int r = store_open(s->fs->pool, &s->fs->store);
 	if (r < 0)
 		return no_store(s->pool_path, r);
-	if (s->fs->store->copied) {
-		log_error("%s/%s: this store was copied with its pool, so its marks are not true; run "
-			  "`hashify %s`, which "
-			  "renews them",
-			  s->pool_path, STORE_DIR, s->pool_path);
-		return -EBADMSG;
-	}
 	if (s->fs->store->marks == MARK_TRUSTED && !s->fs->privileged) {
 		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
 			  "hashfs as root",
 			  s->pool_path, STORE_DIR);
 		return -EPERM;
+	}
+	if (s->fs->store->copied) {
+		log_error(
+			"%s/%s: this store was copied with its pool or restored, so its marks are not true; run "
+			"`hashify %s`, which "
+			"renews them",
+			s->pool_path, STORE_DIR, s->pool_path);
+		return -EBADMSG;
 	}
 	return lock_store(s);
 }

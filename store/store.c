@@ -68,12 +68,22 @@ static int probe_nameless(int dir)
 	return errno == EISDIR ? -EOPNOTSUPP : -errno;
 }
 
+// The format file has a mark like an object's: where that is gone, the objects' are as well.
+static int mark_format(int fd, enum mark_space marks)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? -errno : mark_write(marks, fd, &st, (struct digest){ 0 });
+}
+
 static int write_text(int fd, uint64_t seed, enum mark_space marks, uint64_t inode)
 {
 	char text[FORMAT_MAX];
 	int size = format_print(seed, marks, inode, text);
 
 	int r = fd_pwrite_all(fd, text, (size_t)size, 0);
+	if (r == 0)
+		r = mark_format(fd, marks);
 	if (r < 0)
 		return r;
 	return fsync(fd) < 0 ? -errno : 0;
@@ -110,6 +120,9 @@ int store_rewrite_format(struct store *s)
 	int r = write_text(fd, s->seed, s->marks, s->ino);
 	if (r < 0)
 		return r;
+	// After a power cut a file that says that the marks are true must not be there without them.
+	if (syncfs(s->dir) < 0)
+		return -errno;
 	if (renameat(s->dir, attempt, s->dir, "format") < 0)
 		return -errno;
 	s->copied = false;
@@ -235,6 +248,16 @@ static int parse_format(const char *text, struct store *s)
 	return strcmp(text, again) == 0 ? 0 : -EBADMSG;
 }
 
+// What copied the store without its xattrs may have given `.hash` the number it had, or have put all files
+// into a `.hash` that was still there. -ENODATA: so it is.
+static int read_format_mark(const struct store *s, int fd)
+{
+	struct digest digest;
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? -errno : mark_read(s->marks, fd, &st, &digest);
+}
+
 static int read_format(struct store *s)
 {
 	char text[FORMAT_MAX + 1];
@@ -248,7 +271,11 @@ static int read_format(struct store *s)
 	text[size] = '\0';
 	if (strlen(text) != (size_t)size)
 		return -EBADMSG;
-	return parse_format(text, s);
+	int r = parse_format(text, s);
+	if (r == 0)
+		r = read_format_mark(s, fd);
+	s->copied = s->copied || r == -ENODATA;
+	return r == -ENODATA ? 0 : r;
 }
 
 static int open_directory(int dir, const char *name)

@@ -59,10 +59,9 @@ mount --bind "$W/beside" "$POOL/b/dir"
 refuses 'filesystem' "$HASHFS" "$POOL/b/dir" "$M"
 umount "$POOL/b/dir"
 
-sed -i 's/hashfs-store [0-9]*/hashfs-store 999/' "$POOL/.hash/format"
-refuses 'version' "$HASHFS" "$POOL/a" "$M"
-sed -i 's/hashfs-store 999/hashfs-store 1/' "$POOL/.hash/format"
 cp -p "$POOL/.hash/format" "$W/format"
+sed 's/hashfs-store [0-9]*/hashfs-store 999/' "$W/format" >"$POOL/.hash/format"
+refuses 'version' "$HASHFS" "$POOL/a" "$M"
 echo nonsense >"$POOL/.hash/format"
 refuses 'format' "$HASHFS" "$POOL/a" "$M"
 cp -p "$W/format" "$POOL/.hash/format"
@@ -74,6 +73,22 @@ gone "$M" "refusals"
 guest_mount "$POOL/a" "$M"  # none of all this has done any harm
 works "$M"
 guest_umount "$M"
+
+title "a pool that was restored without its marks"
+tar -C "$POOL" -cf "$W/backup.tar" .
+tar -C "$POOL" -xf "$W/backup.tar"  # over itself: .hash is the same directory
+[ "$(stat -c %h "$POOL/a/dir/f1")" = 4 ] && ! is_link "$POOL/a/dir/f1" || fail "it has its marks still: this proves nothing"
+refuses 'copied' "$HASHFS" "$POOL/a" "$M"
+hashify_pool
+expect_links "$POOL"/*/dir/f?
+guest_mount "$POOL/a" "$M"
+echo written | dd of="$M/dir/f4" conv=notrunc status=none
+guest_umount "$M"
+cmp "$POOL/b/dir/f4" <(printf '%09000d' 4) || fail "what a has written is in b"
+rm "$W/backup.tar" "$POOL/a/dir/f4"
+cp -p "$POOL/b/dir/f4" "$POOL/a/dir/f4"
+hashify_pool
+ok "is refused until its objects are marked anew"
 
 title "help and version"
 "$HASHFS" --help | grep -qi 'usage' || fail "--help"

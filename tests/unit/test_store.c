@@ -271,6 +271,33 @@ static void a_copied_store_is_known_as_one_until_it_is_renewed(void **state)
 	store_close(s);
 }
 
+// By what keeps no xattrs: over itself, or so that `.hash` happens to have the number that it had.
+static void a_store_restored_without_its_marks_counts_as_copied(void **state)
+{
+	struct tree *t = *state;
+	struct store *s = new_store(t);
+	store_close(s);
+	char *text = content_of(t, ".hash/format");
+	assert_int_equal(unlinkat(t->dir, ".hash/format", 0), 0);
+	put(t, ".hash/format", text);
+	free(text);
+
+	assert_int_equal(store_open(t->dir, &s), 0);
+	assert_true(s->copied);
+	fault_next("renameat", EIO);
+	assert_int_equal(store_renew(s), -EIO);
+	assert_true(fault_was_met());
+	store_close(s);
+	assert_int_equal(store_open(t->dir, &s), 0);
+	assert_true(s->copied);
+
+	assert_int_equal(store_renew(s), 0);
+	store_close(s);
+	assert_int_equal(store_open(t->dir, &s), 0);
+	assert_false(s->copied);
+	store_close(s);
+}
+
 static void a_pass_and_a_mount_exclude_each_other_and_mounts_do_not(void **state)
 {
 	struct tree *t = *state;
@@ -444,6 +471,7 @@ int main(void)
 		in_tree(a_damaged_format_is_refused_or_another_that_we_know),
 		in_tree(a_store_that_others_may_write_to_or_a_link_to_one_is_refused),
 		in_tree(a_copied_store_is_known_as_one_until_it_is_renewed),
+		in_tree(a_store_restored_without_its_marks_counts_as_copied),
 		in_tree(a_pass_and_a_mount_exclude_each_other_and_mounts_do_not),
 		in_tree(one_changes_the_store_at_a_time_and_mounts_may_be_there),
 		in_tree(a_store_without_the_second_lock_file_gets_it),
