@@ -15,6 +15,7 @@
 #include "fs/handle.h"
 #include "fs/hashfs.h"
 #include "fs/idmap.h"
+#include "fs/lock.h"
 #include "fs/node.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
@@ -134,12 +135,55 @@ static int clone_pool(struct source *s, int found)
 	return 0;
 }
 
+static int check_store(const struct source *s)
+{
+	if (s->store->marks == MARK_TRUSTED && !s->fs->privileged) {
+		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
+			  "hashfs as root",
+			  s->pool_path, STORE_DIR);
+		return -EPERM;
+	}
+	if (s->store->copied) {
+		log_error(
+			"%s/%s: this store was copied with its pool or restored, so its marks are not true; run "
+			"`hashify %s`, which "
+			"renews them",
+			s->pool_path, STORE_DIR, s->pool_path);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+// Opens and locks the store as it is on the disk.
+static int open_store(struct source *s, int pool)
+{
+	int r = store_open(pool, &s->store);
+	if (r < 0)
+		return no_store(s->pool_path, r);
+	r = check_store(s);
+	return r < 0 ? r : lock_store(s->store, s->pool_path);
+}
+
+// Opens the store once more, with the ids that the mount has.
+static int reopen_store(struct source *s)
+{
+	int r = store_open(s->fs->pool, &s->fs->store);
+	if (r < 0)
+		return no_store(s->pool_path, r);
+	s->fs->store->lock = take_fd(&s->store->lock);
+	store_close(s->store);
+	s->store = NULL;
+	return 0;
+}
+
 static int open_pool(struct source *s)
 {
 	auto_close int found = find_pool(s);
 	if (found < 0)
 		return found;
 	int r = clone_pool(s, found);
+	if (r == 0)
+		r = open_store(s, found);
 	if (r == 0 && !s->fs->privileged)
 		s->fs->pool = take_fd(&found);
 	return r;
@@ -198,39 +242,6 @@ static int find_path(struct source *s)
 	return asprintf(&s->path, "%s%s", strcmp(s->pool_path, "/") == 0 ? "" : s->pool_path, path) < 0
 		       ? -ENOMEM
 		       : 0;
-}
-
-static int lock_store(struct source *s)
-{
-	int r = store_lock(s->fs->store, STORE_SHARED);
-
-	if (r == -EWOULDBLOCK)
-		log_error("%s: hashify is at work there; mount again when it is done", s->pool_path);
-	else if (r < 0)
-		log_error("%s/%s: cannot lock the store: %s", s->pool_path, STORE_DIR, strerror(-r));
-	return r;
-}
-
-static int open_store(struct source *s)
-{
-	int r = store_open(s->fs->pool, &s->fs->store);
-	if (r < 0)
-		return no_store(s->pool_path, r);
-	if (s->fs->store->marks == MARK_TRUSTED && !s->fs->privileged) {
-		log_error("%s/%s: root made this store, and only root can see which files it shares; run "
-			  "hashfs as root",
-			  s->pool_path, STORE_DIR);
-		return -EPERM;
-	}
-	if (s->fs->store->copied) {
-		log_error(
-			"%s/%s: this store was copied with its pool or restored, so its marks are not true; run "
-			"`hashify %s`, which "
-			"renews them",
-			s->pool_path, STORE_DIR, s->pool_path);
-		return -EBADMSG;
-	}
-	return lock_store(s);
 }
 
 // The source's path below the pool; "" is the pool itself.
@@ -330,7 +341,7 @@ int source_open(struct source *s, struct hashfs *fs)
 	if (r == 0)
 		r = become_owner(s);
 	if (r == 0)
-		r = open_store(s);
+		r = reopen_store(s);
 	if (r == 0)
 		r = register_mount(s);
 	if (r == 0)
@@ -342,6 +353,7 @@ void source_close(struct source *s)
 {
 	if (s->registered >= 0)
 		registry_remove(s->fs->store, s->registered);
+	store_close(s->store);
 	store_close(s->fs->store);
 	cleanup_close(&s->fs->objects);
 	cleanup_close(&s->fs->pool);

@@ -2,12 +2,15 @@
 #pragma once
 
 struct hashfs;
+struct store;
 
 struct source {
 	struct hashfs *fs;
 	char *pool_path;  // owned
 	char *path;       // owned; of the source, in the pool
-	int registered;   // owned: the registration
+	struct store
+		*store;  // owned; with the ids that are on the disk; until the mount's own takes its lock
+	int registered;  // owned: the registration
 };
 
 // Opens all of that for the source that @fs->opt names, and says in a sentence what is wrong. source_close()

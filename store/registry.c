@@ -113,8 +113,7 @@ static bool is_live(int fd)
 	return flock(fd, LOCK_EX | LOCK_NB) < 0;
 }
 
-// Opens mounts/ and keeps others from adding to it until it is closed.
-static int lock_mounts(struct store *s)
+int registry_hold(struct store *s)
 {
 	if (mkdirat(s->dir, "mounts", 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -154,7 +153,7 @@ static int visit(int dir, const struct dirent64 *entry, void *arg)
 
 int registry_each(struct store *s, int (*each)(const struct registration *r, void *arg), void *arg)
 {
-	auto_close int dir = lock_mounts(s);
+	auto_close int dir = registry_hold(s);
 	return dir < 0 ? dir : dir_each(dir, ".", visit, &(struct visit){ each, arg });
 }
 
@@ -192,7 +191,7 @@ int registry_add(struct store *s, const char *source, const char *mountpoint, st
 	struct overlap overlap = { source, ret_other };
 	char name[32];
 
-	auto_close int dir = lock_mounts(s);
+	auto_close int dir = registry_hold(s);
 	if (dir < 0)
 		return dir;
 	int r = dir_each(dir, ".", visit, &(struct visit){ find_overlap, &overlap });

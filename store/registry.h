@@ -17,6 +17,10 @@ void registration_free(struct registration *r);
 // What follows the pool's path in that of @r's source.
 const char *registration_below(const struct registration *r);
 
+// Keeps others from all of this, from a registry_hold() as well, until the fd that it returns is closed.
+// Waits for whoever has it.
+int registry_hold(struct store *s);
+
 // Registers a mount of @source, a resolved path from the pool on ("/web1"), and returns an fd that the caller
 // keeps open for as long as the mount lives (it survives a fork: daemons). -EBUSY: a live mount serves a tree
 // that holds

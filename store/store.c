@@ -350,7 +350,8 @@ void store_close(struct store *s)
 
 int store_lock(struct store *s, enum store_lock_mode mode)
 {
-	auto_close int fd = openat(s->dir, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	auto_close int fd = s->lock >= 0 ? take_fd(&s->lock)
+					 : openat(s->dir, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (flock(fd, (mode == STORE_SHARED ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
@@ -367,4 +368,9 @@ int store_lock_pass(struct store *s)
 		return -errno;
 	s->pass = take_fd(&fd);
 	return 0;
+}
+
+void store_unlock_pass(struct store *s)
+{
+	cleanup_close(&s->pass);
 }

@@ -53,6 +53,9 @@ void store_close(struct store *s);
 // shared for one that serves or reads (hashfs, dry runs). It dies with the process. -EWOULDBLOCK: the others
 // are there.
 //
+// Who has it may take it in the other way. It is let go first, and an error leaves it so: another may have
+// come in between, unless store_lock_pass() keeps it away.
+//
 // What changes the store takes another lock before this one, by store_lock_pass(). What changes it in such a
 // way that mounts may go on needs only that.
 enum store_lock_mode { STORE_SHARED, STORE_EXCLUSIVE };
@@ -61,3 +64,4 @@ int store_lock(struct store *s, enum store_lock_mode mode);
 // Makes @s the only one that changes the store, for as long as it is open; mounts may be there. It dies with
 // the process. -EWOULDBLOCK: another one does.
 int store_lock_pass(struct store *s);
+void store_unlock_pass(struct store *s);

@@ -1,0 +1,124 @@
+#include "fs/lock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "store/base/cleanup.h"
+#include "store/base/log.h"
+#include "store/claim.h"
+#include "store/displaced.h"
+#include "store/registry.h"
+#include "store/replace.h"
+#include "store/store.h"
+
+enum taken {
+	TAKEN,
+	TAKEN_AS_IT_IS,  // something is displaced there, and others have the lock, too
+};
+
+static int cannot_lock(const char *path, int r)
+{
+	if (r == -EWOULDBLOCK)
+		log_error("%s: hashify is at work there; mount again when it is done", path);
+	else
+		log_error("%s/%s: cannot lock the store: %s", path, STORE_DIR, strerror(-r));
+	return r;
+}
+
+static int cannot_recover(const char *path, int r)
+{
+	log_error(
+		"%s/%s/tmp: a pass of hashify was killed, and what it has left there cannot be put in order: "
+		"%s; expected files that can be moved back to their guests, which would miss them; mend that, "
+		"or run `hashify %s`, and mount again",
+		path, STORE_DIR, strerror(-r), path);
+	return r;
+}
+
+static void say_recovered(const char *path, const struct recovery *r)
+{
+	if (r->put_back + r->removed + r->kept > 0)
+		log_info("%s: a pass of hashify was killed, and left %" PRIu64 " files: %" PRIu64
+			 " put back into their guests, %" PRIu64 " removed, %" PRIu64
+			 " of unknown origin kept in " STORE_DIR "/tmp",
+			 path, r->put_back + r->removed + r->kept, r->put_back, r->removed, r->kept);
+}
+
+static int is_any(const struct object_key *key, void *arg)
+{
+	(void)key;
+	(void)arg;
+	return 1;
+}
+
+static int recover(struct store *s, const char *path)
+{
+	struct recovery done;
+
+	claim_init();
+	int r = replace_recover(s, &done);
+	if (r < 0)
+		return cannot_recover(path, r);
+	say_recovered(path, &done);
+	return 0;
+}
+
+// The lock is ours alone. Until it is shared again, no pass can come in between.
+static int recover_and_share(struct store *s, const char *path)
+{
+	int r = store_lock_pass(s);
+	if (r < 0)
+		return cannot_lock(path, r);
+	r = recover(s, path);
+	if (r == 0) {
+		r = store_lock(s, STORE_SHARED);
+		if (r < 0)
+			cannot_lock(path, r);
+	}
+	store_unlock_pass(s);
+	return r;
+}
+
+// Says what is wrong. Returns TAKEN… or a negative errno.
+static int take(struct store *s, const char *path)
+{
+	// Mounts that begin at the same time wait until all is in order.
+	auto_close int hold = registry_hold(s);
+	int r = hold < 0 ? hold : store_lock(s, STORE_SHARED);
+	if (r == 0)
+		r = displaced_each(s, is_any, NULL);
+	if (r <= 0)
+		return r < 0 ? cannot_lock(path, r) : TAKEN;
+
+	r = store_lock(s, STORE_EXCLUSIVE);
+	if (r == 0)
+		return recover_and_share(s, path);
+	if (r == -EWOULDBLOCK)
+		r = store_lock(s, STORE_SHARED);
+	return r < 0 ? cannot_lock(path, r) : TAKEN_AS_IT_IS;
+}
+
+static int is_mount(const struct registration *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+	return 1;
+}
+
+int lock_store(struct store *s, const char *path)
+{
+	int r = take(s, path);
+	if (r != TAKEN_AS_IT_IS)
+		return r;
+	// A mount that lives has put in order what could be.
+	r = registry_each(s, is_mount, NULL);
+	if (r == 1)
+		return 0;
+	log_error(
+		"%s: a pass of hashify was killed, and what it has left cannot be put in order while another "
+		"program looks at the pool (`hashify stat`, perhaps); mount again when that has ended",
+		path);
+	return r < 0 ? r : -EBUSY;
+}
