@@ -33,6 +33,8 @@ struct exchanges {
 	int pool;
 	int dir;  // where the link was put, or -1
 	const char *name;
+	int64_t until;  // in nanoseconds on CLOCK_MONOTONIC
+	bool lost;      // it was exchanged, and we cannot tell what came out
 	struct moved moved[MOVED_MAX];
 	unsigned count;
 };
@@ -115,6 +117,18 @@ static int number_in_tmp(struct exchanges *x)
 	int number = add(x, fd);
 	if (number >= 0)
 		take_fd(&fd);
+	return number;
+}
+
+// The same after an exchange, which cannot be taken for an error: something has changed by then.
+static int number_come_out(struct exchanges *x)
+{
+	int number;
+
+	do
+		number = number_in_tmp(x);
+	while (displaced_is_transient(number) && clock_ns(CLOCK_MONOTONIC) < x->until);
+	x->lost = number < 0;
 	return number;
 }
 
@@ -211,7 +225,7 @@ static int exchange_one(struct exchanges *x, unsigned in, unsigned there)
 		int r = exchange_with(x, there);
 		if (r == -ENOENT || r == -ELOOP || r == -ENOTDIR || r == -EAGAIN)
 			return (int)in;  // it is on the way
-		out = r < 0 ? r : number_in_tmp(x);
+		out = r < 0 ? r : number_come_out(x);
 	}
 	if (out >= 0)
 		swap_places(x, in, (unsigned)out);
@@ -220,14 +234,16 @@ static int exchange_one(struct exchanges *x, unsigned in, unsigned there)
 
 static int exchange_all(struct exchanges *x, int in)
 {
-	int64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NSEC;
 	int first = in;
 
-	while (clock_ns(CLOCK_MONOTONIC) < until) {
+	x->until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NSEC;
+	while (clock_ns(CLOCK_MONOTONIC) < x->until) {
 		int there = next_of(x, (unsigned)in);
 		if (there < 0)
 			return PUT_BACK;
 		int out = exchange_one(x, (unsigned)in, (unsigned)there);
+		if (x->lost)
+			return PLACE_TAKEN;
 		if (out < 0 && out != -ESTALE && in == first)
 			return out;
 		if (out < 0)

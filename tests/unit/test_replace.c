@@ -325,6 +325,45 @@ static void what_a_guest_swaps_while_it_is_put_back_is_swapped(void **state)
 	twins_done(&w);
 }
 
+static int error_then;
+
+// What has come out cannot be opened at first.
+static void swap_with_other_that_cannot_be_opened(void *arg)
+{
+	swap_with_other(arg);
+	fault_next("openat", error_then);
+}
+
+static void too_many_files_open_after_an_exchange_do_not_end_it(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	put_old(w.p, "b/other", "other");
+
+	error_then = EMFILE;
+	assert_int_equal(replace_and_put_back(&w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
+
+	assert_int_equal(twins_inode(&w, "b/other"), before);
+	assert_content(w.p->tree, "b/file", "other");
+	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+static void what_cannot_be_told_after_an_exchange_is_kept_and_moved_no_more(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	put_old(w.p, "b/other", "other");
+
+	error_then = EIO;
+	assert_int_equal(replace_and_put_back(&w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
+
+	assert_int_equal(twins_inode(&w, "b/file"), before);
+	assert_int_equal(names_in_flight(w.p), 1);  // kept-…
+	twins_done(&w);
+	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 1);
+}
+
 static void swap_to_and_fro(void *arg)
 {
 	swap_with_other(arg);
@@ -567,6 +606,8 @@ int main(void)
 		in_pool(what_a_guest_puts_there_while_it_is_put_back_stays),
 		in_pool(of_two_that_a_guest_puts_there_the_latest_stays),
 		in_pool(what_a_guest_swaps_while_it_is_put_back_is_swapped),
+		in_pool(too_many_files_open_after_an_exchange_do_not_end_it),
+		in_pool(what_cannot_be_told_after_an_exchange_is_kept_and_moved_no_more),
 		in_pool(what_a_guest_swaps_twice_is_where_it_was),
 		in_pool(three_that_a_guest_turns_round_are_where_it_put_them),
 		in_pool(many_that_a_guest_swaps_in_turn_are_where_it_put_them),
