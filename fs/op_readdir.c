@@ -115,7 +115,8 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 		reply_err(req, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
 }
 
-// Where there are snapshots, the beginning is what is there now.
+// Where there are snapshots, the beginning is what is there now. The entry that @offset follows, or the one
+// it leads to, may be gone since: an entry's d_off is the place of the next one, and places ascend (btrfs).
 static int seek_in_all(struct node *n, struct dir_stream *s, off_t offset)
 {
 	if (!s->all || (offset == 0 && s->offset != 0)) {
@@ -126,7 +127,7 @@ static int seek_in_all(struct node *n, struct dir_stream *s, off_t offset)
 	}
 	if (offset == s->offset)
 		return 0;
-	for (s->at = 0; s->at < s->count && s->all[s->at]->d_off != offset; s->at++)
+	for (s->at = 0; s->at < s->count && s->all[s->at]->d_off < offset; s->at++)
 		;
 	s->at += s->at < s->count;
 	s->offset = offset;

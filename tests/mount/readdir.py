@@ -142,6 +142,24 @@ def _(t):
     expect_equal(listed(d), sorted(names))
 
 
+@case("who goes on with a listing after its next name has gone misses nothing else")
+def _(t):
+    d = t.mounted("many")
+    kernel.drop_caches()
+    names = os.listdir(d)  # the kernel gives the other stream what it has of this
+    fd = os.open(d, os.O_RDONLY | os.O_DIRECTORY)
+    seen = kernel.getdents(fd) + kernel.getdents(fd)
+    gone = next(n for n in names if n not in seen)
+    os.unlink(d + "/" + gone)
+    expect_equal(len(os.listdir(d)), len(names) - 1)
+    while more := kernel.getdents(fd):
+        seen += more
+    os.close(fd)
+    tree.put(d + "/" + gone, b"")
+    expect_equal(sorted(set(names) - set(seen) - {gone})[:3], [], "missing")
+    expect_equal(len(seen), len(set(seen)), "twice")
+
+
 @case("numbers stay while links are broken and their directory is listed")
 def _(t):
     d = t.mounted("breaking")
