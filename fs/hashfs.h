@@ -54,6 +54,7 @@ struct hashfs {
 			      // each stream
 	bool snapshots;  // directories are read whole: a break moves a name to the directory's end, which who
 			 // has begun to read never reaches (btrfs)
+	dev_t dev;       // of the mount's root; subvolumes in it (btrfs) have others
 	int most_pins;   // fds from this number on are not kept for deleted files
 	double timeout;  // seconds the kernel may cache entries and attributes
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "fs/handle.h"
 #include "fs/hashfs.h"
@@ -9,6 +10,10 @@
 #include "store/store.h"
 
 #define LINK_BIT (UINT64_C(1) << 62)
+#define DEVICE_BIT (UINT64_C(1) << 61)
+
+// A subvolume's device is one of the kernel's nameless ones: 20 bits, which leave 41 to the inode's number.
+#define DEVICE_SHIFT 41
 
 struct alias {
 	uint64_t key;
@@ -72,10 +77,17 @@ uint64_t number_of_link(const struct hashfs *fs, uint64_t name_key)
 	return a ? a->number : own_number(name_key);
 }
 
+static uint64_t own_number_of_inode(const struct hashfs *fs, dev_t dev, uint64_t ino)
+{
+	uint64_t both = ((uint64_t)minor(dev) << DEVICE_SHIFT) ^ ino;
+
+	return dev == fs->dev ? ino : DEVICE_BIT | (both & (DEVICE_BIT - 1));
+}
+
 uint64_t number_of_inode(const struct hashfs *fs, dev_t dev, uint64_t ino)
 {
 	const struct alias *a = map_find(&fs->inode_aliases, ino, on_device, &dev);
-	return a ? a->number : ino;
+	return a ? a->number : own_number_of_inode(fs, dev, ino);
 }
 
 void number_set_link(struct hashfs *fs, uint64_t name_key, uint64_t number)

@@ -1,7 +1,8 @@
 // Inode numbers as the guest sees them. A private file has its backing inode's. A link's is made from its
-// name, because its inode is shared; bit 62 keeps the two kinds apart. A file keeps its number for the life
-// of the mount when its link is broken or renamed: that is remembered here, 24 bytes a file. All functions
-// are called with hashfs.table_lock held.
+// name, because its inode is shared; bit 62 keeps the two kinds apart. Files of another subvolume (btrfs)
+// have the numbers that the root's have, on a device of their own, and the mount shows one device: theirs are
+// made from both, with bit 61. A file keeps its number for the life of the mount when its link is broken or
+// renamed: that is remembered here, 24 bytes a file. All functions are called with hashfs.table_lock held.
 #pragma once
 
 #include <stdint.h>

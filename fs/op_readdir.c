@@ -174,9 +174,10 @@ static bool is_dot(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-static bool is_hidden(const struct hashfs *fs, const struct dirent *e)
+static bool is_hidden(const struct hashfs *fs, const struct node *dir, const struct dirent *e)
 {
-	return e->d_ino == fs->store->ino && strcmp(e->d_name, STORE_DIR) == 0;
+	return e->d_ino == fs->store->ino && dir->at.dev == fs->store->dev &&
+	       strcmp(e->d_name, STORE_DIR) == 0;
 }
 
 // What is replied so far.
@@ -188,16 +189,17 @@ struct reply {
 	size_t size, used;
 };
 
-// The mount's root has no parent that the guest may know of.
+// A directory may be a subvolume of its own, or in one of another's (btrfs). The mount's root has no parent
+// that the guest may know of.
 static uint64_t number_of(struct hashfs *fs, const struct reply *r, const struct dir_stream *s)
 {
 	const struct dirent *e = s->next;
 
-	if (is_dot(e->d_name))
-		return r->dir == fs->root ? r->dir->ino : e->d_ino;
-	if (e->d_type != DT_REG && e->d_type != DT_UNKNOWN)
-		return e->d_ino;
-	return node_peek_number(fs, r->dir, s->fd, e->d_name, e->d_ino);
+	if (strcmp(e->d_name, ".") == 0 || (r->dir == fs->root && is_dot(e->d_name)))
+		return r->dir->ino;
+	if (fs->snapshots || e->d_type == DT_REG || e->d_type == DT_UNKNOWN)
+		return node_peek_number(fs, r->dir, s->fd, e->d_name, e->d_ino);
+	return e->d_ino;
 }
 
 static size_t add_plain(struct hashfs *fs, struct reply *r, const struct dir_stream *s)
@@ -231,7 +233,7 @@ static int fill(struct hashfs *fs, struct dir_stream *s, struct reply *r)
 	int more;
 
 	while ((more = stream_peek(s)) > 0) {
-		if (!is_hidden(fs, s->next)) {
+		if (!is_hidden(fs, r->dir, s->next)) {
 			size_t need = r->plus ? add_plus(fs, r, s) : add_plain(fs, r, s);
 			if (need > r->size - r->used)
 				return 0;

@@ -323,8 +323,11 @@ static int open_root(struct source *s)
 			s->path, s->pool_path);
 		return -EXDEV;
 	}
+	struct stat root;
 	struct statfs st = { 0 };
-	fstatfs(fd, &st);
+	if (fstat(fd, &root) < 0 || fstatfs(fd, &st) < 0)
+		return -errno;
+	s->fs->dev = root.st_dev;
 	s->fs->snapshots = st.f_type == BTRFS_SUPER_MAGIC;
 	s->fs->stateless_dirs = (st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC) &&
 				s->fs->opt->cache < 0;
