@@ -19,7 +19,7 @@ struct backing {
 	struct handle at;  // what it serves
 	bool readonly;     // registered through the read-only clone
 	unsigned users;    // nodes that have it open; under backings.lock, as all below
-	bool deleted;      // its file has no name left: not kept while idle
+	bool deleted;      // its file has lost a name: not kept while idle
 	struct list idle;  // in backings.idle while there are no users
 };
 
@@ -34,5 +34,6 @@ int backing_get(struct hashfs *fs, const struct handle *at, int fd, bool object,
 
 void backing_put(struct hashfs *fs, struct backing *b);
 
-// The file @at loses its last name: its id pins its blocks no longer than it is open.
+// The file @at loses its last name, or a guest's of an object, which may be the last one but the store's: its
+// id pins its blocks no longer than it is open.
 void backing_deleted(struct hashfs *fs, const struct handle *at);

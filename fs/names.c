@@ -64,6 +64,7 @@ void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, i
 
 	mutex_lock(node_lock(fs, n));
 	n->link = false;
+	backing_deleted(fs, &n->at);
 	handle_close(&n->at);
 	n->at = *at;
 	*at = HANDLE_NONE;
@@ -105,25 +106,28 @@ static struct node *unlink_link(struct hashfs *fs, struct node *n)
 	number_drop_link(fs, n->key);
 	table_detach(fs, n);
 	n->unlinked = true;
+	backing_deleted(fs, &n->at);
 	return lose_name(n);
 }
 
-// A file that is deleted stays reachable until the kernel forgets it: somebody may have it open, or be on the
-// way from looking it up to opening it. Where that would take too many fds, only what is open does; who holds
-// the rest by an O_PATH descriptor or as its directory may still ask for its status.
-static void keep_nameless(struct hashfs *fs, struct node *n, const struct stat *st, int *fd)
+void node_keep_nameless(const struct hashfs *fs, struct node *n, const struct stat *st, int *fd)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-
-	if (n->opens > 0 || *fd < fs->most_pins) {
+	if (*fd < fs->most_pins) {
 		handle_pin(&n->at, take_fd(fd));
 		return;
 	}
-	n->last = malloc(sizeof(*n->last));
+	if (!n->last)
+		n->last = malloc(sizeof(*n->last));
 	if (!n->last)
 		return;
 	*n->last = *st;
 	n->last->st_nlink = 0;
+}
+
+static void keep_nameless(struct hashfs *fs, struct node *n, const struct stat *st, int *fd)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	node_keep_nameless(fs, n, st, fd);
 }
 
 void node_lost_link(struct hashfs *fs, struct node *n)
@@ -157,10 +161,15 @@ void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, con
 	mutex_lock(&fs->table_lock);
 	parent->seq++;
 	struct node *n = table_find_link(fs, number_name_key(fs, &parent->at, name), parent, name);
-	if (n)
+	if (n) {
 		dropped = unlink_link(fs, n);
-	else if (S_ISDIR(st->st_mode) || st->st_nlink <= 1)
+		// The last one, once gc has removed the object's. Not if somebody else has put a file there
+		// (cache=).
+		if (n->at.ino == st->st_ino && n->at.dev == st->st_dev)
+			keep_nameless(fs, n, st, fd);
+	} else if (S_ISDIR(st->st_mode) || st->st_nlink <= 1) {
 		unlink_inode(fs, st, fd);
+	}
 	mutex_unlock(&fs->table_lock);
 
 	if (dropped)

@@ -222,16 +222,17 @@ static void fill_entry(struct hashfs *fs, struct node *n, const struct stat *st,
 	};
 }
 
-// Is @n split? Then it will not be found any more, and its file may lose its name unnoticed: it is kept open.
+// Is @n split? Then it will not be found any more, and its file may lose its name unnoticed.
 static bool retire_if_split(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	struct stat st;
 
 	if (!node_is_split(n))
 		return false;
-	int fd = handle_open(fs, &n->at, O_PATH);
-	if (fd >= 0)
-		handle_pin(&n->at, fd);
+	auto_close int fd = handle_open(fs, &n->at, O_PATH);
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		node_keep_nameless(fs, n, &st, &fd);
 	n->shadowed = true;
 	return true;
 }
@@ -456,7 +457,7 @@ static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 	int r = stat_handle(fs, &n->at, ret);
 	if (r == -ESTALE && n->last) {
 		*ret = *n->last;
-		return 0;
+		r = 0;
 	}
 	if (!node_is_split(n))
 		return r;

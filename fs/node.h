@@ -52,7 +52,7 @@ struct node {
 	bool shadowed;            // a newer node stands for the same file: neither may cache attributes
 	struct backing *backing;  // counted; what opens in passthrough read and write
 	struct list files;        // struct file of mode IO_CACHED
-	struct stat *last;        // owned; of a deleted file for which no fd was kept, or NULL
+	struct stat *last;        // owned; of a file that may be deleted, for which no fd was kept, or NULL
 };
 
 // The lock of @n, which it has in common with others, as one of its own would be a fifth of its size. Nobody
@@ -126,6 +126,13 @@ void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, con
 // Called under table_lock: the name of the link @n is another file's now. The caller holds its directory,
 // too.
 void node_lost_link(struct hashfs *fs, struct node *n);
+
+// Called with node_lock() held: @n, whose status was @st, has no name, or may lose it unnoticed. It stays
+// reachable until the kernel forgets it: somebody may have it open, or be on the way from looking it up to
+// opening it. Takes
+// *@fd, an O_PATH fd of it, for that, unless there are too many: then its handle must do, which does as long
+// as it is open (but on tmpfs); who holds it by an O_PATH descriptor alone may still ask for its status.
+void node_keep_nameless(const struct hashfs *fs, struct node *n, const struct stat *st, int *fd);
 
 // @n has no name, and may get one: keeps *@fd, an O_PATH fd of it, which is taken.
 void node_pin(struct hashfs *fs, struct node *n, int *fd);
