@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the daemon's table of descriptors looks like: fds.py seed POOL; fds.py run MOUNT PID BOUND"""
+"""What the daemon's table of descriptors looks like: fds.py seed POOL; fds.py run MOUNT PID BOUND [CASE]"""
 import os
 import resource
 import sys
@@ -129,6 +129,49 @@ def _(t):
             f.write(b"x")
 
 
+def limit_of(pid):
+    with open("/proc/%d/limits" % pid) as f:
+        return int(next(line.split()[3] for line in f if line.startswith("Max open files")))
+
+
+@case("800 links broken and 1,700 files deleted, all held open, leave room for others")
+def _(t):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    before = t.fds()
+    paths = [t.path(i * 10) for i in range(1_200, 2_000)]
+    held = [os.open(p, os.O_RDONLY) for p in paths]
+    for p in paths:
+        with open(p, "ab") as f:
+            f.write(b"!")
+        with open(p, "rb") as f:
+            expect_equal(f.read()[-1:], b"!")
+    deleted = []
+    for i in range(1_700):
+        p = "%s/deleted%d" % (t.mount, i)
+        deleted.append(os.open(p, os.O_RDWR | os.O_CREAT, 0o600))
+        os.write(deleted[-1], b"deleted %d" % i)
+        os.unlink(p)
+    most = limit_of(t.pid) // 2 + t.bound
+    expect(t.fds() <= most, t.fds(), "descriptors, at most", most, "expected")
+    for i, fd in enumerate(deleted):
+        os.ftruncate(fd, len(b"deleted %d" % i))
+        os.fsync(fd)
+        expect_equal((os.pread(fd, 100, 0), os.fstat(fd).st_nlink), (b"deleted %d" % i, 0))
+    for p, fd in zip(paths, held):
+        size = len(os.pread(fd, 10_000, 0))
+        expect_equal(os.fstat(fd).st_size, size)
+        os.unlink(p)
+        expect_equal((os.fstat(fd).st_size, os.fstat(fd).st_nlink), (size, 0))
+    for fd in held + deleted:
+        os.close(fd)
+    kernel.drop_caches()
+    t.expect_fds(before + 4, "after they were closed")
+    for p in paths:  # for the next round
+        with open(p, "wb") as f:
+            f.write(b"x")
+
+
 @case("nothing is left when the kernel forgets all")
 def _(t):
     before = t.fds()
@@ -140,4 +183,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "seed":
         seed(sys.argv[2])
     else:
-        sys.exit(cases.run(Tree(*sys.argv[2:])))
+        sys.exit(cases.run(Tree(*sys.argv[2:5]), only="".join(sys.argv[5:])))

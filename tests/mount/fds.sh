@@ -6,14 +6,14 @@ DEFAULT_TIMEOUT=300
 
 descriptors() { ls "/proc/$1/fd" | wc -l; }
 
-# check GUEST OPTIONS BOUND: how many more it may hold while a guest holds 5,000 files open.
+# check GUEST OPTIONS BOUND [LIMIT CASE]: how many more it may hold while a guest holds 5,000 files open.
 check() {
-	title "-o ${2:-defaults}"
+	title "-o ${2:-defaults}${4:+, at most $4 descriptors}"
 	local pid before r=0
-	guest_mount "$POOL/$1" "$W/m" "$2"
+	( ulimit -n "${4:-$(ulimit -n)}"; guest_mount "$POOL/$1" "$W/m" "$2" )
 	pid=$(daemon_of "$W/m") || fail "no daemon"
 	before=$(descriptors "$pid")
-	"$PYTHON" "$TEST_DIR/fds.py" run "$W/m" "$pid" "$3" || r=1
+	"$PYTHON" "$TEST_DIR/fds.py" run "$W/m" "$pid" "$3" ${5:+"$5"} || r=1
 	[ "$(descriptors "$pid")" -le $((before + 4)) ] || fail "$before descriptors before, $(descriptors "$pid") now"
 	guest_umount "$W/m"
 	return $r
@@ -23,6 +23,7 @@ fs_new ext4 800M -N 100000
 "$PYTHON" "$TEST_DIR/fds.py" seed "$POOL"
 hashify_pool
 bad=0
+check a "" 64 2000 "leave room" || bad=1
 check a "" 64 || bad=1
 check b passthrough=no 6000 || bad=1
 exit $bad
