@@ -31,10 +31,11 @@ struct waiting {
 	char *path;       // owned; in the pool
 	uint64_t serial;  // in its tmp name
 	struct object_key key;
-	int link;             // owned; O_PATH, opened before the exchange
-	struct claim claim;   // dropped; its fd is owned, its status the displaced file's after the exchange
-	bool give_back;       // it is the guest's
-	int64_t due, latest;  // to settle it, in nanoseconds on CLOCK_MONOTONIC
+	int link;            // owned; O_PATH, opened before the exchange
+	struct claim claim;  // dropped; its fd is owned, its status the displaced file's after the exchange
+	struct xattr_set xattrs;  // owned; the displaced file's
+	bool give_back;           // it is the guest's
+	int64_t due, latest;      // to settle it, in nanoseconds on CLOCK_MONOTONIC
 };
 
 struct replacer {
@@ -146,22 +147,34 @@ static bool wait_longer(struct replacer *r, struct waiting *w)
 	return true;
 }
 
+// Claims @w again. Before Linux 6.13 a setxattr(2) in the tick of our exchange moves no ctime.
+static bool is_whole(const struct waiting *w)
+{
+	return !w->give_back && claim_retake(&w->claim) > 0 && xattr_same(w->claim.fd, &w->xattrs);
+}
+
+static void waiting_free(struct waiting *w)
+{
+	claim_end(&w->claim);
+	cleanup_close(&w->link);
+	xattr_free(&w->xattrs);
+	free(w->path);
+}
+
 // What cannot be settled stays in tmp/ for recovery.
 static void settle_first(struct replacer *r, bool patient)
 {
 	struct waiting *w = &r->ring[r->first++ % r->size];
 
 	wait_until(w->due);
-	bool whole = !w->give_back && claim_retake(&w->claim) > 0;
+	bool whole = is_whole(w);
 	if (whole && patient && wait_longer(r, w))
 		return;
 	int e = settle(r, w, whole);
 	if (r->first_error == 0)
 		r->first_error = e;
 	r->unsettled = r->unsettled || e < 0;
-	claim_end(&w->claim);
-	cleanup_close(&w->link);
-	free(w->path);
+	waiting_free(w);
 }
 
 static void settle_all(struct replacer *r)
@@ -283,41 +296,48 @@ static int exchange_announced(struct store *s, const char *tmp, const struct vic
 	return e;
 }
 
+// @w has what waits, but for the link. What the exchange leaves in tmp/ is added to those that wait.
+static int run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
+	       struct waiting *w)
+{
+	char tmp[TMP_NAME_SIZE];
+
+	int e = link_to_tmp(r, w->path, key, object, tmp);
+	if (is_full(e) && r->first < r->next) {  // what waits takes room, the names alone at times
+		settle_all(r);
+		e = link_to_tmp(r, w->path, key, object, tmp);
+	}
+	if (e < 0)
+		return e;
+	w->serial = r->serial - 1;
+	bool left;
+	e = exchange_announced(r->store, tmp, v, w, &left);
+	if (!left)
+		return e;
+	if (e == REPLACED) {
+		claim_drop(v->claim);
+		w->claim.fd = take_fd(&v->claim->fd);
+	}
+	w->due = clock_ns(CLOCK_MONOTONIC) + GRACE_NSEC;
+	w->latest = w->due + OPEN_GRACE_NSEC;
+	r->ring[r->next++ % r->size] = *w;
+	*w = (struct waiting){ .link = -1, .claim.fd = -1 };
+	return e;
+}
+
 int replacer_run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
 		 uint64_t ino)
 {
-	char tmp[TMP_NAME_SIZE];
+	struct waiting w = { .key = *key, .link = -1, .claim.fd = -1 };
 
 	// rename(2) of two names of one inode does nothing.
 	if (ino == v->claim->st.st_ino)
 		return -EEXIST;
 	make_room(r);
-	auto_free char *path = strdup(v->path);
-	if (!path)
-		return -ENOMEM;
-
-	int e = link_to_tmp(r, path, key, object, tmp);
-	if (is_full(e) && r->first < r->next) {  // what waits takes room, the names alone at times
-		settle_all(r);
-		e = link_to_tmp(r, path, key, object, tmp);
-	}
-	if (e < 0)
-		return e;
-	struct waiting w = { .serial = r->serial - 1, .key = *key, .link = -1, .claim.fd = -1 };
-	bool left;
-	e = exchange_announced(r->store, tmp, v, &w, &left);
-	if (!left) {
-		cleanup_close(&w.link);
-		return e;
-	}
-	if (e == REPLACED) {
-		claim_drop(v->claim);
-		w.claim.fd = take_fd(&v->claim->fd);
-	}
-	w.due = clock_ns(CLOCK_MONOTONIC) + GRACE_NSEC;
-	w.latest = w.due + OPEN_GRACE_NSEC;
-	w.path = path;
-	path = NULL;
-	r->ring[r->next++ % r->size] = w;
+	w.path = strdup(v->path);
+	int e = w.path ? xattr_dup(v->xattrs, &w.xattrs) : -ENOMEM;
+	if (e == 0)
+		e = run(r, v, key, object, &w);
+	waiting_free(&w);
 	return e;
 }

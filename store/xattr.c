@@ -152,6 +152,20 @@ void xattr_free(struct xattr_set *s)
 	*s = (struct xattr_set){ 0 };
 }
 
+int xattr_dup(const struct xattr_set *s, struct xattr_set *ret)
+{
+	struct xattr_set copy = { .size = s->size };
+
+	if (s->size > 0) {
+		copy.data = malloc(s->size);
+		if (!copy.data)
+			return -ENOMEM;
+		memcpy(copy.data, s->data, s->size);
+	}
+	*ret = copy;
+	return 0;
+}
+
 bool xattr_equal(const struct xattr_set *a, const struct xattr_set *b)
 {
 	return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);

@@ -23,6 +23,9 @@ bool xattr_is_ours(const char *name);
 int xattr_read(int fd, struct xattr_set *ret);
 void xattr_free(struct xattr_set *s);
 
+// A copy of @s, which the caller frees. -ENOMEM.
+int xattr_dup(const struct xattr_set *s, struct xattr_set *ret);
+
 // The set of @name alone, as a part of @s, which stays its owner; empty: it is not there.
 struct xattr_set xattr_find(const struct xattr_set *s, const char *name);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 #include "store/base/fd.h"
 #include "store/base/thread.h"
+#include "tests/support/fault.h"
 #include "tests/support/twins.h"
 
 // A clock that can be stopped: then only sleeping lets time pass.
@@ -69,6 +71,29 @@ static void who_writes_late_gets_the_file_put_back(void **state)
 	assert_content(w.p->tree, "b/file", "HELLO");
 	assert_content(w.p->tree, "a/file", "hello");
 	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+static void set_an_xattr_and_close(void *arg)
+{
+	const int *reader = arg;
+	assert_int_equal(fsetxattr(*reader, "user.test", "x", 1, 0), 0);
+	close(*reader);
+}
+
+// Where the ctime does not tell.
+static void an_xattr_that_is_set_late_is_no_more_lost_than_a_write(void **state)
+{
+	struct twins w = given_twins(*state);
+	ino_t before = twins_inode(&w, "b/file");
+	int reader = open_read(w.p->tree, "b/file");
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	fault_after("fstat", 1, set_an_xattr_and_close, &reader);  // when the ctime has been looked at
+	assert_int_equal(twins_flush(&w), 1);
+
+	assert_true(fault_was_met());
+	assert_int_equal(twins_inode(&w, "b/file"), before);
 	twins_done(&w);
 }
 
@@ -319,6 +344,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		in_pool(who_writes_late_gets_the_file_put_back),
+		in_pool(an_xattr_that_is_set_late_is_no_more_lost_than_a_write),
 		in_pool(who_has_it_open_for_writing_late_gets_it_put_back),
 		in_pool(who_has_it_mapped_for_writing_late_gets_it_put_back),
 		in_pool(no_more_files_wait_than_there_is_room_for),
