@@ -53,19 +53,18 @@ static const char help[] =
 	"Exit status: 0 when the mount works (it goes on in the background); 1 when it does not;\n"
 	"2 when the command line is wrong.\n";
 
-// What mount(8) and fstab(5) carry for others; and what we set ourselves.
+// What mount(8) and fstab(5) carry for others; what we set ourselves; and what the pool's own mount decides.
 static const char *const ignored[] = {
-	"auto",     "noauto",  "user",    "nouser", "users",
-	"nousers",  "owner",   "noowner", "group",  "nogroup",
-	"defaults", "_netdev", "nofail",  "rw",     "default_permissions",
-	NULL,
+	"auto",    "noauto",   "user",     "nouser",     "users",       "nousers", "owner",
+	"noowner", "group",    "nogroup",  "defaults",   "_netdev",     "nofail",  "default_permissions",
+	"atime",   "diratime", "relatime", "norelatime", "strictatime", NULL,
 };
 
+// The last of two that exclude each other wins.
 static const char *const passed[] = {
-	"ro",          "suid",       "nosuid",       "dev",        "nodev",       "exec",
-	"noexec",      "sync",       "async",        "dirsync",    "atime",       "noatime",
-	"diratime",    "nodiratime", "relatime",     "norelatime", "strictatime", "nostrictatime",
-	"allow_other", "allow_root", "auto_unmount", NULL,
+	"ro",          "rw",         "suid",  "nosuid",  "dev",     "nodev",      "exec",
+	"noexec",      "sync",       "async", "dirsync", "noatime", "nodiratime", "nostrictatime",
+	"allow_other", "allow_root", NULL,
 };
 
 static bool is_one_of(const char *option, const char *const *list)
@@ -169,6 +168,25 @@ static bool resolve(const char *path, const char *what, char **ret)
 	return false;
 }
 
+// libfuse would leave it to a program that may not know it, and mount all the same.
+static bool refuse_auto_unmount(void)
+{
+	log_error(
+		"-o auto_unmount: not available; leave it out: hashfs unmounts when it ends, and after one that "
+		"was killed `umount` does");
+	return false;
+}
+
+// What is libfuse's, but has a meaning for us as well.
+static bool pass(struct options *o, const char *option)
+{
+	if (strcmp(option, "noatime") == 0)
+		o->noatime = true;
+	if (strcmp(option, "ro") == 0 || strcmp(option, "rw") == 0)
+		o->readonly = option[1] == 'o';
+	return append(&o->mount, option);
+}
+
 static bool parse_option(struct options *o, const char *option)
 {
 	const char *value = strchr(option, '=');
@@ -190,8 +208,10 @@ static bool parse_option(struct options *o, const char *option)
 		return o->coherent = true;
 	if (strcmp(option, "volatile") == 0)
 		return o->is_volatile = true;
+	if (strcmp(option, "auto_unmount") == 0)
+		return refuse_auto_unmount();
 	if (is_one_of(option, passed))
-		return append(&o->mount, option);
+		return pass(o, option);
 	if (!*option || is_one_of(option, ignored) || starts_with(option, "x-") ||
 	    starts_with(option, "comment="))
 		return true;

@@ -16,6 +16,8 @@ struct options {
 	bool is_volatile;  // breaks are not flushed to disk before they replace a name
 	bool coherent;     // links are read through the daemon, so that open descriptors see breaks; their
 			   // memory is not shared
+	bool noatime;      // reading moves no access time
+	bool readonly;     // nor where nothing may be written
 	enum choice passthrough;
 	enum choice uring;
 	unsigned threads;  // at most

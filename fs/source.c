@@ -114,6 +114,16 @@ static int check_mappable(const struct source *s, int found)
 	return no_store(s->pool_path, -EPERM);
 }
 
+// The kernel reads files through the clone in passthrough, so only this keeps it from moving their atimes.
+// Without it they move: no more than that.
+static void keep_atimes(const struct source *s, int clone)
+{
+	int r = s->fs->opt->noatime || s->fs->opt->readonly ? sys_mount_noatime(clone) : 0;
+	if (r < 0)
+		log_warning("%s: access times move: cannot make a clone of its mount noatime: %s",
+			    s->pool_path, strerror(-r));
+}
+
 // Clones of the pool's mount, so that what is mounted in it elsewhere cannot be reached through a guest.
 static int clone_pool(struct source *s, int found)
 {
@@ -123,6 +133,8 @@ static int clone_pool(struct source *s, int found)
 		return r;
 	auto_close int clone = sys_open_tree_clone(found, "");
 	r = clone < 0 ? clone : map ? idmap_apply(clone, map) : 0;
+	if (clone >= 0)
+		keep_atimes(s, clone);
 	if (r == 0)
 		r = s->fs->pool = open_clone(clone);
 	if (r < 0)

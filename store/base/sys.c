@@ -45,13 +45,23 @@ int sys_open_tree_clone(int dir, const char *path)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-int sys_mount_readonly_noatime(int fd)
+static int set_noatime_and(int fd, uint64_t more)
 {
 	struct mount_attr attr = {
-		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
+		.attr_set = MOUNT_ATTR_NOATIME | more,
 		.attr_clr = MOUNT_ATTR__ATIME,
 	};
 	return syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
+int sys_mount_readonly_noatime(int fd)
+{
+	return set_noatime_and(fd, MOUNT_ATTR_RDONLY);
+}
+
+int sys_mount_noatime(int fd)
+{
+	return set_noatime_and(fd, 0);
 }
 
 int sys_mount_idmap(int fd, int user_namespace)

@@ -22,6 +22,9 @@ int sys_open_tree_clone(int dir, const char *path);
 // Makes the mount of @fd, a detached clone, read-only and noatime (mount_setattr(2), Linux 5.12).
 int sys_mount_readonly_noatime(int fd);
 
+// Makes it noatime (mount_setattr(2), Linux 5.12).
+int sys_mount_noatime(int fd);
+
 // Gives the mount of @fd, a detached clone, the ids of @user_namespace (mount_setattr(2), Linux 5.12).
 int sys_mount_idmap(int fd, int user_namespace);
 

@@ -181,6 +181,16 @@ umount "$M"
 guest_mount "$POOL/a" "$M" nosuid,nodev,noexec
 findmnt -nro OPTIONS "$M" | grep -q 'nosuid.*nodev.*noexec' || fail "$(findmnt -nro OPTIONS "$M")"
 guest_umount "$M"
+for o in ro,rw atime,diratime,relatime,norelatime,strictatime noatime,nodiratime,nostrictatime; do
+	guest_mount "$POOL/a" "$M" "$o"
+	: >"$M/new" || fail "-o $o: cannot be written to"
+	guest_umount "$M"
+done
+guest_mount "$POOL/a" "$M" rw,ro
+refuses 'read-only' sh -c "echo x >$M/new"
+guest_umount "$M"
+rm "$POOL/a/new"
+refuses 'auto_unmount' "$HASHFS" -o auto_unmount "$POOL/a" "$M"
 ok "mount -t fuse.hashfs, fstab, options"
 
 title "df"

@@ -26,5 +26,13 @@ cat "$M/a/f1" "$M/a/f2" >/dev/null
 guests_umount a
 [ "$(stat -c %X "$POOL/a/f1")" = 1000000000 ] || fail "the object's atime is $(stat -c %x "$POOL/a/f1")"
 [ "$(stat -c %X "$POOL/a/f2")" != 1000000000 ] || fail "a private file's atime has not moved: this proves nothing"
+for option in noatime ro; do
+	touch -a -d @1000000000 "$POOL/a/f2" "$POOL/a"
+	guests_mount "$option" a
+	ls "$M/a" >/dev/null
+	cat "$M/a/f2" >/dev/null
+	guests_umount a
+	[ "$(stat -c %X "$POOL/a/f2" "$POOL/a" | uniq)" = 1000000000 ] || fail "-o $option: $(stat -c '%n: %x ' "$POOL/a/f2" "$POOL/a")"
+done
 on_guests share.py ext4 coherent coherent || bad=1
 exit $bad
