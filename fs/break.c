@@ -169,6 +169,12 @@ static int publish(struct hashfs *fs, struct node *n, int copy, const struct sta
 
 int break_link(struct hashfs *fs, struct node *n, uint64_t keep)
 {
+	auto_close int copy = -1;
+	return break_link_open(fs, n, keep, &copy);
+}
+
+int break_link_open(struct hashfs *fs, struct node *n, uint64_t keep, int *ret_copy)
+{
 	struct stat object;
 
 	if (!S_ISREG(n->type) || !node_is_link(fs, n))
@@ -181,8 +187,10 @@ int break_link(struct hashfs *fs, struct node *n, uint64_t keep)
 	if (node_is_link(fs, n)) {
 		auto_close int copy = copy_object(fs, n, keep, &object);
 		r = copy < 0 ? copy : publish(fs, n, copy, &object);
-		if (r == 0)
+		if (r == 0) {
 			r = keep < (uint64_t)object.st_size ? BROKEN_SHORTENED : BROKEN;
+			*ret_copy = take_fd(&copy);
+		}
 	}
 	end(fs, n);
 	return r;

@@ -23,5 +23,9 @@ enum broken { WAS_PRIVATE, BROKEN, BROKEN_SHORTENED };
 // before we were asked.
 int break_link(struct hashfs *fs, struct node *n, uint64_t keep);
 
+// The same. *@ret_copy is the private copy where there is a new one, open for reading and writing, which the
+// caller owns: what is left to do to a shortened file needs no fd that it might not get.
+int break_link_open(struct hashfs *fs, struct node *n, uint64_t keep, int *ret_copy);
+
 // May break_link() take long in this thread, and wait for others, from now on?
 void break_be_patient(bool patient);

@@ -55,6 +55,8 @@ static int check_writable(const struct hashfs *fs, const struct node *n, int fla
 	if (!fs->passthrough || (flags & O_ACCMODE) == O_RDONLY)
 		return 0;  // or we open it ourselves
 	int fd = handle_open(fs, &n->at, (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK);
+	if (fd == -EAGAIN)
+		return 0;  // somebody holds a lease: the kernel waits for him, or not, as the caller wants it
 	if (fd < 0)
 		return fd;
 	fd_close(fd);
@@ -92,11 +94,21 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 	return r;
 }
 
-static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, struct opened *ret)
+// What an open that may break a link did before it.
+struct prepared {
+	bool reserved;  // an open is counted already
+	int broken;     // enum broken
+	int copy;       // owned: the new private copy, or -1
+};
+
+// *@p->copy is taken where it serves the open.
+static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, struct prepared *p,
+			  struct opened *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	auto_close int fd = -1;
 
+	if (p->reserved)
+		n->opens--;
 	if (node_is_split(n)) {
 		// The kernel opens a descriptor's file for an ioctl without any flag, and does not try again
 		// (fs/fuse/ioctl.c).
@@ -105,57 +117,84 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 		if (changes(flags))
 			return -EBUSY;
 	}
-	int r = check_writable(fs, n, flags);
+	int r = p->broken == WAS_PRIVATE ? check_writable(fs, n, flags) : 0;
 	if (r < 0)
 		return r;
-	return count_open(fs, n, flags, &fd, ret);
+	return count_open(fs, n, flags, &p->copy, ret);
 }
 
 // The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but
 // its times are the object's.
-static int truncate_opened(struct hashfs *fs, struct node *n, bool shortened, bool kill)
+static int truncate_fd(int fd, bool shortened, bool kill)
 {
-	auto_close int fd = node_open(fs, n, O_WRONLY);
-	if (fd < 0)
-		return fd;
+	int r = kill ? attr_kill_privileges(fd) : 0;
+	if (r < 0)
+		return r;
 	if (ftruncate(fd, 0) < 0)
 		return -errno;
-	if (shortened) {
-		int r = attr_touch(fd);
-		if (r < 0)
-			return r;
-	}
-	return kill ? attr_kill_privileges(fd) : 0;
+	return shortened ? attr_touch(fd) : 0;
 }
 
-// How much of a link's content its private copy needs. An O_TRUNC that is going to fail must not have emptied
-// the file: where others read it, this may be one through a descriptor, which ends with EBUSY.
-static uint64_t needed(struct hashfs *fs, struct node *n, int flags)
+static int truncate_opened(struct hashfs *fs, struct node *n, const struct prepared *p,
+			   const struct opened *opened, bool kill)
+{
+	if (p->broken != WAS_PRIVATE)
+		return truncate_fd(opened->file ? opened->file->fd : p->copy, p->broken == BROKEN_SHORTENED,
+				   kill);
+	auto_close int fd = node_open(fs, n, O_WRONLY);
+	return fd < 0 ? fd : truncate_fd(fd, false, kill);
+}
+
+// An O_TRUNC that fails must not have emptied the file, so a link gets a copy without content only if the
+// node cannot be split: nobody has it open in passthrough, and who opens it during the break is served by the
+// daemon, because an open of that kind is counted here. The caller ends it. False: the copy must be whole,
+// since this may be an open through a descriptor, which ends with EBUSY.
+static bool reserve(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	bool is_read = n->opens > 0 && n->mode == IO_PASSTHROUGH;
-	return (flags & O_TRUNC) && !is_read ? 0 : BREAK_KEEP_ALL;
+
+	if (!n->link || (n->opens > 0 && n->mode == IO_PASSTHROUGH))
+		return false;
+	n->mode = IO_CACHED;
+	n->opens++;
+	return true;
 }
 
-int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)
+static int prepare(struct hashfs *fs, struct node *n, int flags, struct prepared *ret)
 {
-	int broken = WAS_PRIVATE;
+	if (!changes(flags))
+		return 0;
+	ret->reserved = (flags & O_TRUNC) && reserve(fs, n);
+	ret->broken = break_link_open(fs, n, ret->reserved ? 0 : BREAK_KEEP_ALL, &ret->copy);
+	if (ret->broken < 0 && ret->reserved)
+		opens_end(fs, n, NULL);
+	return ret->broken < 0 ? ret->broken : 0;
+}
 
-	if (changes(flags)) {
-		broken = break_link(fs, n, needed(fs, n, flags));
-		if (broken < 0)
-			return broken;
-	}
-	int r = open_and_count(fs, n, flags, tid, ret);
+static int begin_prepared(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill,
+			  struct prepared *p, struct opened *ret)
+{
+	int r = open_and_count(fs, n, flags, tid, p, ret);
 	if (r < 0)
 		return r;
 	stale_settled(&fs->stale, tid);
 	if (!(flags & O_TRUNC))
 		return 0;
 
-	r = truncate_opened(fs, n, broken == BROKEN_SHORTENED, kill);
+	r = truncate_opened(fs, n, p, ret, kill);
 	if (r < 0)
 		opens_end(fs, n, ret->file);
+	return r;
+}
+
+int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)
+{
+	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
+
+	int r = prepare(fs, n, flags, &p);
+	if (r == 0)
+		r = begin_prepared(fs, n, flags, tid, kill, &p, ret);
+	cleanup_close(&p.copy);
 	return r;
 }
 

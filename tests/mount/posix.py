@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -706,6 +707,24 @@ def _(t):
 
     write(elsewhere, b"x", os.O_WRONLY)  # guest b runs its own all the time: see posix.sh
     expect_equal(tree.slurp(elsewhere)[:1], b"x")
+
+
+@case("an open for writing waits for who holds a lease natively")
+def _(t):
+    native = os.environ["POOL"] + "/a/work" + (t.dir() + "/f").split("/work")[1]
+    p = t.top + "/work" + native.split("/work")[1]
+    if not os.path.exists(os.path.dirname(native)):
+        raise NotHere("this is no mount")
+    write(native)  # what is made through the mount stays open for writing in the kernel, by its backing id
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with open(native, "rb") as f:
+        fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        writer = subprocess.Popen([sys.executable, "-c", "open(%r, 'r+b').write(b'late')" % p])
+        while fcntl.fcntl(f, fcntl.F_GETLEASE) == fcntl.F_RDLCK and writer.poll() is None:
+            os.sched_yield()  # until it waits for us
+        fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    expect_equal(writer.wait(), 0)
+    expect_equal(tree.slurp(p), b"late")
 
 
 @case("a program that is open for writing cannot be run")

@@ -5,6 +5,7 @@ import errno
 import mmap
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import tree
 from cases import NotHere, case, expect, expect_equal, expect_errno
 
 MIB = 1 << 20
+RACES = 300
 SIZE = 50 * MIB
 BLOCK = tree.noise("block", MIB)
 
@@ -27,6 +29,8 @@ def seed(pool):
         tree.put(pool + "/" + g + "/sparse", [(8 << 20, b"data" * 5000), (64 << 20, b"")], holes=True)
         tree.put(pool + "/" + g + "/emptied", tree.noise("emptied", 300_000))
         tree.put(pool + "/" + g + "/advised", tree.noise("advised", 300_000))
+        for i in range(RACES):
+            tree.put(pool + "/" + g + "/raced/%d" % i, tree.noise("raced", 9000))
         shutil.copyfile("/usr/bin/env", pool + "/" + g + "/env")
         os.chmod(pool + "/" + g + "/env", 0o755)
         os.utime(pool + "/" + g + "/env", ns=(tree.OLD, tree.OLD))
@@ -221,6 +225,34 @@ def _(t):
     with open(p, "rb"), open(p, "wb") as f:  # by its path it is emptied, whoever reads it
         f.write(b"new")
     expect_equal(tree.slurp(p), b"new")
+
+
+@case("an O_TRUNC by a descriptor that is refused because of a reader who came meanwhile has emptied nothing")
+def _(t):
+    links_are_passed_through(t)
+    for i in range(RACES):
+        p = t.mounted("raced/%d" % i)
+        fd = os.open(p, os.O_PATH)
+        begin = time.monotonic() + 0.002
+        reader = os.fork()
+        if reader == 0:
+            while time.monotonic() < begin + i % 60 * 10e-6:
+                pass
+            os.open(p, os.O_RDONLY)
+            signal.pause()  # until it is killed
+        while time.monotonic() < begin:
+            pass
+        try:
+            os.close(os.open("/proc/self/fd/%d" % fd, os.O_WRONLY | os.O_TRUNC))
+            want = b""
+        except OSError as e:
+            expect_equal(e.errno, errno.EBUSY)
+            want = tree.noise("raced", 9000)
+        finally:
+            os.kill(reader, signal.SIGKILL)
+            os.waitpid(reader, 0)
+            os.close(fd)
+        expect_equal(tree.slurp(t.native("raced/%d" % i)), want, i)
 
 
 @case("a nameless file's space is free when it is closed")
