@@ -95,7 +95,8 @@ void node_unpin(struct hashfs *fs, struct node *n)
 {
 	mutex_lock(&fs->table_lock);
 	mutex_lock(node_lock(fs, n));
-	if (fs->handles && n->at.size > 0)
+	// A retired node is not found when its file loses its names, so nobody would pin it again.
+	if (fs->handles && n->at.size > 0 && list_empty(&n->detached))
 		handle_close(&n->at);
 	mutex_unlock(node_lock(fs, n));
 	mutex_unlock(&fs->table_lock);
