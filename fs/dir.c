@@ -157,7 +157,14 @@ static int link_fd(int fd, struct node *parent, int dir, const char *name)
 	return linkat(AT_FDCWD, fd_path(fd).text, dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name,
+// Else the old name would go on showing what descriptors read, and the new one the guest's file.
+static bool link_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return node_is_split(n) && stale_tell(&fs->stale, tid);
+}
+
+int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name, pid_t tid,
 	     struct fuse_entry_param *ret)
 {
 	auto_close int dir = open_dir(fs, parent);
@@ -171,6 +178,9 @@ int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char 
 	int r = break_link(fs, n, BREAK_KEEP_ALL);
 	if (r < 0)
 		return r;
+	if (link_must_look_again(fs, n, tid))
+		return -ESTALE;
+	stale_settled(&fs->stale, tid);
 
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	if (fd < 0)

@@ -31,8 +31,9 @@ int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct 
 int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
 		struct opened *ret_opened);
 
-// Give @n a second name. A link becomes private first: the two names must stay one file.
-int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name,
+// Give @n a second name for the thread @tid. A link becomes private first: the two names must stay one file.
+// -ESTALE: look the old name up again.
+int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name, pid_t tid,
 	     struct fuse_entry_param *ret);
 
 // @flags: 0 or AT_REMOVEDIR.

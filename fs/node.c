@@ -488,7 +488,8 @@ int node_stat(struct hashfs *fs, struct node *n, struct stat *ret)
 double node_attr_timeout(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return n->shadowed ? 0 : fs->timeout;
+	// The size of a split node changes when its descriptors are closed, and nobody tells the kernel.
+	return n->shadowed || node_is_split(n) ? 0 : fs->timeout;
 }
 
 bool node_is_link(struct hashfs *fs, struct node *n)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 
 import guests
 import kernel
@@ -283,6 +284,45 @@ def _(t):
     expect(os.path.samefile(p + ".away", p + ".ln"))
     os.unlink(p + ".away")
     expect_equal((os.lstat(p + ".ln").st_nlink, ino(p + ".ln")), (1, before))
+
+
+@case("ln of an open link: what is written by one name shows by the other")
+def _(t):
+    p = fresh(t)
+    fd = os.open(p, os.O_RDONLY)
+    os.link(p, p + ".ln")
+    with open(p + ".ln", "ab") as f:
+        f.write(b"x" * 1000)
+    expect_equal((os.stat(p).st_size, ino(p)), (10_000, ino(p + ".ln")))
+    os.close(fd)
+    expect_equal(os.stat(p).st_size, 10_000)
+
+
+@case("a truncation by a descriptor of an open link shows by its name when that is closed")
+def _(t):
+    p = fresh(t)
+    fd = os.open(p, os.O_RDONLY)
+    os.truncate("/proc/self/fd/%d" % fd, 100)
+    os.close(fd)
+    deadline = time.monotonic() + 10  # RELEASE comes after close(2) has returned
+    while os.stat(p).st_size != 100:
+        expect(time.monotonic() < deadline, os.stat(p).st_size, "bytes")
+    expect_equal(tree.slurp(p), TEXT[:100])
+
+
+@case("the descriptor of a link that got more names lives when all are gone")
+def _(t):
+    p = fresh(t)
+    fd = os.open(p, os.O_RDONLY)
+    kernel.link_fd(fd, p + ".2")
+    kernel.link_fd(fd, p + ".3")
+    os.chmod(p + ".2", 0o604)
+    for name in (p, p + ".2", p + ".3"):
+        os.unlink(name)
+    os.fchmod(fd, 0o640)
+    os.setxattr(fd, "user.k", b"v")
+    expect_equal((os.fstat(fd).st_mode & 0o777, os.listxattr(fd)), (0o640, ["user.k"]))
+    os.close(fd)
 
 
 @case("ln of an open link: the descriptor is the file, too")
