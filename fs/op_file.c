@@ -148,7 +148,8 @@ static int allocate(int fd, int mode, off_t offset, off_t length, bool kill)
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 		  struct fuse_file_info *fi)
 {
-	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_WRONLY);
+	// An append-only file can be opened in this way alone, and allocation minds no O_APPEND.
+	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_WRONLY | O_APPEND);
 
 	if (w.fd < 0)
 		reply_err(req, w.fd);
@@ -244,6 +245,8 @@ static void serve_ioctl(fuse_req_t req, fuse_ino_t ino, const void *args)
 	union ioctl_data data = in->data;
 
 	int r = do_ioctl(fs, node_of(fs, ino), in, &data);
+	if (r == 0)  // flags were set, which moves the ctime
+		notify_attributes(fs, node_of(fs, ino));
 	if (r == BREAK_TAKES_LONG)
 		later_serve(req, ino, serve_ioctl, in, sizeof(*in));
 	else if (r < 0)

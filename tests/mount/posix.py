@@ -485,6 +485,12 @@ def _(t):
     moved(lambda: os.setxattr(p, "trusted.k", b"v"), c)
     moved(lambda: os.link(p, p + "2"), c)
     moved(lambda: os.unlink(p + "2"), c)
+
+    def set_flags():
+        fd = os.open(p, os.O_RDONLY)
+        kernel.flags_set(fd, kernel.flags_get(fd) ^ kernel.FS_NODUMP_FL)
+        os.close(fd)
+    moved(set_flags, c)
     moved(lambda: os.link(p, p + "2"), both, d)
     moved(lambda: os.rename(p + "2", p + "3"), both, d)
     moved(lambda: os.unlink(p + "3"), both, d)
@@ -805,6 +811,9 @@ def _(t):
         for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC | os.O_APPEND):
             expect_errno(errno.EPERM, os.open, p, flags)
         write(p, b", world", os.O_WRONLY | os.O_APPEND)
+        log = os.open(p, os.O_WRONLY | os.O_APPEND)
+        kernel.fallocate(log, kernel.KEEP_SIZE, 0, 100)
+        os.close(log)
         expect_equal(tree.slurp(p), b"hello, world")
         kernel.flags_set(fd, kernel.flags_get(fd) & ~kernel.FS_APPEND_FL | kernel.FS_IMMUTABLE_FL)
         for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
