@@ -76,8 +76,12 @@ static int set_owner(int fd, const struct stat *st, int to_set)
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-static int set_size(struct hashfs *fs, struct node *n, off_t size)
+// XFS and btrfs leave the times alone where truncate(2) finds the size right, but not where ftruncate(2)
+// does.
+static int set_size(struct hashfs *fs, struct node *n, int path, off_t size, bool by_path)
 {
+	if (by_path)
+		return truncate(fd_path(path).text, size) < 0 ? -errno : 0;
 	auto_close int fd = node_open(fs, n, O_WRONLY);
 	if (fd < 0)
 		return fd;
@@ -119,19 +123,17 @@ static int set_both_times_of(struct node *n, int fd, const struct stat *st, int 
 }
 
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
-static int apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool root)
+static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, bool root,
+		 bool by_path)
 {
 	int r = 0;
-	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
-	if (fd < 0)
-		return fd;
 
 	if (to_set & SET_OWNER)
 		r = set_owner(fd, st, to_set);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
 		r = sys_fchmod(fd, st->st_mode & 07777);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
-		r = set_size(fs, n, st->st_size);
+		r = set_size(fs, n, fd, st->st_size, by_path);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_KILL_SUID))
 		r = attr_kill_privileges(fd);
 	else if (r == 0 && !(to_set & SET_ANY))
@@ -148,18 +150,31 @@ static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t
 	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && stale_tell(&fs->stale, tid);
 }
 
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set,
-	     const struct fuse_ctx *caller, struct stat *ret)
+// What has been broken is changed through the copy that is open already: a shortened one is what the guest
+// has, whatever fails now.
+static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool root,
+			   bool by_path)
 {
+	auto_close int fd = -1;
 	bool sized = to_set & FUSE_SET_ATTR_SIZE;
-	int broken = break_link(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL);
+	int broken = break_link_open(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL, &fd);
 	if (broken < 0)
 		return broken;
+	if (fd < 0)
+		fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
 
 	// The copy has the wanted size already, so truncating it would not move its times.
 	if (broken == BROKEN_SHORTENED && !(to_set & SET_MTIME))
 		to_set |= FUSE_SET_ATTR_MTIME_NOW;
-	int r = apply(fs, n, st, to_set, caller->uid == 0);
+	return apply(fs, n, fd, st, to_set, root, by_path);
+}
+
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
+	     const struct fuse_ctx *caller, struct stat *ret)
+{
+	int r = break_and_apply(fs, n, st, to_set, caller->uid == 0, by_path);
 	if (r < 0)
 		return r;
 	if (must_look_again(fs, n, to_set, caller->pid))

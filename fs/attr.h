@@ -13,9 +13,9 @@ struct hashfs;
 struct node;
 
 // Sets what @to_set, a set of FUSE_SET_ATTR_…, names of @st. An empty set comes with a write and drops what
-// that drops (FUSE_HANDLE_KILLPRIV_V2). @ret is the file's status after it, as the guest sees it. -ESTALE:
-// look the name up again.
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set,
+// that drops (FUSE_HANDLE_KILLPRIV_V2). @by_path: a size comes from truncate(2), not ftruncate(2). @ret is
+// the file's status after it, as the guest sees it. -ESTALE: look the name up again.
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
 	     const struct fuse_ctx *caller, struct stat *ret);
 
 // Drops set-uid, set-gid and file capabilities as a write by an ordinary user does.

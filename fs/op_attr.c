@@ -94,6 +94,7 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 struct change {
 	struct stat st;
 	int to_set;
+	bool by_path;
 };
 
 static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
@@ -103,7 +104,7 @@ static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
 	const struct change *c = args;
 	struct stat st;
 
-	int r = attr_set(fs, n, &c->st, c->to_set, fuse_req_ctx(req), &st);
+	int r = attr_set(fs, n, &c->st, c->to_set, c->by_path, fuse_req_ctx(req), &st);
 	if (r == BREAK_TAKES_LONG)
 		later_serve(req, ino, set_attr, c, sizeof(*c));
 	else
@@ -112,9 +113,8 @@ static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
-	const struct change args = { .st = *st, .to_set = to_set };
+	const struct change args = { .st = *st, .to_set = to_set, .by_path = !fi };
 
-	(void)fi;
 	set_attr(req, ino, &args);
 }
 

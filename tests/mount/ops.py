@@ -158,8 +158,6 @@ def do(fn, d, situation):
 #
 # A second request on a retired node comes from a descriptor; while a passthrough open pins it, "busy" is the honest answer.
 BUSY_WHILE_HELD = {"reopen_by_proc_for_writing"}
-# XFS and btrfs leave the time alone if truncate(2) finds the size right; a FUSE server cannot tell that call from ftruncate(2).
-MAY_BE_FRESH = {"truncate_by_path_to_the_same_size"}
 # The kernel exchanges nothing where both names are one inode; only the daemon knows that two files changed places.
 DIRECTORY_MAY_STAY = {"exchange_with_the_twin_and_write"}
 # Stores through a mapping come as writes unless the kernel passes them through, and a write drops capabilities.
@@ -168,8 +166,6 @@ CAPABILITY_MAY_GO = {"map_shared_and_store", "map_shared_and_store_after_close"}
 
 def forgive(name, got, want, passthrough):
     for g, w in ((got["after"], want["after"]), (got["closed"], want["closed"])):
-        if name in MAY_BE_FRESH and g["f"]["mtime"] >= got["start"] - 50_000_000:
-            g["f"]["mtime"] = w["f"]["mtime"]
         if name in CAPABILITY_MAY_GO and not passthrough and "security.capability" not in g["f"]["xattrs"]:
             w["f"]["xattrs"].pop("security.capability", None)
     if name in DIRECTORY_MAY_STAY:
