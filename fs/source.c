@@ -46,7 +46,7 @@ static int no_store(const char *pool, int r)
 	else if (r == -EBADMSG)
 		log_error(
 			"%s/%s: its format file is broken; expected the text that hashify wrote; restore it "
-			"from a backup, or remove the store and run hashify again: guests lose nothing by that",
+			"from a backup, or see docs/format.md; do not remove the store, as guests' files are still linked to it",
 			pool, STORE_DIR);
 	else if (r == -EACCES || r == -EPERM)
 		log_error("%s/%s: no permission; expected a store of your own or, for root, root's; "

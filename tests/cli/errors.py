@@ -93,6 +93,21 @@ def _(_):
         refused_everywhere(pool.path, ".hash", "expected", "backup")
 
 
+@case("a format file that was lost and is written by hand: all files can be made private, and the store removed")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        path = pool.at(".hash/format")
+        marks = open(path).read().split("marks ")[1].split()[0]
+        os.unlink(path)
+        tree.put(path, b"hashfs-store 1\ndigest xxh3-128\nseed 0000000000000000\n"
+                       b"identity mode,uid,gid,mtime,xattr\nmarks %s\ninode 1\n" % marks.encode())
+        expect_equal(command("unshare", pool.path).returncode, 0)
+        for g in "abc":
+            pool.expect_private(g + "/f")
+        subprocess.run(["rm", "-r", pool.at(".hash")], check=True)
+        expect_equal(summary(pool.path)["linked"], 2)
+
+
 @case("no permission")
 def _(_):
     with new_pool(TOP) as pool:
