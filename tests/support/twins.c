@@ -14,6 +14,7 @@
 
 #include "store/object.h"
 #include "store/xattr.h"
+#include "tests/support/fault.h"
 
 int twins_open(const struct pool *p, const struct object_key *key, struct twins *ret)
 {
@@ -85,6 +86,23 @@ int twins_replace(struct twins *w, const char *path)
 
 	claim_end(&claim);
 	close(dir);
+	return r;
+}
+
+int twins_replace_and_put_back(struct twins *w, void (*run)(void *arg))
+{
+	const struct tree *t = w->p->tree;
+	struct claim claim;
+	assert_int_equal(claim_take(open_read(t, "b/file"), &claim), 0);
+	claim_drop(&claim);
+	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	fault_before("renameat2", 2, run, w->p->tree);
+	int r = twins_run(w, dir, "b/file", &claim);
+
+	assert_true(fault_was_met());
+	close(dir);
+	claim_end(&claim);
 	return r;
 }
 

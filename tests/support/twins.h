@@ -33,6 +33,10 @@ int twins_replace(struct twins *w, const char *path);
 // nothing.
 int twins_run(struct twins *w, int dir, const char *path, struct claim *claim);
 
+// Replaces b/file under a claim that does not hold any more, so that it is put back. The guest does @run(the
+// tree) just before that, which is the second exchange.
+int twins_replace_and_put_back(struct twins *w, void (*run)(void *arg));
+
 // How many files were put back.
 uint64_t twins_flush(struct twins *w);
 

@@ -240,25 +240,6 @@ static void a_second_name_given_since_the_comparison_stays_the_same_file(void **
 	twins_done(&w);
 }
 
-// Replaces b/file under a claim that does not hold any more, so that it is put back. The guest does @run just
-// before that, which is the second exchange.
-static int replace_and_put_back(struct twins *w, void (*run)(void *arg))
-{
-	const struct tree *t = w->p->tree;
-	struct claim claim;
-	assert_int_equal(claim_take(open_read(t, "b/file"), &claim), 0);
-	claim_drop(&claim);
-	int dir = openat(t->dir, "b", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	fault_before("renameat2", 2, run, w->p->tree);
-	int r = twins_run(w, dir, "b/file", &claim);
-
-	assert_true(fault_was_met());
-	close(dir);
-	claim_end(&claim);
-	return r;
-}
-
 // The guest renames another file to the name.
 static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
 {
@@ -266,7 +247,7 @@ static void what_a_guest_puts_there_while_it_is_put_back_stays(void **state)
 	struct tree *t = w.p->tree;
 	put_old(w.p, "b/new", "newer");
 
-	assert_int_equal(replace_and_put_back(&w, put_another), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, put_another), KEPT_CHANGED);
 
 	assert_content(t, "b/file", "newer");
 	assert_int_equal(names_in_flight(w.p), 1);  // kept-…, which the guest itself did away with
@@ -293,7 +274,7 @@ static void of_two_that_a_guest_puts_there_the_latest_stays(void **state)
 	put_old(w.p, "b/new", "newer");
 	put_old(w.p, "b/third", "latest");
 
-	assert_int_equal(replace_and_put_back(&w, put_another_and_then_a_third), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, put_another_and_then_a_third), KEPT_CHANGED);
 
 	assert_content(w.p->tree, "b/file", "latest");
 	assert_missing(w.p->tree, "b/third");
@@ -317,51 +298,12 @@ static void what_a_guest_swaps_while_it_is_put_back_is_swapped(void **state)
 	ino_t before = twins_inode(&w, "b/file");
 	assert_int_equal(mkfifoat(w.p->tree->dir, "b/other", 0600), 0);
 
-	assert_int_equal(replace_and_put_back(&w, swap_with_other), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, swap_with_other), KEPT_CHANGED);
 
 	assert_int_equal(twins_inode(&w, "b/other"), before);
 	assert_true(S_ISFIFO(status(w.p->tree, "b/file").st_mode));
 	assert_int_equal(names_in_flight(w.p), 0);
 	twins_done(&w);
-}
-
-static int error_then;
-
-// What has come out cannot be opened at first.
-static void swap_with_other_that_cannot_be_opened(void *arg)
-{
-	swap_with_other(arg);
-	fault_next("openat", error_then);
-}
-
-static void too_many_files_open_after_an_exchange_do_not_end_it(void **state)
-{
-	struct twins w = given_twins(*state);
-	ino_t before = twins_inode(&w, "b/file");
-	put_old(w.p, "b/other", "other");
-
-	error_then = EMFILE;
-	assert_int_equal(replace_and_put_back(&w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
-
-	assert_int_equal(twins_inode(&w, "b/other"), before);
-	assert_content(w.p->tree, "b/file", "other");
-	assert_int_equal(names_in_flight(w.p), 0);
-	twins_done(&w);
-}
-
-static void what_cannot_be_told_after_an_exchange_is_kept_and_moved_no_more(void **state)
-{
-	struct twins w = given_twins(*state);
-	ino_t before = twins_inode(&w, "b/file");
-	put_old(w.p, "b/other", "other");
-
-	error_then = EIO;
-	assert_int_equal(replace_and_put_back(&w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
-
-	assert_int_equal(twins_inode(&w, "b/file"), before);
-	assert_int_equal(names_in_flight(w.p), 1);  // kept-…
-	twins_done(&w);
-	assert_int_equal(names_in(w.p->tree, ".hash/tmp"), 1);
 }
 
 static void swap_to_and_fro(void *arg)
@@ -376,7 +318,7 @@ static void what_a_guest_swaps_twice_is_where_it_was(void **state)
 	ino_t before = twins_inode(&w, "b/file");
 	put_old(w.p, "b/other", "other");
 
-	assert_int_equal(replace_and_put_back(&w, swap_to_and_fro), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, swap_to_and_fro), KEPT_CHANGED);
 
 	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_content(w.p->tree, "b/other", "other");
@@ -411,7 +353,7 @@ static void three_that_a_guest_turns_round_are_where_it_put_them(void **state)
 	put_old(w.p, "b/other", "other");
 	put_old(w.p, "a/b", "in a");
 
-	assert_int_equal(replace_and_put_back(&w, swap_all), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, swap_all), KEPT_CHANGED);
 
 	assert_content(t, "b/file", "in a");
 	assert_content(t, "a/b", "other");
@@ -449,7 +391,7 @@ static void many_that_a_guest_swaps_in_turn_are_where_it_put_them(void **state)
 		inodes[n] = twins_inode(&w, turned(n));
 	}
 
-	assert_int_equal(replace_and_put_back(&w, turn_again), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, turn_again), KEPT_CHANGED);
 
 	assert_int_equal(turn, TURNS);
 	assert_int_equal(twins_inode(&w, "b/file"), inodes[TURNS]);
@@ -473,7 +415,7 @@ static void a_file_that_is_removed_under_its_new_name_is_kept(void **state)
 	struct twins w = given_twins(*state);
 	put_old(w.p, "b/other", "other");
 
-	assert_int_equal(replace_and_put_back(&w, remove_what_it_sees), KEPT_CHANGED);
+	assert_int_equal(twins_replace_and_put_back(&w, remove_what_it_sees), KEPT_CHANGED);
 
 	assert_missing(w.p->tree, "b/other");
 	assert_content(w.p->tree, "b/file", "other");
@@ -606,8 +548,6 @@ int main(void)
 		in_pool(what_a_guest_puts_there_while_it_is_put_back_stays),
 		in_pool(of_two_that_a_guest_puts_there_the_latest_stays),
 		in_pool(what_a_guest_swaps_while_it_is_put_back_is_swapped),
-		in_pool(too_many_files_open_after_an_exchange_do_not_end_it),
-		in_pool(what_cannot_be_told_after_an_exchange_is_kept_and_moved_no_more),
 		in_pool(what_a_guest_swaps_twice_is_where_it_was),
 		in_pool(three_that_a_guest_turns_round_are_where_it_put_them),
 		in_pool(many_that_a_guest_swaps_in_turn_are_where_it_put_them),
