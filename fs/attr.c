@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "fs/break.h"
+#include "fs/cred.h"
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
@@ -17,17 +18,21 @@
 #include "store/base/sys.h"
 #include "store/xattr.h"
 
-static int kill_set_ids(int fd)
+// As setattr_should_drop_suidgid() in fs/attr.c. Set-gid without the right to execute once meant mandatory
+// locking: who is in the group keeps it.
+static int kill_set_ids_of(int fd, const struct stat *st, fuse_req_t req)
+{
+	mode_t mode = st->st_mode & ~(mode_t)S_ISUID;
+
+	if ((mode & S_ISGID) && ((mode & S_IXGRP) || !cred_in_group(req, st->st_gid)))
+		mode &= ~(mode_t)S_ISGID;
+	return mode == st->st_mode ? 0 : sys_fchmod(fd, mode & 07777);
+}
+
+static int kill_set_ids(int fd, fuse_req_t req)
 {
 	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-
-	mode_t mode = st.st_mode & ~(mode_t)S_ISUID;
-	if (mode & S_IXGRP)  // without it set-gid once meant mandatory locking, and stays
-		mode &= ~(mode_t)S_ISGID;
-	return mode == st.st_mode ? 0 : sys_fchmod(fd, mode & 07777);
+	return fstat(fd, &st) < 0 ? -errno : kill_set_ids_of(fd, &st, req);
 }
 
 // 1 if there was one, 0 if not. Asks first: to remove what is not there needs a right we may not have.
@@ -41,20 +46,30 @@ static int kill_capability(int fd)
 	return r < 0 ? r : 1;
 }
 
-int attr_kill_privileges(int fd)
+static int kill_privileges(int fd, fuse_req_t req)
 {
 	int r = kill_capability(fd);
-	return r < 0 ? r : kill_set_ids(fd);
+	return r < 0 ? r : kill_set_ids(fd, req);
+}
+
+static bool is_root(fuse_req_t req)
+{
+	return fuse_req_ctx(req)->uid == 0;
+}
+
+int attr_kill_privileges(int fd, fuse_req_t req)
+{
+	return is_root(req) ? 0 : kill_privileges(fd, req);
 }
 
 // A change of nothing comes with a write, or with chown(-1, -1). Root's writes keep set-uid; the kernel
 // speaks of them only where there is a capability to drop.
-static int change_nothing(int fd, bool root)
+static int change_nothing(int fd, fuse_req_t req)
 {
 	int r = kill_capability(fd);
-	if (r < 0 || (r > 0 && root))
+	if (r < 0 || (r > 0 && is_root(req)))
 		return r < 0 ? r : 0;
-	return kill_set_ids(fd);
+	return kill_set_ids(fd, req);
 }
 
 static int set_times(int fd, const struct timespec times[2])
@@ -68,12 +83,16 @@ int attr_touch(int fd)
 	return set_times(fd, times);
 }
 
-static int set_owner(int fd, const struct stat *st, int to_set)
+static int set_owner(int fd, const struct stat *st, int to_set, fuse_req_t req)
 {
+	struct stat before;
 	uid_t uid = to_set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
 	gid_t gid = to_set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
 
-	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	if (fstat(fd, &before) < 0 || fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+		return -errno;
+	// We may keep set-gid, and so have.
+	return S_ISREG(before.st_mode) && !is_root(req) ? kill_set_ids_of(fd, &before, req) : 0;
 }
 
 // XFS and btrfs leave the times alone where truncate(2) finds the size right, but not where ftruncate(2)
@@ -123,21 +142,23 @@ static int set_both_times_of(struct node *n, int fd, const struct stat *st, int 
 }
 
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
-static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, bool root,
-		 bool by_path)
+static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, bool by_path,
+		 fuse_req_t req)
 {
 	int r = 0;
 
 	if (to_set & SET_OWNER)
-		r = set_owner(fd, st, to_set);
+		r = set_owner(fd, st, to_set, req);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
 		r = sys_fchmod(fd, st->st_mode & 07777);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
 		r = set_size(fs, n, fd, st->st_size, by_path);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
+		r = attr_kill_privileges(fd, req);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_KILL_SUID))
-		r = attr_kill_privileges(fd);
+		r = kill_privileges(fd, req);
 	else if (r == 0 && !(to_set & SET_ANY))
-		r = change_nothing(fd, root);
+		r = change_nothing(fd, req);
 	if (r == 0 && (to_set & SET_TIMES))
 		r = set_both_times_of(n, fd, st, to_set);
 	return r;
@@ -152,8 +173,8 @@ static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t
 
 // What has been broken is changed through the copy that is open already: a shortened one is what the guest
 // has, whatever fails now.
-static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool root,
-			   bool by_path)
+static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
+			   fuse_req_t req)
 {
 	auto_close int fd = -1;
 	bool sized = to_set & FUSE_SET_ATTR_SIZE;
@@ -168,18 +189,19 @@ static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat 
 	// The copy has the wanted size already, so truncating it would not move its times.
 	if (broken == BROKEN_SHORTENED && !(to_set & SET_MTIME))
 		to_set |= FUSE_SET_ATTR_MTIME_NOW;
-	return apply(fs, n, fd, st, to_set, root, by_path);
+	return apply(fs, n, fd, st, to_set, by_path, req);
 }
 
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
-	     const struct fuse_ctx *caller, struct stat *ret)
+	     fuse_req_t req, struct stat *ret)
 {
-	int r = break_and_apply(fs, n, st, to_set, caller->uid == 0, by_path);
+	pid_t tid = fuse_req_ctx(req)->pid;
+	int r = break_and_apply(fs, n, st, to_set, by_path, req);
 	if (r < 0)
 		return r;
-	if (must_look_again(fs, n, to_set, caller->pid))
+	if (must_look_again(fs, n, to_set, tid))
 		return -ESTALE;
-	stale_settled(&fs->stale, caller->pid);
+	stale_settled(&fs->stale, tid);
 	return node_stat(fs, n, ret);
 }
 

@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-struct fuse_ctx;
+#include "fs/fuse.h"
+
 struct fsxattr;
 struct hashfs;
 struct node;
@@ -16,10 +17,10 @@ struct node;
 // that drops (FUSE_HANDLE_KILLPRIV_V2). @by_path: a size comes from truncate(2), not ftruncate(2). @ret is
 // the file's status after it, as the guest sees it. -ESTALE: look the name up again.
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
-	     const struct fuse_ctx *caller, struct stat *ret);
+	     fuse_req_t req, struct stat *ret);
 
-// Drops set-uid, set-gid and file capabilities as a write by an ordinary user does.
-int attr_kill_privileges(int fd);
+// Drops set-uid, set-gid and file capabilities as a write by the caller of @req does: none if that is root.
+int attr_kill_privileges(int fd, fuse_req_t req);
 
 // The content has changed now.
 int attr_touch(int fd);

@@ -104,7 +104,7 @@ static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
 	const struct change *c = args;
 	struct stat st;
 
-	int r = attr_set(fs, n, &c->st, c->to_set, c->by_path, fuse_req_ctx(req), &st);
+	int r = attr_set(fs, n, &c->st, c->to_set, c->by_path, req, &st);
 	if (r == BREAK_TAKES_LONG)
 		later_serve(req, ino, set_attr, c, sizeof(*c));
 	else

@@ -36,10 +36,9 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, const void *args)
 	struct hashfs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
 	struct fuse_file_info fi = *(const struct fuse_file_info *)args;
-	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	struct opened opened;
 
-	int r = opens_begin(fs, n, fi.flags, caller->pid, caller->uid != 0, &opened);
+	int r = opens_begin(fs, n, fi.flags, req, &opened);
 	if (r == BREAK_TAKES_LONG) {
 		later_serve(req, ino, open_file, args, sizeof(fi));
 	} else if (r < 0) {
@@ -123,8 +122,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		return;
 	}
 	// With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves this to us.
-	if (fs_of(req)->passthrough && fuse_req_ctx(req)->uid != 0)
-		attr_kill_privileges(w.fd);
+	if (fs_of(req)->passthrough)
+		attr_kill_privileges(w.fd, req);
 	fuse_reply_write(req, (size_t)put);
 }
 
@@ -138,11 +137,11 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 		reply_err(req, (datasync ? fdatasync(w.fd) : fsync(w.fd)) < 0 ? -errno : 0);
 }
 
-static int allocate(int fd, int mode, off_t offset, off_t length, bool kill)
+static int allocate(int fd, int mode, off_t offset, off_t length, fuse_req_t req)
 {
 	if (fallocate(fd, mode, offset, length) < 0)
 		return -errno;
-	return kill ? attr_kill_privileges(fd) : 0;
+	return attr_kill_privileges(fd, req);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -154,7 +153,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	if (w.fd < 0)
 		reply_err(req, w.fd);
 	else
-		reply_err(req, allocate(w.fd, mode, offset, length, fuse_req_ctx(req)->uid != 0));
+		reply_err(req, allocate(w.fd, mode, offset, length, req));
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
@@ -188,8 +187,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct f
 		reply_err(req, -errno);
 		return;
 	}
-	if (fuse_req_ctx(req)->uid != 0)
-		attr_kill_privileges(to.fd);
+	attr_kill_privileges(to.fd, req);
 	fuse_reply_write(req, (size_t)copied);
 }
 

@@ -125,9 +125,9 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 
 // The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but
 // its times are the object's.
-static int truncate_fd(int fd, bool shortened, bool kill)
+static int truncate_fd(int fd, bool shortened, fuse_req_t req)
 {
-	int r = kill ? attr_kill_privileges(fd) : 0;
+	int r = attr_kill_privileges(fd, req);
 	if (r < 0)
 		return r;
 	if (ftruncate(fd, 0) < 0)
@@ -136,13 +136,13 @@ static int truncate_fd(int fd, bool shortened, bool kill)
 }
 
 static int truncate_opened(struct hashfs *fs, struct node *n, const struct prepared *p,
-			   const struct opened *opened, bool kill)
+			   const struct opened *opened, fuse_req_t req)
 {
 	if (p->broken != WAS_PRIVATE)
 		return truncate_fd(opened->file ? opened->file->fd : p->copy, p->broken == BROKEN_SHORTENED,
-				   kill);
+				   req);
 	auto_close int fd = node_open(fs, n, O_WRONLY);
-	return fd < 0 ? fd : truncate_fd(fd, false, kill);
+	return fd < 0 ? fd : truncate_fd(fd, false, req);
 }
 
 // An O_TRUNC that fails must not have emptied the file, so a link gets a copy without content only if the
@@ -171,9 +171,10 @@ static int prepare(struct hashfs *fs, struct node *n, int flags, struct prepared
 	return ret->broken < 0 ? ret->broken : 0;
 }
 
-static int begin_prepared(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill,
-			  struct prepared *p, struct opened *ret)
+static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct prepared *p,
+			  struct opened *ret)
 {
+	pid_t tid = fuse_req_ctx(req)->pid;
 	int r = open_and_count(fs, n, flags, tid, p, ret);
 	if (r < 0)
 		return r;
@@ -181,19 +182,19 @@ static int begin_prepared(struct hashfs *fs, struct node *n, int flags, pid_t ti
 	if (!(flags & O_TRUNC))
 		return 0;
 
-	r = truncate_opened(fs, n, p, ret, kill);
+	r = truncate_opened(fs, n, p, ret, req);
 	if (r < 0)
 		opens_end(fs, n, ret->file);
 	return r;
 }
 
-int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret)
+int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct opened *ret)
 {
 	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
 
 	int r = prepare(fs, n, flags, &p);
 	if (r == 0)
-		r = begin_prepared(fs, n, flags, tid, kill, &p, ret);
+		r = begin_prepared(fs, n, flags, req, &p, ret);
 	cleanup_close(&p.copy);
 	return r;
 }

@@ -2,8 +2,7 @@
 // again.
 #pragma once
 
-#include <stdbool.h>
-#include <sys/types.h>
+#include "fs/fuse.h"
 
 struct file;
 struct hashfs;
@@ -14,10 +13,10 @@ struct opened {
 	struct file *file;  // then this; NULL in passthrough
 };
 
-// Opens @n with the open(2) flags @flags for the thread @tid; a write, or O_TRUNC, breaks a link first.
-// @kill: an O_TRUNC drops set-uid and set-gid. -ESTALE: look the name up again. -EBUSY: asked for writing
+// Opens @n with the open(2) flags @flags for the caller of @req; a write, or O_TRUNC, breaks a link first.
+// -ESTALE: look the name up again. -EBUSY: asked for writing
 // through a descriptor or a mount of the single file, while others still read what it was before.
-int opens_begin(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool kill, struct opened *ret);
+int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct opened *ret);
 
 // The same for a file that is new and whose backing inode *@fd has open as asked; takes *@fd where it is
 // needed.

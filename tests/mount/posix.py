@@ -245,6 +245,25 @@ def _(t):
                 expect("security.capability" not in os.listxattr(p), name, "by uid", uid, "leaves the capability")
 
 
+@case("set-gid without the right to execute is cleared by who is not in the group, and stays for who is")
+def _(t):
+    d = t.dir()
+    ways = {
+        "write": lambda p: write(p, b"x", os.O_WRONLY),
+        "trunc": lambda p: os.close(os.open(p, os.O_WRONLY | os.O_TRUNC)),
+        "truncate": lambda p: os.truncate(p, 1),
+        "chown": lambda p: os.chown(p, -1, G),
+    }
+    for name, way in ways.items():
+        for groups, mode in (((), "0o666"), ((99,), "0o2666")):
+            p = "%s/%s.%d" % (d, name, len(groups))
+            write(p, b"0123456789")
+            os.chown(p, U, 99)
+            os.chmod(p, 0o2666)
+            as_user(U, G, way, p, groups=groups)
+            expect_equal(oct(perm(p)), mode, "%s, groups %s" % (name, groups))
+
+
 @case("a user's write to a set-uid link clears the bit in his guest")
 def _(t):
     d = t.dir()
