@@ -13,7 +13,7 @@ from place import Place, run
 PROGRAMS = [
     ["/bin/bash", "-c", "read x"],
     ["/usr/bin/perl", "-MPOSIX", "-MSocket", "-MIO::Handle", "-e", "$| = 1; <STDIN>"],
-    ["/usr/bin/python3", "-c", "import json, asyncio, http.client, decimal; input()"],
+    ["/usr/bin/python3", "-c", "import json, asyncio, http.client, decimal, sys; sys.stdin.read()"],
     ["/bin/cat"],
 ]
 MIB = 1 << 20
