@@ -18,7 +18,7 @@
 #include "store/base/sys.h"
 #include "store/xattr.h"
 
-// As setattr_should_drop_suidgid() in fs/attr.c. Set-gid without the right to execute once meant mandatory
+// As the kernel's setattr_should_drop_suidgid(). Set-gid without the right to execute once meant mandatory
 // locking: who is in the group keeps it.
 static int kill_set_ids_of(int fd, const struct stat *st, fuse_req_t req)
 {
@@ -145,6 +145,7 @@ static int set_both_times_of(struct node *n, int fd, const struct stat *st, int 
 static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, bool by_path,
 		 fuse_req_t req)
 {
+	bool kill = (to_set & FUSE_SET_ATTR_KILL_SUID) || ((to_set & FUSE_SET_ATTR_SIZE) && !is_root(req));
 	int r = 0;
 
 	if (to_set & SET_OWNER)
@@ -153,9 +154,7 @@ static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *s
 		r = sys_fchmod(fd, st->st_mode & 07777);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
 		r = set_size(fs, n, fd, st->st_size, by_path);
-	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
-		r = attr_kill_privileges(fd, req);
-	if (r == 0 && (to_set & FUSE_SET_ATTR_KILL_SUID))
+	if (r == 0 && kill)
 		r = kill_privileges(fd, req);
 	else if (r == 0 && !(to_set & SET_ANY))
 		r = change_nothing(fd, req);

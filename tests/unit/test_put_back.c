@@ -23,14 +23,21 @@ static void swap_with_other_that_cannot_be_opened(void *arg)
 	fault_next("openat", error_then);
 }
 
+// b/file, which was displaced, is put back while opening fails by @error then. Returns its inode.
+static ino_t put_back_despite(struct twins *w, int error)
+{
+	ino_t before = twins_inode(w, "b/file");
+	put_old(w->p, "b/other", "other");
+
+	error_then = error;
+	assert_int_equal(twins_replace_and_put_back(w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
+	return before;
+}
+
 static void too_many_files_open_after_an_exchange_do_not_end_it(void **state)
 {
 	struct twins w = given_twins(*state);
-	ino_t before = twins_inode(&w, "b/file");
-	put_old(w.p, "b/other", "other");
-
-	error_then = EMFILE;
-	assert_int_equal(twins_replace_and_put_back(&w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
+	ino_t before = put_back_despite(&w, EMFILE);
 
 	assert_int_equal(twins_inode(&w, "b/other"), before);
 	assert_content(w.p->tree, "b/file", "other");
@@ -41,11 +48,7 @@ static void too_many_files_open_after_an_exchange_do_not_end_it(void **state)
 static void what_cannot_be_told_after_an_exchange_is_kept_and_moved_no_more(void **state)
 {
 	struct twins w = given_twins(*state);
-	ino_t before = twins_inode(&w, "b/file");
-	put_old(w.p, "b/other", "other");
-
-	error_then = EIO;
-	assert_int_equal(twins_replace_and_put_back(&w, swap_with_other_that_cannot_be_opened), KEPT_CHANGED);
+	ino_t before = put_back_despite(&w, EIO);
 
 	assert_int_equal(twins_inode(&w, "b/file"), before);
 	assert_int_equal(names_in_flight(w.p), 1);  // kept-…

@@ -250,6 +250,20 @@ static void a_store_that_others_may_write_to_or_a_link_to_one_is_refused(void **
 	assert_int_equal(opens(t), -EBADMSG);
 }
 
+// The store counts as copied until then.
+static void renew_copied(const struct tree *t)
+{
+	struct store *s;
+
+	assert_int_equal(store_open(t->dir, &s), 0);
+	assert_true(s->copied);
+	assert_int_equal(store_renew(s), 0);
+	store_close(s);
+	assert_int_equal(store_open(t->dir, &s), 0);
+	assert_false(s->copied);
+	store_close(s);
+}
+
 static void a_copied_store_is_known_as_one_until_it_is_renewed(void **state)
 {
 	struct tree *t = *state;
@@ -262,13 +276,7 @@ static void a_copied_store_is_known_as_one_until_it_is_renewed(void **state)
 		 t->path, t->path, t->path, t->path, t->path);
 	assert_int_equal(system(command), 0);
 
-	assert_int_equal(store_open(t->dir, &s), 0);
-	assert_true(s->copied);
-	assert_int_equal(store_renew(s), 0);
-	store_close(s);
-	assert_int_equal(store_open(t->dir, &s), 0);
-	assert_false(s->copied);
-	store_close(s);
+	renew_copied(t);
 }
 
 // By what keeps no xattrs: over itself, or so that `.hash` happens to have the number that it had.
@@ -288,14 +296,8 @@ static void a_store_restored_without_its_marks_counts_as_copied(void **state)
 	assert_int_equal(store_renew(s), -EIO);
 	assert_true(fault_was_met());
 	store_close(s);
-	assert_int_equal(store_open(t->dir, &s), 0);
-	assert_true(s->copied);
 
-	assert_int_equal(store_renew(s), 0);
-	store_close(s);
-	assert_int_equal(store_open(t->dir, &s), 0);
-	assert_false(s->copied);
-	store_close(s);
+	renew_copied(t);
 }
 
 static void a_pass_and_a_mount_exclude_each_other_and_mounts_do_not(void **state)
