@@ -9,6 +9,7 @@
 #include "store/base/log.h"
 #include "store/claim.h"
 #include "store/displaced.h"
+#include "store/marked.h"
 #include "store/registry.h"
 #include "store/replace.h"
 #include "store/store.h"
@@ -107,7 +108,7 @@ static int is_mount(const struct registration *r, void *arg)
 	return 1;
 }
 
-int lock_store(struct store *s, const char *path)
+static int take_or_refuse(struct store *s, const char *path)
 {
 	int r = take(s, path);
 	if (r != TAKEN_AS_IT_IS)
@@ -121,4 +122,30 @@ int lock_store(struct store *s, const char *path)
 		"program looks at the pool (`hashify stat`, perhaps); mount again when that has ended",
 		path);
 	return r < 0 ? r : -EBUSY;
+}
+
+// A link that is not known for one would be written in place.
+static int renew_marks(struct store *s, const char *path)
+{
+	uint64_t renewed = 0;
+
+	auto_close int hold = registry_hold(s);
+	int r = hold < 0 ? hold : marked_renew_changed(s, &renewed);
+	if (renewed > 0)
+		log_warning("%s/%s: %" PRIu64
+			    " objects had lost their marks, as by a restore of some files; they "
+			    "have got them again",
+			    path, STORE_DIR, renewed);
+	if (r < 0 && r != -EROFS)  // where nobody can write, nobody can write in place
+		log_error(
+			"%s/%s: cannot see to it that all objects have their marks: %s; run `hashify verify %s`, "
+			"which names those that cannot have them",
+			path, STORE_DIR, strerror(-r), path);
+	return r == -EROFS ? 0 : r;
+}
+
+int lock_store(struct store *s, const char *path)
+{
+	int r = take_or_refuse(s, path);
+	return r < 0 ? r : renew_marks(s, path);
 }

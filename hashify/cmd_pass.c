@@ -66,9 +66,10 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 	printf(", \"bad_objects\": %" PRIu64, t->bad_objects);
 	printf(", \"errors\": %" PRIu64, tally_errors(t));
 	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
-	       "}",
-	       r->recovery.removed, r->recovery.put_back, r->recovery.kept);
-	printf(", \"foreign\": %" PRIu64 ", \"seconds\": %.3f}\n", r->foreign, r->seconds);
+	       ", \"kept_before\": %" PRIu64 "}",
+	       r->recovery.removed, r->recovery.put_back, r->recovery.kept, r->recovery.kept_before);
+	printf(", \"hard_links_marked\": %" PRIu64 ", \"foreign\": %" PRIu64 ", \"seconds\": %.3f}\n",
+	       r->apart, r->foreign, r->seconds);
 }
 
 static void print_skipped(const struct tally *t)
@@ -100,8 +101,13 @@ static void print_text(const struct pass_args *o, const struct pass_result *r)
 	print_whatif(r);
 }
 
-static void print_recovery(const struct recovery *r)
+static void print_recovery(const char *pool, const struct recovery *r)
 {
+	if (r->kept_before > 0)
+		log_warning("%s/" STORE_DIR "/tmp: %" PRIu64
+			    " files of guests that were kept there earlier, as their "
+			    "places were taken; look at kept-*, and remove what nobody misses",
+			    pool, r->kept_before);
 	if (r->removed + r->put_back + r->kept > 0)
 		log_info("a pass that was killed had left %" PRIu64 " files: %" PRIu64
 			 " put back into their guests, %" PRIu64 " removed, %" PRIu64
@@ -125,16 +131,35 @@ static void print_index(const struct pass_args *o, const struct pass_result *r)
 			    o->common.operand, path, strerror(-r->index_error));
 }
 
+static void print_apart(const struct pass_args *o, const struct pass_result *r)
+{
+	if (r->apart > 0)
+		log_warning("%s: %" PRIu64
+			    " files are hard links between guests that hashify has not made, as after "
+			    "a restore without " STORE_DIR
+			    " or cp -al; %s, so that mounts keep the guests apart, and "
+			    "are not shared by later passes (copy a guest by cp -a for that)",
+			    o->common.operand, r->apart,
+			    o->common.dry_run ? "they would be marked" : "they were marked");
+	if (r->apart_error < 0)
+		log_error(
+			"%s: hard links between guests cannot be marked: %s; expected files that root can set "
+			"xattrs of; give each guest copies of its own, or what one writes there, others read",
+			o->common.operand, strerror(-r->apart_error));
+}
+
 static int finish(const struct pass_args *o, const struct pass_result *r, int err)
 {
 	command_say_early(&o->common, "hashify", err);
-	print_recovery(&r->recovery);
+	print_recovery(o->common.operand, &r->recovery);
 	print_index(o, r);
+	print_apart(o, r);
 	if (o->common.json)
 		print_json(o, r);
 	else if (!o->quiet)
 		print_text(o, r);
-	return command_end(err, r->signal, tally_errors(&r->tally) > 0 ? EXIT_ERRORS : EXIT_OK);
+	bool good = tally_errors(&r->tally) == 0 && r->apart_error == 0;
+	return command_end(err, r->signal, good ? EXIT_OK : EXIT_ERRORS);
 }
 
 // A name that is mistyped must not look like a guest without anything to share.

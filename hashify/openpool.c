@@ -2,11 +2,13 @@
 
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
+#include "store/marked.h"
 #include "store/pool.h"
 #include "store/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -131,6 +133,21 @@ static int renew(struct store *s, const char *path, enum openpool_mode mode)
 	return store_renew(s);
 }
 
+// Objects that were put there by others, without their marks.
+static int renew_marks(struct store *s, const char *path)
+{
+	uint64_t renewed = 0;
+
+	int r = marked_renew_changed(s, &renewed);
+	if (renewed > 0)
+		log_warning("%s: %" PRIu64
+			    " objects had lost their marks, as by a restore of some files; they have "
+			    "got them again. A mount that was served meanwhile may have written to them: run "
+			    "`hashify verify %s`",
+			    path, renewed, path);
+	return r;
+}
+
 // Opens the store, which is made where there is none and one is wanted.
 static int find_store(int pool, enum openpool_mode mode, struct store **ret)
 {
@@ -159,6 +176,8 @@ static int lock_store(struct store *s, const char *path, int pool, enum openpool
 	}
 	if (r == 0 && s->copied)
 		r = renew(s, path, mode);
+	else if (r == 0 && mode == OPENPOOL_CHANGE)
+		r = renew_marks(s, path);
 	if (r < 0)
 		say(path, store_sentences, r);
 	return r < 0 ? -1 : 0;

@@ -1,6 +1,7 @@
 #include "hashify/pass.h"
 
 #include "hashify/adopt.h"
+#include "hashify/apart.h"
 #include "hashify/filter.h"
 #include "hashify/known.h"
 #include "hashify/progress.h"
@@ -9,6 +10,7 @@
 #include "hashify/walk.h"
 #include "hashify/worker.h"
 #include "store/base/cleanup.h"
+#include "store/marked.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -55,6 +57,8 @@ struct pass {
 	struct adopt adopt;
 	struct work work;
 	bool *outdated;  // by guest (list_all())
+	uint64_t apart;  // apart_mark()
+	int apart_error;
 
 	pthread_mutex_t lock;  // guards all below
 	size_t next;           // the next guest to walk
@@ -259,6 +263,15 @@ static void settle_later(struct pass *p, size_t found)
 	t->later = 0;
 }
 
+// Before the files of a guest are anybody else's concern.
+static void keep_apart(struct pass *p)
+{
+	if (p->walk.apart)
+		p->apart_error = apart_mark(p->pool, p->adopt.store, p->trees, p->tree_count,
+					    p->adopt.dry_run, &p->apart);
+	p->walk.apart = NULL;
+}
+
 static unsigned part_count(const struct pass *p)
 {
 	uint64_t room = tree_budget_for_files(&p->budget);
@@ -270,6 +283,8 @@ static unsigned part_count(const struct pass *p)
 static int walk_first(struct pass *p)
 {
 	int r = walk_all(p);
+	if (r == 0)
+		keep_apart(p);
 	if (r < 0 || p->budget.files <= tree_budget_for_files(&p->budget) || stop_asked())
 		return r;
 	p->walk.parts = part_count(p);
@@ -369,6 +384,8 @@ static int run_stages(struct pass *p, struct store *s)
 	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);
+	if (p->tally.objects > 0 && !p->adopt.dry_run)
+		marked_note(s);
 	if (r == 0)
 		list_all(p, s);
 	return r;
@@ -450,6 +467,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 			  .dev = s ? s->dev : st.st_dev,
 			  .seed = s ? s->seed : 0,
 			  .ignored = o->ignored,
+			  .apart = s,
 			  .policy = o->policy },
 	};
 	p.work = (struct work){ .adopt = &p.adopt,
@@ -473,6 +491,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	ret->whatif = p.whatif;
 	ret->has_whatif = p.has_whatif;
 	ret->guests = p.tree_count;
+	ret->apart = p.apart;
+	ret->apart_error = p.apart_error;
 	ret->foreign = p.known.foreign;
 	ret->signal = stop_signal();
 	ret->seconds = seconds_since(&start);

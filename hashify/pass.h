@@ -41,6 +41,8 @@ struct pass_result {
 	struct whatif whatif;
 	bool has_whatif;   // it was estimated: of a pass that was not stopped, with memory for all files at a
 			   // time
+	uint64_t apart;    // hard links between guests that were marked, or would be (apart.h)
+	int apart_error;   // negative errno: not all could be; 0
 	uint64_t foreign;  // names in objects/ that are no object's
 	int signal;        // that stopped it; 0: it went through
 	double seconds;

@@ -78,6 +78,7 @@ void tree_clear(struct tree *t)
 	chunk_free(t->names);
 	chunk_free(t->files);
 	free(t->dirs);
+	free(t->hard_linked);
 	*t = (struct tree){ .guest = t->guest, .index = t->index };
 }
 
@@ -162,6 +163,17 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 	memcpy(added->name, name, strlen(name) + 1);
 	added->guest = t->index;
 	t->file_count++;
+	return 0;
+}
+
+int tree_add_hard_linked(struct tree *t, uint64_t ino)
+{
+	uint64_t *list = array_grow(t->hard_linked, t->hard_linked_count, &t->hard_linked_capacity,
+				    sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	t->hard_linked = list;
+	t->hard_linked[t->hard_linked_count++] = ino;
 	return 0;
 }
 

@@ -42,6 +42,9 @@ struct tree {
 	size_t dir_count, dir_capacity;
 	struct tree_chunk *names, *files;  // newest first
 	size_t file_count;
+	uint64_t
+		*hard_linked;  // owned: inode numbers, by name, of what the guest has hard links to (apart.h)
+	size_t hard_linked_count, hard_linked_capacity;
 	uint64_t seen;               // names, by the walk
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
@@ -62,6 +65,9 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);
 // Adds a copy of @f with @name in the directory @f->dir. -ENOMEM; -ENOBUFS: the budget is used up, and the
 // file was only charged.
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
+
+// Adds the inode number of a name that is a hard link. -ENOMEM.
+int tree_add_hard_linked(struct tree *t, uint64_t ino);
 
 // What the directories so far leave of @b to files.
 uint64_t tree_budget_for_files(const struct tree_budget *b);

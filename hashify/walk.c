@@ -1,5 +1,6 @@
 #include "hashify/walk.h"
 
+#include "hashify/apart.h"
 #include "hashify/listing.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
@@ -155,6 +156,14 @@ static uint32_t row_of(const struct walk *w, const struct statx *st)
 	return hashed_find(w->hashed, st->stx_ino, index_stamp(w->seed, st->stx_size, mtime, ctime));
 }
 
+// That it cannot be told whether a file has a mark is seen when it is opened.
+static int see_hard_link(struct walker *w, const struct level *l, const char *name, uint64_t ino)
+{
+	if (apart_is_unmarked(w->walk->apart, l->fd, name) != 1)
+		return 0;
+	return tree_add_hard_linked(w->tree, ino);
+}
+
 static int see_file(struct walker *w, const struct level *l, const char *name)
 {
 	struct statx st;
@@ -169,6 +178,10 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return see_dir(w, l, name);
 
 	w->tally->seen++;
+	if (w->walk->apart && S_ISREG(st.stx_mode) && st.stx_nlink > 1 && l->dev == w->walk->dev)
+		r = see_hard_link(w, l, name, st.stx_ino);
+	if (r < 0)
+		return r;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
 	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
 	if (reason == REASON_NONE && is_excluded(w, l, name, false))

@@ -15,6 +15,7 @@
 
 struct report;
 struct report_place;
+struct store;
 
 struct walk {
 	const struct known *known;  // borrowed
@@ -28,7 +29,9 @@ struct walk {
 	unsigned part,
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded
-	bool links_only;              // leave all other files out: no status, no reason, no place in the tree
+	const struct store
+		*apart;   // borrowed; not NULL: hard links without a mark go into the trees (apart.h)
+	bool links_only;  // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;

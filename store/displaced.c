@@ -122,14 +122,16 @@ int displaced_exchange(struct store *s, const char *tmp, int dir, const char *na
 	return with_thawed(s, tmp, exchange, &(struct place){ dir, name });
 }
 
+#define KEPT "kept-"
+
 static int rename_to_kept(struct store *s, const char *tmp, void *arg)
 {
-	char kept[sizeof("kept--4294967295") + TMP_NAME_SIZE];
+	char kept[sizeof(KEPT "-4294967295") + TMP_NAME_SIZE];
 
 	(void)arg;
 	// A pass before may have kept another file of that name.
 	for (unsigned number = 0;; number++) {
-		snprintf(kept, sizeof(kept), "kept-%s-%u", base_of(tmp), number);
+		snprintf(kept, sizeof(kept), KEPT "%s-%u", base_of(tmp), number);
 		if (renameat2(s->tmp, tmp, s->tmp, kept, RENAME_NOREPLACE) == 0)
 			return 0;
 		if (errno != EEXIST)
@@ -140,4 +142,9 @@ static int rename_to_kept(struct store *s, const char *tmp, void *arg)
 int displaced_keep(struct store *s, const char *tmp)
 {
 	return with_thawed(s, tmp, rename_to_kept, NULL);
+}
+
+bool displaced_is_kept(const char *name)
+{
+	return strncmp(name, KEPT, sizeof(KEPT) - 1) == 0;
 }

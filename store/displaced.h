@@ -31,3 +31,4 @@ int displaced_drop(struct store *s, const char *tmp);
 
 // Gives it the name kept-…, under which nothing of ours removes it. The administrator finds it there.
 int displaced_keep(struct store *s, const char *tmp);
+bool displaced_is_kept(const char *name);

@@ -119,6 +119,20 @@ int object_remove_unused(struct store *s, const char *path, struct stat *ret)
 	return unlinkat(s->dir, path, 0) < 0 ? -errno : OBJECT_REMOVED;
 }
 
+int object_shard_number(const char *name)
+{
+	static const char digits[] = "0123456789abcdef";
+	int number = 0;
+
+	for (int i = 0; i < SHARD_DIGITS; i++) {
+		const char *digit = name[i] != '\0' ? strchr(digits, name[i]) : NULL;
+		if (!digit)
+			return -1;
+		number = number * 16 + (int)(digit - digits);
+	}
+	return name[SHARD_DIGITS] == '\0' ? number : -1;
+}
+
 struct visit {
 	struct object_part part;
 	unsigned number;    // of shards so far
@@ -177,4 +191,12 @@ int object_each(struct store *s, struct object_part part, bool with_stat,
 		.part = part, .with_stat = with_stat, .each = each, .arg = arg, .foreign = ret_foreign
 	};
 	return dir_each(s->objects, ".", visit_shard, &v);
+}
+
+int object_each_in(struct store *s, const char *shard,
+		   int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
+		   uint64_t *ret_foreign)
+{
+	struct visit v = { .shard = shard, .each = each, .arg = arg, .foreign = ret_foreign };
+	return dir_each(s->objects, shard, visit_entry, &v);
 }

@@ -33,6 +33,11 @@ int object_link(struct store *s, int fd, const char *name);
 enum object_removed { OBJECT_REMOVED, OBJECT_HAS_LINKS };
 int object_remove_unused(struct store *s, const char *path, struct stat *ret);
 
+// Objects lie in directories by their digests' first three digits. Returns the number of the directory called
+// @name, or -1: it is none of these.
+#define OBJECT_SHARDS 4096
+int object_shard_number(const char *name);
+
 // One part of several of the objects: whole shards, so that threads share them out.
 struct object_part {
 	unsigned number, of;
@@ -45,3 +50,8 @@ struct object_part {
 int object_each(struct store *s, struct object_part part, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
+
+// The same for those in the directory @shard, without status.
+int object_each_in(struct store *s, const char *shard,
+		   int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
+		   uint64_t *ret_foreign);

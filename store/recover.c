@@ -143,10 +143,19 @@ static int visit(const char *name, void *arg)
 	return 0;
 }
 
+static int count_kept(const char *name, void *arg)
+{
+	struct recovering *x = arg;
+	x->done.kept_before += displaced_is_kept(name);
+	return 0;
+}
+
 int replace_recover(struct store *s, struct recovery *ret)
 {
 	struct recovering x = { .store = s };
-	int r = tmp_each(s, visit, &x);
+	int r = tmp_each(s, count_kept, &x);
+	if (r == 0)
+		r = tmp_each(s, visit, &x);
 	if (r == 0)
 		r = x.first_error;
 	if (r == 0)

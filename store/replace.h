@@ -66,9 +66,10 @@ int replacer_free(struct replacer *r);
 
 // What recovery did with the names a crash left in tmp/.
 struct recovery {
-	uint64_t removed;   // half-made copies and links
-	uint64_t put_back;  // guests' files that changed after they were displaced, back in their place
-	uint64_t kept;      // files whose place is unknown or taken: tmp/kept-…, which we never delete
+	uint64_t removed;      // half-made copies and links
+	uint64_t put_back;     // guests' files that changed after they were displaced, back in their place
+	uint64_t kept;         // files whose place is unknown or taken: tmp/kept-…, which we never delete
+	uint64_t kept_before;  // such files of earlier times that are still there
 };
 
 // Called with the store's lock held exclusively. An error leaves for the next time what it hit.

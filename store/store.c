@@ -14,6 +14,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/dir.h"
 #include "store/base/sys.h"
+#include "store/marked.h"
 #include "store/xattr.h"
 
 #define FORMAT_MAX 1024
@@ -109,7 +110,7 @@ static int write_format(int dir)
 	return r < 0 ? r : probe_links(dir);
 }
 
-int store_rewrite_format(struct store *s)
+static int rewrite_format(struct store *s)
 {
 	static const char attempt[] = "format.new";
 
@@ -127,6 +128,14 @@ int store_rewrite_format(struct store *s)
 		return -errno;
 	s->copied = false;
 	return fsync(s->dir) < 0 ? -errno : 0;
+}
+
+int store_renew(struct store *s)
+{
+	uint64_t renewed;
+
+	int r = marked_renew_all(s, &renewed);
+	return r < 0 ? r : rewrite_format(s);
 }
 
 static const char *const directories[] = { "objects", "tmp", "mounts" };

@@ -43,9 +43,6 @@ int store_open(int pool, struct store **ret);
 // one.
 int store_renew(struct store *s);
 
-// Writes the format file of a store that is `copied` no more. For store_renew() alone.
-int store_rewrite_format(struct store *s);
-
 // Frees @s and all it owns; NULL is fine. No thread may still be using it.
 void store_close(struct store *s);
 

@@ -116,7 +116,9 @@ def _(_):
         drop(pool, "g")
         s = gc(pool)
         expect_equal((s["removed"], s["kept"]), (1, 1))
-        expect_equal(summary(pool.path)["recovered"], {"removed": 1, "put_back": 0, "kept": 0})
+        tree.put(pool.at(".hash/tmp/kept-of-old"), b"old")
+        expect_equal(summary(pool.path)["recovered"], {"removed": 1, "put_back": 0, "kept": 0, "kept_before": 1})
+        expect(os.path.exists(pool.at(".hash/tmp/kept-of-old")), "what was kept is gone")
         expect_equal(gc(pool)["removed"], 1)
 
 

@@ -1,0 +1,182 @@
+#include "store/marked.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/base/cleanup.h"
+#include "store/base/clock.h"
+#include "store/base/dir.h"
+#include "store/base/fd.h"
+#include "store/digest.h"
+#include "store/mark.h"
+#include "store/object.h"
+#include "store/quarantine.h"
+#include "store/store.h"
+
+// The whole file. A stamp is the digest of a directory's inode number and times; 0: nothing is known.
+struct marked {
+	uint64_t stamps[OBJECT_SHARDS];
+	uint64_t sum;  // of the stamps
+};
+
+static uint64_t sum_of(const struct store *s, const struct marked *m)
+{
+	return digest_hash64(s->seed, m->stamps, sizeof(m->stamps));
+}
+
+// What is not whole says nothing.
+static void load(const struct store *s, struct marked *ret)
+{
+	auto_close int fd = openat(s->dir, "marked", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fd_pread_all(fd, ret, sizeof(*ret), 0) != sizeof(*ret) || ret->sum != sum_of(s, ret))
+		*ret = (struct marked){ 0 };
+}
+
+static int save(const struct store *s, struct marked *m)
+{
+	static const char attempt[] = "marked.new";
+
+	auto_close int fd = openat(s->dir, attempt, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+				   0600);
+	if (fd < 0)
+		return -errno;
+	m->sum = sum_of(s, m);
+	int r = fd_pwrite_all(fd, m, sizeof(*m), 0);
+	if (r == 0 && renameat(s->dir, attempt, s->dir, "marked") < 0)
+		r = -errno;
+	if (r < 0)
+		unlinkat(s->dir, attempt, 0);
+	return r;
+}
+
+static uint64_t stamp_of(const struct store *s, const struct stat *st)
+{
+	const int64_t fields[] = { (int64_t)st->st_ino, st->st_mtim.tv_sec, st->st_mtim.tv_nsec,
+				   st->st_ctim.tv_sec, st->st_ctim.tv_nsec };
+	uint64_t stamp = digest_hash64(s->seed, fields, sizeof(fields));
+	return stamp != 0 ? stamp : 1;
+}
+
+struct visit {
+	struct store *store;
+	const struct marked *known;  // NULL: no mark is looked at
+	struct marked now;
+	uint64_t renewed, foreign;
+};
+
+static int renew_mark(struct visit *v, const char *path, struct digest digest)
+{
+	struct store *s = v->store;
+	struct digest marked;
+	struct stat st;
+
+	auto_close int fd = openat(s->dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;  // gc was faster
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))  // opening it says what it is
+		return 0;
+	int r = mark_read(s->marks, fd, &st, &marked);
+	if (r != -ENODATA && (r < 0 || digest_equal(marked, digest)))
+		return r;
+	r = mark_write(s->marks, fd, &st, digest);
+	v->renewed += r == 0;
+	return r;
+}
+
+static int visit_object(const struct object_key *key, const struct stat *listed, void *arg)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	(void)listed;
+	object_path_print(key, path);
+	return renew_mark(arg, path, key->digest);
+}
+
+// Whatever it is by now, guests' names that are links to it must stay that.
+static int visit_quarantined(const struct object_key *key, const struct stat *listed, void *arg)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	(void)listed;
+	quarantine_path_print(key, path);
+	return renew_mark(arg, path, key->digest);
+}
+
+static int visit_shard(int objects, const struct dirent64 *e, void *arg)
+{
+	struct visit *v = arg;
+	struct stat st;
+
+	int shard = object_shard_number(e->d_name);
+	if (shard < 0)
+		return 0;
+	if (fstatat(objects, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	uint64_t stamp = stamp_of(v->store, &st);
+	if (clock_is_over(st.st_ctim))  // another change would be seen
+		v->now.stamps[shard] = stamp;
+	if (!v->known || v->known->stamps[shard] == stamp || !S_ISDIR(st.st_mode))
+		return 0;
+	return object_each_in(v->store, e->d_name, visit_object, v, &v->foreign);
+}
+
+static int visit_all(struct store *s, const struct marked *known, struct visit *v)
+{
+	*v = (struct visit){ .store = s, .known = known };
+	int r = known ? quarantine_each(s, visit_quarantined, v, &v->foreign) : 0;
+	return r < 0 ? r : dir_each(s->objects, ".", visit_shard, v);
+}
+
+int marked_renew_all(struct store *s, uint64_t *ret)
+{
+	auto_free struct visit *v = malloc(sizeof(*v));
+	auto_free struct marked *nothing = calloc(1, sizeof(*nothing));
+	if (!v || !nothing)
+		return -ENOMEM;
+	int r = visit_all(s, nothing, v);
+	*ret = v->renewed;
+	return r;
+}
+
+static int save_changes(struct store *s, const struct marked *known, struct marked *now)
+{
+	if (memcmp(known->stamps, now->stamps, sizeof(now->stamps)) == 0)
+		return 0;
+	return save(s, now);
+}
+
+int marked_renew_changed(struct store *s, uint64_t *ret)
+{
+	auto_free struct visit *v = malloc(sizeof(*v));
+	auto_free struct marked *known = malloc(sizeof(*known));
+	if (!v || !known)
+		return -ENOMEM;
+	load(s, known);
+	int r = visit_all(s, known, v);
+	*ret = v->renewed;
+	// After a power cut the note must not be there without the marks.
+	if (r == 0 && v->renewed > 0 && syncfs(s->dir) < 0)
+		r = -errno;
+	if (r == 0)
+		save_changes(s, known, &v->now);  // next time it takes longer
+	return r;
+}
+
+int marked_note(struct store *s)
+{
+	auto_free struct visit *v = malloc(sizeof(*v));
+	auto_free struct marked *known = malloc(sizeof(*known));
+	if (!v || !known)
+		return -ENOMEM;
+	load(s, known);
+	int r = visit_all(s, NULL, v);
+	return r < 0 ? r : save_changes(s, known, &v->now);
+}

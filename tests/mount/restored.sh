@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Files, or all of a pool, came back from a backup that keeps hard links and loses marks: guests are kept apart all the same.
+DEFAULT_TIMEOUT=120
+. "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
+need tar cp ln
+
+M=$W/m
+content() { printf '%09000d' "$1"; }
+
+# Two files that three guests share.
+given_pool() {
+	local g n
+	fs_new "$1"
+	for g in a b c; do
+		mkdir -p "$POOL/$g"
+		for n in 1 2; do
+			content $n >"$POOL/$g/f$n"
+			touch -d @1000000000 "$POOL/$g/f$n"
+		done
+	done
+	hashify_pool
+	sleep 0.3  # what has just changed is not noted
+	hashify_pool
+	[ -s "$POOL/.hash/marked" ] || fail "it is not noted that all objects have their marks"
+	expect_links "$POOL"/{a,b,c}/f1
+	expect_links "$POOL"/{a,b,c}/f2
+}
+
+has_mark() { getfattr -m - "$1" 2>/dev/null | grep -q hashfs; }
+
+# The object of f1 is put there again, and all its names with it, as by rsync -aH.
+restore_f1() {
+	local object
+	object=$(find "$POOL/.hash/objects" -samefile "$POOL/a/f1")
+	cp --preserve=mode,ownership,timestamps "$object" "$object.new"
+	mv "$object.new" "$object"
+	for g in a b c; do ln -f "$object" "$POOL/$g/f1"; done
+	has_mark "$POOL/a/f1" && fail "the restored object has a mark: this proves nothing"
+	[ "$(stat -c %h "$POOL/a/f1")" = 4 ] || fail "the restored object has $(stat -c %h "$POOL/a/f1") names, not 4"
+}
+
+expect_apart() {
+	guest_mount "$POOL/a" "$M"
+	echo written >"$M/f1"
+	echo more >>"$M/f2"
+	guest_umount "$M"
+	for g in b c; do
+		for n in 1 2; do
+			cmp "$POOL/$g/f$n" <(content $n) || fail "CHANGED ANOTHER GUEST: $g/f$n"
+		done
+	done
+	[ "$(cat "$POOL/a/f1")" = written ] || fail "a/f1 is not what was written"
+}
+
+for kind in $(filesystems ext4 xfs btrfs); do
+	title "$kind: an object is restored without its mark, and a guest is mounted"
+	given_pool "$kind"
+	restore_f1
+	expect_apart
+	grep -q '1 objects had lost' "$W/hashfs.log" || fail "hashfs has not said it: $(cat "$W/hashfs.log")"
+	guest_mount "$POOL/b" "$M"
+	! grep -q 'had lost' "$W/hashfs.log" || fail "it is said again: $(cat "$W/hashfs.log")"
+	guest_umount "$M"
+
+	title "$kind: and a pass comes first"
+	given_pool "$kind"
+	restore_f1
+	cp -a "$POOL/c/f1" "$POOL/c/f3"
+	hashify_pool
+	grep -q '1 objects had lost' "$W/hashify.log" || fail "hashify has not said it"
+	expect_links "$POOL"/{a,b,c}/f1 "$POOL/c/f3"
+	expect_apart
+	"$HASHIFY" verify "$POOL" || fail "verify: status $?"
+
+	title "$kind: a pool is restored without its store"
+	given_pool "$kind"
+	ln "$POOL/c/f1" "$POOL/c/f1.same"  # which makes no link of it: c has what the others have
+	content 3 >"$POOL/a/own"
+	ln "$POOL/a/own" "$POOL/a/own.too"
+	mkdir "$POOL/.hash.old"
+	tar -C "$POOL" --exclude=.hash --exclude=.hash.old -cf "$W/backup.tar" .
+	rm -r "$POOL"/{a,b,c,.hash,.hash.old}
+	tar -C "$POOL" -xf "$W/backup.tar"
+	[ "$POOL/a/f1" -ef "$POOL/b/f1" ] || fail "the restored guests have no files in common: this proves nothing"
+	hashify_pool
+	grep -q '2 files are hard links between guests' "$W/hashify.log" || fail "hashify has not said it"
+	"$HASHIFY" --json "$POOL" | grep -q '"hard_links_marked": 0' || fail "they are marked again"
+	! has_mark "$POOL/a/own" || fail "a file that is one guest's alone is marked"
+	expect_apart
+	guest_mount "$POOL/a" "$M"
+	echo more >>"$M/own"
+	cmp "$M/own" "$M/own.too" || fail "a guest's own two names are not one file any more"
+	guest_umount "$M"
+done
+say "ok    guests are kept apart"
