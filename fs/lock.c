@@ -124,24 +124,34 @@ static int take_or_refuse(struct store *s, const char *path)
 	return r < 0 ? r : -EBUSY;
 }
 
+static int renew_held(struct store *s, uint64_t *ret)
+{
+	*ret = 0;
+	auto_close int hold = registry_hold(s);
+	return hold < 0 ? hold : marked_renew_changed(s, ret);
+}
+
 // A link that is not known for one would be written in place.
 static int renew_marks(struct store *s, const char *path)
 {
-	uint64_t renewed = 0;
+	uint64_t renewed;
 
-	auto_close int hold = registry_hold(s);
-	int r = hold < 0 ? hold : marked_renew_changed(s, &renewed);
+	int r = renew_held(s, &renewed);
 	if (renewed > 0)
-		log_warning("%s/%s: %" PRIu64
-			    " objects had lost their marks, as by a restore of some files; they "
-			    "have got them again",
-			    path, STORE_DIR, renewed);
-	if (r < 0 && r != -EROFS)  // where nobody can write, nobody can write in place
+		log_warning(
+			"%s/%s: %" PRIu64
+			" objects had no marks of their own, as after a restore of some files, and "
+			"have got them%s",
+			path, STORE_DIR, renewed,
+			registry_each(s, is_mount, NULL) == 1
+				? "; what was mounted before does not know of it: unmount that, and mount it again"
+				: "");
+	if (r < 0)
 		log_error(
-			"%s/%s: cannot see to it that all objects have their marks: %s; run `hashify verify %s`, "
-			"which names those that cannot have them",
+			"%s/%s: not all objects that have lost their marks can get them again: %s; run `hashify "
+			"verify %s`, which names them, and mount again",
 			path, STORE_DIR, strerror(-r), path);
-	return r == -EROFS ? 0 : r;
+	return r;
 }
 
 int lock_store(struct store *s, const char *path)

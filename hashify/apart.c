@@ -3,7 +3,6 @@
 #include "hashify/known.h"
 #include "hashify/report.h"
 #include "hashify/walk.h"
-#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/mark.h"
 #include "store/store.h"
@@ -13,10 +12,16 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-// An inode that a guest has under a name that is not its only one.
+// A file that a guest has not all names of.
 struct holding {
 	uint64_t ino;
 	uint32_t guest;
+};
+
+struct holdings {
+	struct holding *list;  // owned
+	size_t count;
+	uint32_t guest;  // whose are added
 };
 
 static int compare_holdings(const void *pa, const void *pb)
@@ -27,47 +32,49 @@ static int compare_holdings(const void *pa, const void *pb)
 	return (a->guest > b->guest) - (a->guest < b->guest);
 }
 
-static struct holding *list_holdings(const struct tree *trees, size_t count, size_t *ret_count)
+static void add_holding(void *value, void *arg)
+{
+	const struct hard_link *link = value;
+	struct holdings *h = arg;
+	h->list[h->count++] = (struct holding){ link->ino, h->guest };
+}
+
+static int list_holdings(const struct tree *trees, size_t count, struct holdings *h)
 {
 	size_t total = 0;
 	for (size_t i = 0; i < count; i++)
-		total += trees[i].hard_linked_count;
-	struct holding *list = malloc((total + 1) * sizeof(*list));
-	if (!list)
-		return NULL;
-	*ret_count = 0;
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < trees[i].hard_linked_count; j++)
-			list[(*ret_count)++] = (struct holding){ trees[i].hard_linked[j], trees[i].index };
-	qsort(list, total, sizeof(*list), compare_holdings);
-	return list;
+		total += trees[i].hard_links.count;
+	h->list = malloc((total + 1) * sizeof(*h->list));
+	if (!h->list)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		h->guest = trees[i].index;
+		map_each(&trees[i].hard_links, add_holding, h);
+	}
+	qsort(h->list, total, sizeof(*h->list), compare_holdings);
+	return 0;
 }
 
 // Those of several guests, as what walk_links() looks for.
-static int find_common(const struct holding *list, size_t count, struct known *ret)
+static int find_common(const struct holdings *h, struct known *ret)
 {
-	struct known_object *common = NULL;
-	size_t found = 0, capacity = 0;
-	for (size_t i = 1; i < count; i++) {
-		bool is_common = list[i].ino == list[i - 1].ino && list[i].guest != list[i - 1].guest;
-		if (!is_common || (found > 0 && common[found - 1].ino == list[i].ino))
-			continue;
-		struct known_object *grown = array_grow(common, found, &capacity, sizeof(*grown));
-		if (!grown) {
-			free(common);
-			return -ENOMEM;
-		}
-		common = grown;
-		common[found++] = (struct known_object){ .ino = list[i].ino };
-	}
+	struct known_object *common = calloc(h->count + 1, sizeof(*common));
+	size_t found = 0;
+	if (!common)
+		return -ENOMEM;
+	for (size_t i = 1; i < h->count; i++)
+		if (h->list[i].ino == h->list[i - 1].ino &&
+		    (found == 0 || common[found - 1].ino != h->list[i].ino))
+			common[found++].ino = h->list[i].ino;
 	return known_of(common, found, ret);
 }
 
 struct marking {
 	struct store *store;
 	int pool;
-	uint64_t count;
-	int error;
+	const struct known *common;
+	bool *done;  // by file
+	struct apart *result;
 };
 
 static int mark_file(const struct store *s, int dir, const char *name, uint64_t ino)
@@ -77,68 +84,84 @@ static int mark_file(const struct store *s, int dir, const char *name, uint64_t 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (st.st_ino != ino || st.st_dev != s->dev || !S_ISREG(st.st_mode))
-		return -ENOENT;
+		return -ESTALE;
 	int r = mark_is_link(s->marks, fd, &st);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	r = mark_write(s->marks, fd, &st, (struct digest){ 0 });
-	return r < 0 ? r : 1;
+	return r != 0 ? r : mark_write(s->marks, fd, &st, (struct digest){ 0 });
+}
+
+// The guest may have moved it, or put something else there.
+static bool is_gone(int r)
+{
+	return r == -ENOENT || r == -ESTALE || r == -ENOTDIR || r == -ELOOP || r == -EXDEV;
 }
 
 static void on_name(const struct known_object *file, const struct report_place *place, void *arg)
 {
 	struct marking *m = arg;
+	bool *done = &m->done[file - m->common->objects];
+	if (*done)
+		return;
 	auto_close int dir = tree_open_dir(place->tree, m->pool, place->dir);
 	int r = dir < 0 ? dir : mark_file(m->store, dir, place->name, file->ino);
-	if (r < 0 && r != -ENOENT && m->error == 0)  // -ENOENT: the guest has removed it
-		m->error = r;
-	m->count += r > 0;
+	if (is_gone(r))
+		return;
+	*done = true;
+	m->result->files += r >= 0;
+	m->result->errors += r < 0;
+	if (r < 0)
+		report_not_apart(place, r);
 }
 
-static int mark_all(int pool, struct store *s, const struct known *common, uint64_t *ret)
+// In all guests, and where a pass shares nothing.
+static int mark_all(struct marking *m)
 {
 	struct report silent;
 	report_init(&silent, false, true);
 	silent.silent = true;
-	struct marking m = { .store = s, .pool = pool };
 	struct tally tally = { 0 };
 	const struct walk walk = {
-		.known = common,
+		.known = m->common,
 		.report = &silent,
-		.dev = s->dev,
+		.dev = m->store->dev,
 		.links_only = true,
 		.on_link = on_name,
-		.arg = &m,
+		.arg = m,
 	};
-	int64_t r = walk_links(&walk, pool, &tally);
+	int64_t r = walk_links(&walk, m->pool, &tally);
 	report_destroy(&silent);
-	*ret = m.count;
-	return r < 0 ? (int)r : m.error;
+	return r < 0 ? (int)r : 0;
 }
 
-int apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, bool dry_run, uint64_t *ret)
+static int mark_common(int pool, struct store *s, const struct known *common, struct apart *ret)
 {
-	size_t listed;
-	auto_free struct holding *list = list_holdings(trees, count, &listed);
-	if (!list)
+	auto_free bool *done = calloc(common->count, sizeof(*done));
+	if (!done)
 		return -ENOMEM;
-	struct known common;
-	int r = find_common(list, listed, &common);
-	if (r < 0)
-		return r;
-	*ret = common.count;
-	if (common.count > 0 && !dry_run)
-		r = mark_all(pool, s, &common, ret);
-	known_free(&common);
-	return r;
+	return mark_all(&(struct marking){ s, pool, common, done, ret });
 }
 
-int apart_is_unmarked(const struct store *s, int dir, const char *name)
+void apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, struct apart *ret)
+{
+	struct holdings h = { 0 };
+	struct known common = { 0 };
+	*ret = (struct apart){ 0 };
+	ret->error = list_holdings(trees, count, &h);
+	if (ret->error == 0)
+		ret->error = find_common(&h, &common);
+	if (ret->error == 0 && common.count > 0 && s)
+		ret->error = mark_common(pool, s, &common, ret);
+	else
+		ret->files = common.count;
+	known_free(&common);
+	free(h.list);
+}
+
+bool apart_is_unmarked(const struct store *s, int dir, const char *name)
 {
 	struct stat st;
+	if (!s)
+		return true;
 	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	int r = mark_is_link(s->marks, fd, &st);
-	return r < 0 ? r : r == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1;
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1 &&
+	       mark_is_link(s->marks, fd, &st) == 0;
 }

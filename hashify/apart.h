@@ -11,12 +11,17 @@
 struct store;
 struct tree;
 
-// Marks the files without a mark that the walk has found in more than one of the @count guests @trees of
-// @pool.
-// *@ret is how many these are; with @dry_run they are only counted. -ENOMEM, or the first error of
-// marking one: the others have got theirs.
-int apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, bool dry_run,
-	       uint64_t *ret);
+struct apart {
+	uint64_t files;   // that were marked, or would be
+	uint64_t errors;  // names of files that could not be, each of them said
+	int error;        // -ENOMEM: no file was looked at; 0
+};
 
-// Has the file @name of several names in the directory @dir no mark? A negative errno: that cannot be told.
-int apart_is_unmarked(const struct store *s, int dir, const char *name);
+// Marks the files that more than one of the @count guests @trees of @pool have hard links to (tree.h).
+// Without
+// @s they are only counted.
+void apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, struct apart *ret);
+
+// Has the file @name in the directory @dir no mark? Nothing has without @s, and what cannot be read counts as
+// marked: no mount takes it for private.
+bool apart_is_unmarked(const struct store *s, int dir, const char *name);

@@ -69,7 +69,7 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 	       ", \"kept_before\": %" PRIu64 "}",
 	       r->recovery.removed, r->recovery.put_back, r->recovery.kept, r->recovery.kept_before);
 	printf(", \"hard_links_marked\": %" PRIu64 ", \"foreign\": %" PRIu64 ", \"seconds\": %.3f}\n",
-	       r->apart, r->foreign, r->seconds);
+	       r->apart.files, r->foreign, r->seconds);
 }
 
 static void print_skipped(const struct tally *t)
@@ -131,21 +131,19 @@ static void print_index(const struct pass_args *o, const struct pass_result *r)
 			    o->common.operand, path, strerror(-r->index_error));
 }
 
-static void print_apart(const struct pass_args *o, const struct pass_result *r)
+static void print_apart(const struct pass_args *o, const struct apart *a)
 {
-	if (r->apart > 0)
+	if (a->files > 0)
 		log_warning("%s: %" PRIu64
-			    " files are hard links between guests that hashify has not made, as after "
-			    "a restore without " STORE_DIR
-			    " or cp -al; %s, so that mounts keep the guests apart, and "
-			    "are not shared by later passes (copy a guest by cp -a for that)",
-			    o->common.operand, r->apart,
-			    o->common.dry_run ? "they would be marked" : "they were marked");
-	if (r->apart_error < 0)
-		log_error(
-			"%s: hard links between guests cannot be marked: %s; expected files that root can set "
-			"xattrs of; give each guest copies of its own, or what one writes there, others read",
-			o->common.operand, strerror(-r->apart_error));
+			    " files are hard links between guests that hashify has not made, as after a "
+			    "restore without " STORE_DIR
+			    " or cp -al; they %s, so that mounts keep the guests apart, "
+			    "and are not shared by later passes (copy a guest by cp -a for that)",
+			    o->common.operand, a->files,
+			    o->common.dry_run ? "would be marked" : "were marked");
+	if (a->error < 0)
+		log_error("%s: hard links between guests were not looked for: %s", o->common.operand,
+			  strerror(-a->error));
 }
 
 static int finish(const struct pass_args *o, const struct pass_result *r, int err)
@@ -153,12 +151,12 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 	command_say_early(&o->common, "hashify", err);
 	print_recovery(o->common.operand, &r->recovery);
 	print_index(o, r);
-	print_apart(o, r);
+	print_apart(o, &r->apart);
 	if (o->common.json)
 		print_json(o, r);
 	else if (!o->quiet)
 		print_text(o, r);
-	bool good = tally_errors(&r->tally) == 0 && r->apart_error == 0;
+	bool good = tally_errors(&r->tally) + r->apart.errors == 0 && r->apart.error == 0;
 	return command_end(err, r->signal, good ? EXIT_OK : EXIT_ERRORS);
 }
 

@@ -5,8 +5,10 @@
 #include "store/base/cleanup.h"
 #include "store/base/map.h"
 #include "store/displaced.h"
+#include "store/marked.h"
 #include "store/object.h"
 #include "store/quarantine.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -108,6 +110,16 @@ static int see_quarantined(const struct object_key *key, const struct stat *st, 
 	return see(gc, path, st, false);
 }
 
+// The next mount need not look at what is left where objects were removed.
+static void note_marks(struct store *s)
+{
+	uint64_t renewed;
+
+	auto_close int hold = registry_hold(s);
+	if (hold >= 0)
+		marked_renew_changed(s, &renewed);
+}
+
 int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_result *ret)
 {
 	struct gc gc = { .store = s, .dry_run = dry_run, .report = report, .result = ret };
@@ -118,6 +130,8 @@ int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_resul
 		r = object_each(s, OBJECT_ALL, true, see_object, &gc, &ret->foreign);
 	if (r == 0)
 		r = quarantine_each(s, see_quarantined, &gc, &ret->foreign);
+	if (ret->removed > 0 && !dry_run)
+		note_marks(s);
 	ret->signal = stop_signal();
 	map_each(&gc.awaited, free_key, NULL);
 	map_free(&gc.awaited);

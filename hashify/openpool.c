@@ -134,18 +134,22 @@ static int renew(struct store *s, const char *path, enum openpool_mode mode)
 }
 
 // Objects that were put there by others, without their marks.
-static int renew_marks(struct store *s, const char *path)
+static void renew_marks(struct store *s, const char *path)
 {
-	uint64_t renewed = 0;
+	uint64_t renewed;
 
 	int r = marked_renew_changed(s, &renewed);
 	if (renewed > 0)
 		log_warning("%s: %" PRIu64
-			    " objects had lost their marks, as by a restore of some files; they have "
-			    "got them again. A mount that was served meanwhile may have written to them: run "
+			    " objects had no marks of their own, as after a restore of some files, and "
+			    "have got them. A mount that was served meanwhile may have written to them: run "
 			    "`hashify verify %s`",
 			    path, renewed, path);
-	return r;
+	if (r < 0)
+		log_warning(
+			"%s: not all objects that have lost their marks can get them again: %s; run `hashify "
+			"verify %s`, which names them, before you mount anything",
+			path, strerror(-r), path);
 }
 
 // Opens the store, which is made where there is none and one is wanted.
@@ -177,7 +181,7 @@ static int lock_store(struct store *s, const char *path, int pool, enum openpool
 	if (r == 0 && s->copied)
 		r = renew(s, path, mode);
 	else if (r == 0 && mode == OPENPOOL_CHANGE)
-		r = renew_marks(s, path);
+		renew_marks(s, path);
 	if (r < 0)
 		say(path, store_sentences, r);
 	return r < 0 ? -1 : 0;

@@ -57,8 +57,7 @@ struct pass {
 	struct adopt adopt;
 	struct work work;
 	bool *outdated;  // by guest (list_all())
-	uint64_t apart;  // apart_mark()
-	int apart_error;
+	struct apart apart;
 
 	pthread_mutex_t lock;  // guards all below
 	size_t next;           // the next guest to walk
@@ -263,13 +262,12 @@ static void settle_later(struct pass *p, size_t found)
 	t->later = 0;
 }
 
-// Before the files of a guest are anybody else's concern.
 static void keep_apart(struct pass *p)
 {
-	if (p->walk.apart)
-		p->apart_error = apart_mark(p->pool, p->adopt.store, p->trees, p->tree_count,
-					    p->adopt.dry_run, &p->apart);
-	p->walk.apart = NULL;
+	apart_mark(p->pool, p->adopt.dry_run ? NULL : p->adopt.store, p->trees, p->tree_count, &p->apart);
+	for (size_t i = 0; i < p->tree_count; i++)
+		tree_forget_hard_links(&p->trees[i]);
+	p->walk.apart = false;
 }
 
 static unsigned part_count(const struct pass *p)
@@ -379,13 +377,15 @@ static void list_all(struct pass *p, struct store *s)
 
 static int run_stages(struct pass *p, struct store *s)
 {
+	uint64_t renewed;
+
 	adopt_init(&p->adopt, p->pool);
 	int r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
 	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);
 	if (p->tally.objects > 0 && !p->adopt.dry_run)
-		marked_note(s);
+		marked_renew_changed(s, &renewed);  // the next pass or mount need not look at what is new
 	if (r == 0)
 		list_all(p, s);
 	return r;
@@ -467,7 +467,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 			  .dev = s ? s->dev : st.st_dev,
 			  .seed = s ? s->seed : 0,
 			  .ignored = o->ignored,
-			  .apart = s,
+			  .apart = true,
+			  .store = s,
 			  .policy = o->policy },
 	};
 	p.work = (struct work){ .adopt = &p.adopt,
@@ -492,7 +493,6 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	ret->has_whatif = p.has_whatif;
 	ret->guests = p.tree_count;
 	ret->apart = p.apart;
-	ret->apart_error = p.apart_error;
 	ret->foreign = p.known.foreign;
 	ret->signal = stop_signal();
 	ret->seconds = seconds_since(&start);

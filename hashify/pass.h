@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "hashify/apart.h"
 #include "hashify/reason.h"
 #include "hashify/whatif.h"
 #include "store/index.h"
@@ -39,10 +40,9 @@ struct pass_result {
 	enum index_state index;  // what was there
 	int index_error;         // negative errno: it could not be had or written; 0
 	struct whatif whatif;
-	bool has_whatif;   // it was estimated: of a pass that was not stopped, with memory for all files at a
-			   // time
-	uint64_t apart;    // hard links between guests that were marked, or would be (apart.h)
-	int apart_error;   // negative errno: not all could be; 0
+	bool has_whatif;  // it was estimated: of a pass that was not stopped, with memory for all files at a
+			  // time
+	struct apart apart;
 	uint64_t foreign;  // names in objects/ that are no object's
 	int signal;        // that stopped it; 0: it went through
 	double seconds;

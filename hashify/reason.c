@@ -15,7 +15,7 @@ static const struct {
 	[REASON_HOLES] = { "holes", "large, and nearly all holes" },
 	[REASON_SYMLINK] = { "symlink", "symbolic link" },
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
-	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked by the guest itself" },
+	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked, but not by hashify" },
 	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted" },
 	[REASON_MOUNT] = { "mount", "another filesystem or a mount point" },
 	[REASON_SUBVOLUME] = { "subvolume", "another subvolume or project" },

@@ -95,6 +95,15 @@ void report_not_unshared(const struct report_place *place, int err)
 	log_error("%s: cannot be given a copy of its own: %s", path ? path : "", strerror(-err));
 }
 
+void report_not_apart(const struct report_place *place, int err)
+{
+	auto_free char *path = printable_path(place);
+	log_error(
+		"%s: several guests have hard links to it, and it cannot be marked: %s; expected a file that may "
+		"have xattrs; give each guest a copy, or what one writes there, the others read",
+		path ? path : "", strerror(-err));
+}
+
 void report_unshared(struct report *r, const struct report_place *place)
 {
 	if (r->verbose)

@@ -36,6 +36,9 @@ void report_link(struct report *r, struct tally *t, const struct report_place *p
 // Names a file that cannot be made private.
 void report_not_unshared(const struct report_place *place, int err);
 
+// Names a hard link between guests that cannot be marked (apart.h).
+void report_not_apart(const struct report_place *place, int err);
+
 // Names a link that became a private file.
 void report_unshared(struct report *r, const struct report_place *place);
 

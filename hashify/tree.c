@@ -73,12 +73,24 @@ int tree_init(struct tree *ret, const char *guest, uint32_t index)
 	return 0;
 }
 
+static void free_hard_link(void *link, void *arg)
+{
+	(void)arg;
+	free(link);
+}
+
+void tree_forget_hard_links(struct tree *t)
+{
+	map_each(&t->hard_links, free_hard_link, NULL);
+	map_free(&t->hard_links);
+}
+
 void tree_clear(struct tree *t)
 {
 	chunk_free(t->names);
 	chunk_free(t->files);
 	free(t->dirs);
-	free(t->hard_linked);
+	tree_forget_hard_links(t);
 	*t = (struct tree){ .guest = t->guest, .index = t->index };
 }
 
@@ -166,14 +178,23 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 	return 0;
 }
 
-int tree_add_hard_linked(struct tree *t, uint64_t ino)
+int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names)
 {
-	uint64_t *list = array_grow(t->hard_linked, t->hard_linked_count, &t->hard_linked_capacity,
-				    sizeof(*list));
-	if (!list)
+	struct hard_link *link = map_find(&t->hard_links, ino, NULL, NULL);
+	if (link) {
+		if (--link->missing > 0)
+			return 0;
+		map_remove(&t->hard_links, ino, link);
+		free(link);
+		return 0;
+	}
+	link = malloc(sizeof(*link));
+	if (!link || map_reserve(&t->hard_links) < 0) {
+		free(link);
 		return -ENOMEM;
-	t->hard_linked = list;
-	t->hard_linked[t->hard_linked_count++] = ino;
+	}
+	*link = (struct hard_link){ ino, names - 1 };
+	map_add(&t->hard_links, ino, link);
 	return 0;
 }
 

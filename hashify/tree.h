@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "store/base/map.h"
+
 struct tree_dir {
 	uint32_t parent;    // index; the guest's root, 0, is its own
 	uint32_t path_len;  // bytes of its path below the guest, without a NUL
@@ -42,9 +44,7 @@ struct tree {
 	size_t dir_count, dir_capacity;
 	struct tree_chunk *names, *files;  // newest first
 	size_t file_count;
-	uint64_t
-		*hard_linked;  // owned: inode numbers, by name, of what the guest has hard links to (apart.h)
-	size_t hard_linked_count, hard_linked_capacity;
+	struct map hard_links;       // by inode number: struct hard_link, owned
 	uint64_t seen;               // names, by the walk
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
@@ -66,8 +66,15 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name);
 // file was only charged.
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
 
-// Adds the inode number of a name that is a hard link. -ENOMEM.
-int tree_add_hard_linked(struct tree *t, uint64_t ino);
+// A file of which not all names were seen in the guest: the others are elsewhere.
+struct hard_link {
+	uint64_t ino;
+	uint64_t missing;
+};
+
+// Sees one more name of the file @ino, which has @names, two at least; forgets it with the last one. -ENOMEM.
+int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names);
+void tree_forget_hard_links(struct tree *t);
 
 // What the directories so far leave of @b to files.
 uint64_t tree_budget_for_files(const struct tree_budget *b);

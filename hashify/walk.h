@@ -1,6 +1,6 @@
 // Walks one guest: what is a link already is only counted, what could become one is added to its tree, the
-// rest is skipped with its reason. Nothing but directories is ever opened. The guest may be hostile and may
-// be changing meanwhile.
+// rest is skipped with its reason. Nothing but directories is ever opened for
+// reading. The guest may be hostile and may be changing meanwhile.
 #pragma once
 
 #include <stdbool.h>
@@ -29,9 +29,9 @@ struct walk {
 	unsigned part,
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded
-	const struct store
-		*apart;   // borrowed; not NULL: hard links without a mark go into the trees (apart.h)
-	bool links_only;  // leave all other files out: no status, no reason, no place in the tree
+	bool apart;  // hard links without a mark, of which names are elsewhere, go into the trees
+	const struct store *store;  // borrowed, for that; NULL: there are no marks
+	bool links_only;            // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;

@@ -16,6 +16,7 @@ int copy_private(struct store *s, int object, uint64_t keep, bool flush, struct 
 	if (copy < 0)
 		return copy;
 
+	meta_prepare(object, copy);
 	uint64_t whole = (uint64_t)ret->st_size;
 	uint64_t size = keep < whole ? keep : whole;
 	int how = CONTENT_CLONED;

@@ -65,11 +65,22 @@ static uint64_t stamp_of(const struct store *s, const struct stat *st)
 
 struct visit {
 	struct store *store;
-	const struct marked *known;  // NULL: no mark is looked at
+	const struct marked *known;
 	struct marked now;
 	uint64_t renewed, foreign;
+	bool failed;     // in the directory that is visited
+	int error;       // the first in writing a mark
+	int look_error;  // and in looking for one
 };
 
+static void fail(struct visit *v, int *which, int error)
+{
+	v->failed = true;
+	if (*which == 0)
+		*which = error;
+}
+
+// Goes on after an error.
 static int renew_mark(struct visit *v, const char *path, struct digest digest)
 {
 	struct store *s = v->store;
@@ -77,18 +88,25 @@ static int renew_mark(struct visit *v, const char *path, struct digest digest)
 	struct stat st;
 
 	auto_close int fd = openat(s->dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;  // gc was faster
-	if (fstat(fd, &st) < 0)
-		return -errno;
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		if (errno != ENOENT)  // gc was faster
+			fail(v, &v->look_error, -errno);
+		return 0;
+	}
 	if (!S_ISREG(st.st_mode))  // opening it says what it is
 		return 0;
 	int r = mark_read(s->marks, fd, &st, &marked);
-	if (r != -ENODATA && (r < 0 || digest_equal(marked, digest)))
-		return r;
+	if (r == 0 && digest_equal(marked, digest))
+		return 0;
+	if (r < 0 && r != -ENODATA) {
+		fail(v, &v->look_error, r);
+		return 0;
+	}
 	r = mark_write(s->marks, fd, &st, digest);
 	v->renewed += r == 0;
-	return r;
+	if (r < 0)
+		fail(v, &v->error, r);
+	return 0;
 }
 
 static int visit_object(const struct object_key *key, const struct stat *listed, void *arg)
@@ -119,42 +137,46 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	if (shard < 0)
 		return 0;
 	if (fstatat(objects, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	uint64_t stamp = stamp_of(v->store, &st);
-	if (clock_is_over(st.st_ctim))  // another change would be seen
-		v->now.stamps[shard] = stamp;
-	if (!v->known || v->known->stamps[shard] == stamp || !S_ISDIR(st.st_mode))
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISDIR(st.st_mode))
 		return 0;
-	return object_each_in(v->store, e->d_name, visit_object, v, &v->foreign);
+	uint64_t stamp = stamp_of(v->store, &st);
+	v->failed = false;
+	int r = 0;
+	if (v->known->stamps[shard] != stamp)
+		r = object_each_in(v->store, e->d_name, visit_object, v, &v->foreign);
+	if (r < 0)
+		fail(v, &v->look_error, r);
+	// Otherwise another change would not be seen.
+	if (!v->failed && clock_is_over(st.st_ctim))
+		v->now.stamps[shard] = stamp;
+	return 0;
 }
 
 static int visit_all(struct store *s, const struct marked *known, struct visit *v)
 {
 	*v = (struct visit){ .store = s, .known = known };
-	int r = known ? quarantine_each(s, visit_quarantined, v, &v->foreign) : 0;
-	return r < 0 ? r : dir_each(s->objects, ".", visit_shard, v);
+	int r = quarantine_each(s, visit_quarantined, v, &v->foreign);
+	if (r == 0)
+		r = dir_each(s->objects, ".", visit_shard, v);
+	return r < 0 ? r : v->error;
 }
 
 int marked_renew_all(struct store *s, uint64_t *ret)
 {
+	*ret = 0;
 	auto_free struct visit *v = malloc(sizeof(*v));
 	auto_free struct marked *nothing = calloc(1, sizeof(*nothing));
 	if (!v || !nothing)
 		return -ENOMEM;
 	int r = visit_all(s, nothing, v);
 	*ret = v->renewed;
-	return r;
-}
-
-static int save_changes(struct store *s, const struct marked *known, struct marked *now)
-{
-	if (memcmp(known->stamps, now->stamps, sizeof(now->stamps)) == 0)
-		return 0;
-	return save(s, now);
+	return r < 0 ? r : v->look_error;
 }
 
 int marked_renew_changed(struct store *s, uint64_t *ret)
 {
+	*ret = 0;
 	auto_free struct visit *v = malloc(sizeof(*v));
 	auto_free struct marked *known = malloc(sizeof(*known));
 	if (!v || !known)
@@ -163,20 +185,9 @@ int marked_renew_changed(struct store *s, uint64_t *ret)
 	int r = visit_all(s, known, v);
 	*ret = v->renewed;
 	// After a power cut the note must not be there without the marks.
-	if (r == 0 && v->renewed > 0 && syncfs(s->dir) < 0)
-		r = -errno;
-	if (r == 0)
-		save_changes(s, known, &v->now);  // next time it takes longer
+	if (v->renewed > 0 && syncfs(s->dir) < 0)
+		return -errno;
+	if (memcmp(known->stamps, v->now.stamps, sizeof(v->now.stamps)) != 0)
+		save(s, &v->now);  // if it cannot, the next time takes longer
 	return r;
-}
-
-int marked_note(struct store *s)
-{
-	auto_free struct visit *v = malloc(sizeof(*v));
-	auto_free struct marked *known = malloc(sizeof(*known));
-	if (!v || !known)
-		return -ENOMEM;
-	load(s, known);
-	int r = visit_all(s, NULL, v);
-	return r < 0 ? r : save_changes(s, known, &v->now);
 }

@@ -12,12 +12,10 @@
 
 struct store;
 
-// Gives marks to all objects that have none, or not their own. *@ret is how many these were.
+// Gives marks to all objects that have none, or not their own. *@ret is how many these were. Goes on where
+// one cannot have its mark, and returns the first such error.
 int marked_renew_all(struct store *s, uint64_t *ret);
 
-// The same where a directory is not as it was noted, and notes how they are now.
+// The same where a directory is not as it was when all was well there, and notes how they are now. What
+// cannot be looked at is no error: where no mark can be read, no mount takes the file for a private one.
 int marked_renew_changed(struct store *s, uint64_t *ret);
-
-// Notes that all objects have their marks: marked_renew_changed() has seen to it, and since then nobody else
-// has changed objects/. Costs time, when it fails, and nothing else.
-int marked_note(struct store *s);

@@ -11,6 +11,10 @@
 // files never become objects.
 #define USER_FLAGS ((uint32_t)(FS_XFLAG_NODUMP | FS_XFLAG_NOATIME | FS_XFLAG_SYNC))
 
+// Those a filesystem takes only as long as a file is empty, or minds from then on: whether it is to be
+// written in place (btrfs' +C), and to be compressed.
+#define STORAGE_FLAGS ((unsigned)(FS_NOCOW_FL | FS_COMPR_FL | FS_NOCOMP_FL))
+
 static int copy_owner(const struct stat *from, const struct stat *to, int dst)
 {
 	if (from->st_uid == to->st_uid && from->st_gid == to->st_gid)
@@ -46,6 +50,16 @@ static int copy_flags(int src, int dst)
 	int r = sys_fsxattr_set(dst, &to);
 	// In a user namespace projects cannot be set. Where that matters the rename fails.
 	return r == -EINVAL || r == -EPERM ? 0 : r;
+}
+
+void meta_prepare(int src, int dst)
+{
+	unsigned from, to;
+
+	if (sys_flags_get(src, &from) < 0 || sys_flags_get(dst, &to) < 0 ||
+	    ((from ^ to) & STORAGE_FLAGS) == 0)
+		return;
+	sys_flags_set(dst, (to & ~STORAGE_FLAGS) | (from & STORAGE_FLAGS));
 }
 
 int meta_copy(int src, const struct stat *st, int dst)

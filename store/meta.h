@@ -8,3 +8,7 @@
 // times of @src, whose status is @st, to @dst, a new file's writable fd. Where an unprivileged process may
 // not give the owner away, -EPERM: a copy that belongs to somebody else is no copy.
 int meta_copy(int src, const struct stat *st, int dst);
+
+// Gives @dst, a new and empty file, those flags of @src that it cannot get later: not copied on write,
+// compressed or not (`chattr +C`, `+c`, `+m`). Where that cannot be it is stored like others.
+void meta_prepare(int src, int dst);

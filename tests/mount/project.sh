@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A guest whose directories hand a project down (quotas per guest): links are made within the project, and their private
-# copies belong to it.
+# What chattr has given a file, its private copy has as well: a project that directories hand down (quotas per guest; links are made within
+# the project), and how btrfs stores it.
 DEFAULT_TIMEOUT=60
 . "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
 need chattr lsattr
@@ -28,3 +28,27 @@ echo more >>"$M/a/f1"
 [ "$(cat "$M/a/f2")" = "hello, world" ] || fail "the other name has changed"
 guests_umount a
 [ "$(project "$POOL/a/f1")" = 100 ] || fail "the private copy belongs to project $(project "$POOL/a/f1")"
+
+title "not copied on write, and not compressed, on btrfs"
+fs_new btrfs
+for flag in C m; do
+	for g in a b; do
+		mkdir -p "$POOL/$g"
+		: >"$POOL/$g/$flag"
+		chattr +$flag "$POOL/$g/$flag"
+		{ head -c 300000 "$HASHFS"; echo $flag; } >"$POOL/$g/$flag"
+		touch -d @1000000000 "$POOL/$g/$flag"
+	done
+done
+hashify_pool
+expect_links "$POOL"/{a,b}/C
+expect_links "$POOL"/{a,b}/m
+guests_mount '' a
+for flag in C m; do
+	echo more >>"$M/a/$flag"
+	cmp "$M/a/$flag" <(cat "$POOL/b/$flag"; echo more) || fail "not what was written"
+done
+guests_umount a
+for flag in C m; do
+	lsattr "$POOL/a/$flag" | cut -d' ' -f1 | grep -q $flag || fail "the private copy has lost $flag: $(lsattr "$POOL/a/$flag")"
+done
