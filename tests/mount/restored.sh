@@ -2,7 +2,7 @@
 # Files, or all of a pool, came back from a backup that keeps hard links and loses marks: guests are kept apart all the same.
 DEFAULT_TIMEOUT=120
 . "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
-need tar cp ln
+need tar cp ln chattr
 
 M=$W/m
 content() { printf '%09000d' "$1"; }
@@ -77,14 +77,24 @@ for kind in $(filesystems ext4 xfs btrfs); do
 	ln "$POOL/c/f1" "$POOL/c/f1.same"  # which makes no link of it: c has what the others have
 	content 3 >"$POOL/a/own"
 	ln "$POOL/a/own" "$POOL/a/own.too"
-	mkdir "$POOL/.hash.old"
-	tar -C "$POOL" --exclude=.hash --exclude=.hash.old -cf "$W/backup.tar" .
-	rm -r "$POOL"/{a,b,c,.hash,.hash.old}
+	tar -C "$POOL" --exclude=.hash -cf "$W/backup.tar" .
+	rm -r "$POOL"/{a,b,c,.hash}
 	tar -C "$POOL" -xf "$W/backup.tar"
 	[ "$POOL/a/f1" -ef "$POOL/b/f1" ] || fail "the restored guests have no files in common: this proves nothing"
-	hashify_pool
+	mkdir -p "$POOL/a/var/log"
+	content 4 >"$POOL/a/log"
+	ln "$POOL/a/log" "$POOL/a/var/log/log"  # where no pass looks
+	content 5 >"$POOL/a/still"
+	ln "$POOL/a/still" "$POOL/b/still"
+	chattr +i "$POOL/a/still"
+	"$HASHIFY" "$POOL" >"$W/hashify.log" 2>&1 && fail "a hard link that cannot be marked is no error"
+	chattr -i "$POOL/a/still"
+	grep -q '[ab]/still: several guests' "$W/hashify.log" || fail "what cannot be marked is not named: $(cat "$W/hashify.log")"
 	grep -q '2 files are hard links between guests' "$W/hashify.log" || fail "hashify has not said it"
+	hashify_pool
+	grep -q '1 files are hard links between guests' "$W/hashify.log" || fail "hashify has not said it"
 	"$HASHIFY" --json "$POOL" | grep -q '"hard_links_marked": 0' || fail "they are marked again"
+	! has_mark "$POOL/a/log" || fail "a file that has a name where no pass looks is marked"
 	! has_mark "$POOL/a/own" || fail "a file that is one guest's alone is marked"
 	expect_apart
 	guest_mount "$POOL/a" "$M"
