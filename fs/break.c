@@ -86,6 +86,21 @@ static int handle_of_copy(struct hashfs *fs, int copy, struct handle *ret)
 	return handle_make(fs, &path, &st, ret);
 }
 
+// Where a file is renamed over another, ext4 writes all of it before (auto_da_alloc). Who has waived that
+// gets an exchange, which leaves the link in tmp/; a project's quota may forbid it there.
+static int rename_over(struct hashfs *fs, const char *tmp, int dir, const char *name)
+{
+	int from = fs->store->tmp;
+
+	if (fs->opt->is_volatile && renameat2(from, tmp, dir, name, RENAME_EXCHANGE) == 0)
+		return tmp_remove(fs->store, tmp);
+	if (renameat(from, tmp, dir, name) == 0)
+		return 0;
+	int r = -errno;
+	tmp_remove(fs->store, tmp);
+	return r;
+}
+
 // Puts the copy in the place of @name. The directory's times stay: writing to a file does not change them
 // natively.
 static int put_in_place(struct hashfs *fs, int dir, const char *name, int copy, const struct stat *object)
@@ -101,11 +116,9 @@ static int put_in_place(struct hashfs *fs, int dir, const char *name, int copy, 
 	int r = tmp_link(fs->store, copy, tmp);
 	if (r < 0)
 		return r;
-	if (renameat(fs->store->tmp, tmp, dir, name) < 0) {
-		r = -errno;
-		tmp_remove(fs->store, tmp);
+	r = rename_over(fs, tmp, dir, name);
+	if (r < 0)
 		return r;
-	}
 	const struct timespec times[2] = { dir_st.st_atim, dir_st.st_mtim };
 	utimensat(AT_FDCWD, fd_path(dir).text, times, 0);
 	return 0;
