@@ -212,8 +212,8 @@ def _(_):
 def _(_):
     with shared_pool(TOP, guests="abc", f=b"content", g=b"another content") as pool:
         flip(object_of(pool, "a/f"))
-        strip(object_of(pool, "a/g"))
         with mounted(pool.path, TOP + "/mnt") as mnt:
+            strip(object_of(pool, "a/g"))  # before, the mount would mark it anew
             f = open(mnt + "/a/f", "rb", buffering=0)
             expect_equal(verify(pool, status=1)["damaged"], 2)
             with f:
