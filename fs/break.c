@@ -62,7 +62,9 @@ static bool takes_long(int object, uint64_t keep)
 // A crash leaves, after   1 copy into a nameless file      nothing
 //                         2 flush it                       nothing
 //                         3 link it into tmp/              a name that recovery removes
-//                         4 rename it over the guest's     the whole new file
+//                         4 rename it over the guest's     the whole new file (with -o volatile, which
+//                         exchanges them
+//                                                          and does not flush, perhaps nothing in it)
 static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct stat *ret_st)
 {
 	auto_close int object = node_open(fs, n, O_RDONLY | O_NOATIME);
@@ -92,8 +94,10 @@ static int rename_over(struct hashfs *fs, const char *tmp, int dir, const char *
 {
 	int from = fs->store->tmp;
 
-	if (fs->opt->is_volatile && renameat2(from, tmp, dir, name, RENAME_EXCHANGE) == 0)
-		return tmp_remove(fs->store, tmp);
+	if (fs->opt->is_volatile && renameat2(from, tmp, dir, name, RENAME_EXCHANGE) == 0) {
+		tmp_remove(fs->store, tmp);  // what stays there, recovery removes
+		return 0;
+	}
 	if (renameat(from, tmp, dir, name) == 0)
 		return 0;
 	int r = -errno;

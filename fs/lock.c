@@ -54,6 +54,23 @@ static int is_any(const struct object_key *key, void *arg)
 	return 1;
 }
 
+// A link that is not known for one would be written in place. The registry is held.
+static int renew_marks(struct store *s, const char *path, uint64_t *ret)
+{
+	int r = marked_renew_changed(s, ret);
+	if (*ret > 0)
+		log_warning("%s/%s: %" PRIu64
+			    " objects had lost their marks, as after a restore of some files, and have "
+			    "got them again",
+			    path, STORE_DIR, *ret);
+	if (r < 0)
+		log_error(
+			"%s/%s: not all objects that have lost their marks can get them again: %s; run `hashify "
+			"verify %s`, which names them, and mount again",
+			path, STORE_DIR, strerror(-r), path);
+	return r;
+}
+
 static int recover(struct store *s, const char *path)
 {
 	struct recovery done;
@@ -69,10 +86,13 @@ static int recover(struct store *s, const char *path)
 // The lock is ours alone. Until it is shared again, no pass can come in between.
 static int recover_and_share(struct store *s, const char *path)
 {
+	uint64_t renewed;
 	int r = store_lock_pass(s);
 	if (r < 0)
 		return cannot_lock(path, r);
-	r = recover(s, path);
+	r = renew_marks(s, path, &renewed);  // recovery asks objects
+	if (r == 0)
+		r = recover(s, path);
 	if (r == 0) {
 		r = store_lock(s, STORE_SHARED);
 		if (r < 0)
@@ -124,38 +144,23 @@ static int take_or_refuse(struct store *s, const char *path)
 	return r < 0 ? r : -EBUSY;
 }
 
-static int renew_held(struct store *s, uint64_t *ret)
+static int renew_held(struct store *s, const char *path, uint64_t *ret)
 {
 	*ret = 0;
 	auto_close int hold = registry_hold(s);
-	return hold < 0 ? hold : marked_renew_changed(s, ret);
-}
-
-// A link that is not known for one would be written in place.
-static int renew_marks(struct store *s, const char *path)
-{
-	uint64_t renewed;
-
-	int r = renew_held(s, &renewed);
-	if (renewed > 0)
-		log_warning(
-			"%s/%s: %" PRIu64
-			" objects had no marks of their own, as after a restore of some files, and "
-			"have got them%s",
-			path, STORE_DIR, renewed,
-			registry_each(s, is_mount, NULL) == 1
-				? "; what was mounted before does not know of it: unmount that, and mount it again"
-				: "");
-	if (r < 0)
-		log_error(
-			"%s/%s: not all objects that have lost their marks can get them again: %s; run `hashify "
-			"verify %s`, which names them, and mount again",
-			path, STORE_DIR, strerror(-r), path);
-	return r;
+	return hold < 0 ? cannot_lock(path, hold) : renew_marks(s, path, ret);
 }
 
 int lock_store(struct store *s, const char *path)
 {
+	uint64_t renewed;
+
 	int r = take_or_refuse(s, path);
-	return r < 0 ? r : renew_marks(s, path);
+	if (r == 0)
+		r = renew_held(s, path, &renewed);
+	if (r == 0 && renewed > 0 && registry_each(s, is_mount, NULL) == 1)
+		log_warning(
+			"%s: what was mounted before does not know that; unmount that, and mount it again",
+			path);
+	return r;
 }

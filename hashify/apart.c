@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 // A file that a guest has not all names of.
 struct holding {
@@ -156,7 +157,8 @@ void apart_mark(int pool, struct store *s, const struct tree *trees, size_t coun
 	free(h.list);
 }
 
-bool apart_is_unmarked(const struct store *s, int dir, const char *name)
+// What cannot be read counts as marked: no mount takes it for private.
+static bool is_unmarked(const struct store *s, int dir, const char *name)
 {
 	struct stat st;
 	if (!s)
@@ -164,4 +166,16 @@ bool apart_is_unmarked(const struct store *s, int dir, const char *name)
 	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1 &&
 	       mark_is_link(s->marks, fd, &st) == 0;
+}
+
+int apart_see(struct tree *tree, const struct store *s, dev_t dev, int dir, const char *name,
+	      const struct statx *st)
+{
+	bool is_elsewhere = makedev(st->stx_dev_major, st->stx_dev_minor) != dev ||
+			    (st->stx_attributes & STATX_ATTR_MOUNT_ROOT);
+	if (!S_ISREG(st->stx_mode) || st->stx_nlink < 2 || is_elsewhere)
+		return 0;
+	bool is_new = !map_find(&tree->hard_links, st->stx_ino, NULL, NULL);
+	return is_new && !is_unmarked(s, dir, name) ? 0
+						    : tree_see_hard_link(tree, st->stx_ino, st->stx_nlink);
 }

@@ -7,21 +7,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
+struct statx;
 struct store;
 struct tree;
 
 struct apart {
 	uint64_t files;   // that were marked, or would be
-	uint64_t errors;  // names of files that could not be, each of them said
-	int error;        // -ENOMEM: no file was looked at; 0
+	uint64_t errors;  // files that could not be, each of them said
+	int error;        // negative errno: not all were looked for; 0
 };
 
-// Marks the files that more than one of the @count guests @trees of @pool have hard links to (tree.h).
-// Without
-// @s they are only counted.
-void apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, struct apart *ret);
+// Sees the name @name, of the status @st, in the directory @dir of the guest @tree: hard links without a
+// mark, of which names are elsewhere, stay in the tree (tree.h). @dev is the store's filesystem; without @s
+// nothing has a mark. -ENOMEM.
+int apart_see(struct tree *tree, const struct store *s, dev_t dev, int dir, const char *name,
+	      const struct statx *st);
 
-// Has the file @name in the directory @dir no mark? Nothing has without @s, and what cannot be read counts as
-// marked: no mount takes it for private.
-bool apart_is_unmarked(const struct store *s, int dir, const char *name);
+// Marks the files that more than one of the @count guests @trees of @pool have hard links to. Without @s they
+// are only counted.
+void apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, struct apart *ret);

@@ -8,6 +8,7 @@
 #include "hashify/stop.h"
 #include "hashify/text.h"
 #include "store/base/cleanup.h"
+#include "store/base/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,6 +64,11 @@ static void print_text(const struct options *o, const struct gc_result *r)
 static int finish(const struct options *o, const struct gc_result *r, int err)
 {
 	command_say_early(o, "hashify gc", err);
+	if (r->renewed > 0)
+		log_warning("%s: %" PRIu64
+			    " objects had lost their marks, as after a restore of some files, and have got "
+			    "them again; what is mounted does not know that: unmount it, and mount it again",
+			    o->operand, r->renewed);
 	if (o->json)
 		print_json(o, r);
 	else

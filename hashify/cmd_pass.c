@@ -49,6 +49,11 @@ static void print_whatif(const struct pass_result *r)
 			       text_size(rows[i].bytes).text);
 }
 
+static uint64_t errors_of(const struct pass_result *r)
+{
+	return tally_errors(&r->tally) + r->apart.errors + (r->apart.error < 0);
+}
+
 static void print_json(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
@@ -64,7 +69,7 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 	printf("}, \"would_free\": ");
 	print_json_whatif(r);
 	printf(", \"bad_objects\": %" PRIu64, t->bad_objects);
-	printf(", \"errors\": %" PRIu64, tally_errors(t));
+	printf(", \"errors\": %" PRIu64, errors_of(r));
 	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
 	       ", \"kept_before\": %" PRIu64 "}",
 	       r->recovery.removed, r->recovery.put_back, r->recovery.kept, r->recovery.kept_before);
@@ -156,8 +161,7 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 		print_json(o, r);
 	else if (!o->quiet)
 		print_text(o, r);
-	bool good = tally_errors(&r->tally) + r->apart.errors == 0 && r->apart.error == 0;
-	return command_end(err, r->signal, good ? EXIT_OK : EXIT_ERRORS);
+	return command_end(err, r->signal, errors_of(r) == 0 ? EXIT_OK : EXIT_ERRORS);
 }
 
 // A name that is mistyped must not look like a guest without anything to share.

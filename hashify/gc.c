@@ -110,14 +110,13 @@ static int see_quarantined(const struct object_key *key, const struct stat *st, 
 	return see(gc, path, st, false);
 }
 
-// The next mount need not look at what is left where objects were removed.
-static void note_marks(struct store *s)
+// The next mount need not look at what is left where objects were removed. If it must, that takes longer, no
+// more.
+static void note_marks(struct store *s, uint64_t *ret_renewed)
 {
-	uint64_t renewed;
-
 	auto_close int hold = registry_hold(s);
 	if (hold >= 0)
-		marked_renew_changed(s, &renewed);
+		marked_renew_changed(s, ret_renewed);
 }
 
 int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_result *ret)
@@ -131,7 +130,7 @@ int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_resul
 	if (r == 0)
 		r = quarantine_each(s, see_quarantined, &gc, &ret->foreign);
 	if (ret->removed > 0 && !dry_run)
-		note_marks(s);
+		note_marks(s, &ret->renewed);
 	ret->signal = stop_signal();
 	map_each(&gc.awaited, free_key, NULL);
 	map_free(&gc.awaited);

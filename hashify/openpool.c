@@ -140,11 +140,11 @@ static void renew_marks(struct store *s, const char *path)
 
 	int r = marked_renew_changed(s, &renewed);
 	if (renewed > 0)
-		log_warning("%s: %" PRIu64
-			    " objects had no marks of their own, as after a restore of some files, and "
-			    "have got them. A mount that was served meanwhile may have written to them: run "
-			    "`hashify verify %s`",
-			    path, renewed, path);
+		log_warning(
+			"%s: %" PRIu64 " objects had lost their marks, as after a restore of some files, and "
+			"have got them again. A mount that was served meanwhile may have written to them: run "
+			"`hashify verify %s`",
+			path, renewed, path);
 	if (r < 0)
 		log_warning(
 			"%s: not all objects that have lost their marks can get them again: %s; run `hashify "

@@ -156,22 +156,6 @@ static uint32_t row_of(const struct walk *w, const struct statx *st)
 	return hashed_find(w->hashed, st->stx_ino, index_stamp(w->seed, st->stx_size, mtime, ctime));
 }
 
-static bool is_elsewhere(const struct walker *w, const struct level *l, const struct statx *st)
-{
-	return makedev(st->stx_dev_major, st->stx_dev_minor) != l->dev || l->dev != w->walk->dev ||
-	       (st->stx_attributes & STATX_ATTR_MOUNT_ROOT);
-}
-
-static int see_hard_link(struct walker *w, const struct level *l, const char *name, const struct statx *st)
-{
-	if (!S_ISREG(st->stx_mode) || st->stx_nlink < 2 || is_elsewhere(w, l, st))
-		return 0;
-	bool is_new = !map_find(&w->tree->hard_links, st->stx_ino, NULL, NULL);
-	if (is_new && !apart_is_unmarked(w->walk->store, l->fd, name))
-		return 0;
-	return tree_see_hard_link(w->tree, st->stx_ino, st->stx_nlink);
-}
-
 static int see_file(struct walker *w, const struct level *l, const char *name)
 {
 	struct statx st;
@@ -187,7 +171,7 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 
 	w->tally->seen++;
 	if (w->walk->apart)
-		r = see_hard_link(w, l, name, &st);
+		r = apart_see(w->tree, w->walk->store, w->walk->dev, l->fd, name, &st);
 	if (r < 0)
 		return r;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;

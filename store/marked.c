@@ -67,10 +67,12 @@ struct visit {
 	struct store *store;
 	const struct marked *known;
 	struct marked now;
-	uint64_t renewed, foreign;
+	uint64_t renewed;  // that no mount would have known for links
+	bool has_written;
+	uint64_t foreign;
 	bool failed;     // in the directory that is visited
-	int error;       // the first in writing a mark
-	int look_error;  // and in looking for one
+	int error;       // the first that may leave a link unmarked
+	int unreadable;  // the first of a file that cannot be read: no mount serves it
 };
 
 static void fail(struct visit *v, int *which, int error)
@@ -80,8 +82,13 @@ static void fail(struct visit *v, int *which, int error)
 		*which = error;
 }
 
+static bool is_broken(int error)
+{
+	return error == -EIO || error == -EUCLEAN || error == -EBADMSG;
+}
+
 // Goes on after an error.
-static int renew_mark(struct visit *v, const char *path, struct digest digest)
+static void renew_mark(struct visit *v, const char *path, struct digest digest)
 {
 	struct store *s = v->store;
 	struct digest marked;
@@ -89,24 +96,26 @@ static int renew_mark(struct visit *v, const char *path, struct digest digest)
 
 	auto_close int fd = openat(s->dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		if (errno != ENOENT)  // gc was faster
-			fail(v, &v->look_error, -errno);
-		return 0;
+		int r = -errno;
+		if (r != -ENOENT)  // gc was faster
+			fail(v, is_broken(r) ? &v->unreadable : &v->error, r);
+		return;
 	}
 	if (!S_ISREG(st.st_mode))  // opening it says what it is
-		return 0;
+		return;
 	int r = mark_read(s->marks, fd, &st, &marked);
 	if (r == 0 && digest_equal(marked, digest))
-		return 0;
+		return;
 	if (r < 0 && r != -ENODATA) {
-		fail(v, &v->look_error, r);
-		return 0;
+		fail(v, &v->unreadable, r);
+		return;
 	}
+	bool is_lost = st.st_nlink > 1 && mark_is_link(s->marks, fd, &st) == 0;
 	r = mark_write(s->marks, fd, &st, digest);
-	v->renewed += r == 0;
+	v->has_written = v->has_written || r == 0;
+	v->renewed += is_lost && r == 0;
 	if (r < 0)
-		fail(v, &v->error, r);
-	return 0;
+		fail(v, is_lost ? &v->error : &v->unreadable, r);
 }
 
 static int visit_object(const struct object_key *key, const struct stat *listed, void *arg)
@@ -115,7 +124,8 @@ static int visit_object(const struct object_key *key, const struct stat *listed,
 
 	(void)listed;
 	object_path_print(key, path);
-	return renew_mark(arg, path, key->digest);
+	renew_mark(arg, path, key->digest);
+	return 0;
 }
 
 // Whatever it is by now, guests' names that are links to it must stay that.
@@ -125,7 +135,8 @@ static int visit_quarantined(const struct object_key *key, const struct stat *li
 
 	(void)listed;
 	quarantine_path_print(key, path);
-	return renew_mark(arg, path, key->digest);
+	renew_mark(arg, path, key->digest);
+	return 0;
 }
 
 static int visit_shard(int objects, const struct dirent64 *e, void *arg)
@@ -146,7 +157,7 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	if (v->known->stamps[shard] != stamp)
 		r = object_each_in(v->store, e->d_name, visit_object, v, &v->foreign);
 	if (r < 0)
-		fail(v, &v->look_error, r);
+		fail(v, &v->error, r);
 	// Otherwise another change would not be seen.
 	if (!v->failed && clock_is_over(st.st_ctim))
 		v->now.stamps[shard] = stamp;
@@ -156,9 +167,9 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 static int visit_all(struct store *s, const struct marked *known, struct visit *v)
 {
 	*v = (struct visit){ .store = s, .known = known };
-	int r = quarantine_each(s, visit_quarantined, v, &v->foreign);
-	if (r == 0)
-		r = dir_each(s->objects, ".", visit_shard, v);
+	int quarantined = quarantine_each(s, visit_quarantined, v, &v->foreign);
+	int r = dir_each(s->objects, ".", visit_shard, v);
+	r = r < 0 ? r : quarantined;
 	return r < 0 ? r : v->error;
 }
 
@@ -171,7 +182,7 @@ int marked_renew_all(struct store *s, uint64_t *ret)
 		return -ENOMEM;
 	int r = visit_all(s, nothing, v);
 	*ret = v->renewed;
-	return r < 0 ? r : v->look_error;
+	return r < 0 ? r : v->unreadable;
 }
 
 int marked_renew_changed(struct store *s, uint64_t *ret)
@@ -185,7 +196,7 @@ int marked_renew_changed(struct store *s, uint64_t *ret)
 	int r = visit_all(s, known, v);
 	*ret = v->renewed;
 	// After a power cut the note must not be there without the marks.
-	if (v->renewed > 0 && syncfs(s->dir) < 0)
+	if (v->has_written && syncfs(s->dir) < 0)
 		return -errno;
 	if (memcmp(known->stamps, v->now.stamps, sizeof(v->now.stamps)) != 0)
 		save(s, &v->now);  // if it cannot, the next time takes longer

@@ -12,10 +12,10 @@
 
 struct store;
 
-// Gives marks to all objects that have none, or not their own. *@ret is how many these were. Goes on where
-// one cannot have its mark, and returns the first such error.
+// Gives marks to all objects that have none, or not their own. *@ret is how many a mount would have taken for
+// private files. Goes on where one cannot have its mark, and returns the first such error.
 int marked_renew_all(struct store *s, uint64_t *ret);
 
-// The same where a directory is not as it was when all was well there, and notes how they are now. What
-// cannot be looked at is no error: where no mark can be read, no mount takes the file for a private one.
+// The same where a directory is not as it was when all was well there, and notes how they are now. A file
+// that cannot be read is no error: no mount serves it.
 int marked_renew_changed(struct store *s, uint64_t *ret);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Links look private: st_nlink 1, an inode number of their own that nothing changes; and a guest's own hard links stay one file.
 . "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
-need tar du mv ln
+need tar du mv ln getfattr
 
 bad=0
 for fs in $(filesystems ext4 btrfs); do

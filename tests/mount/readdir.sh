@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A directory's entries, which the kernel keeps, are always those that are there.
+DEFAULT_TIMEOUT=300
 . "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
 need ls
 
