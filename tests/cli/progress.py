@@ -164,10 +164,11 @@ def _(_):
         expect_equal(r.returncode, 0)
         json.loads(r.stdout)
         lines = r.stderr.decode().splitlines()
-        expect(2 <= len(lines) <= 4, "lines:", lines)
-        for line in lines:
-            expect(re.fullmatch(r"hashify: reading: \d+ %, .* of 3\.4 MiB, \d+ of 180 files, .* left, .* freed, at [abc]", line),
-                   "strange:", line)
+        expect(2 <= len(lines) <= 6, "lines:", lines)
+        reading = r"hashify: reading: \d+ %, .* of 3\.4 MiB, \d+ of 180 files, .* left, .* freed, at [abc]"
+        expect(sum(bool(re.fullmatch(reading, line)) for line in lines) >= 2, lines)
+        for line in lines:  # a slow machine is at something else for long enough to be told
+            expect(re.fullmatch(reading + r"|hashify: (reading the store|walking|flushing)\b[ -~]*", line), "strange:", line)
 
 
 @case("a terminal that can do nothing gets lines, if asked for")
