@@ -62,9 +62,9 @@ static bool takes_long(int object, uint64_t keep)
 // A crash leaves, after   1 copy into a nameless file      nothing
 //                         2 flush it                       nothing
 //                         3 link it into tmp/              a name that recovery removes
-//                         4 rename it over the guest's     the whole new file (with -o volatile, which
-//                         exchanges them
-//                                                          and does not flush, perhaps nothing in it)
+//                         4 rename it over the guest's     the whole new file
+// With -o volatile there is no 2, and 4 is an exchange and a removal: a file that may be empty, and in tmp/ a
+// name of the object, which recovery removes.
 static int copy_object(struct hashfs *fs, struct node *n, uint64_t keep, struct stat *ret_st)
 {
 	auto_close int object = node_open(fs, n, O_RDONLY | O_NOATIME);

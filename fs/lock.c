@@ -86,13 +86,10 @@ static int recover(struct store *s, const char *path)
 // The lock is ours alone. Until it is shared again, no pass can come in between.
 static int recover_and_share(struct store *s, const char *path)
 {
-	uint64_t renewed;
 	int r = store_lock_pass(s);
 	if (r < 0)
 		return cannot_lock(path, r);
-	r = renew_marks(s, path, &renewed);  // recovery asks objects
-	if (r == 0)
-		r = recover(s, path);
+	r = recover(s, path);
 	if (r == 0) {
 		r = store_lock(s, STORE_SHARED);
 		if (r < 0)
@@ -103,13 +100,17 @@ static int recover_and_share(struct store *s, const char *path)
 }
 
 // Says what is wrong. Returns TAKEN… or a negative errno.
-static int take(struct store *s, const char *path)
+static int take(struct store *s, const char *path, uint64_t *ret_renewed)
 {
 	// Mounts that begin at the same time wait until all is in order.
 	auto_close int hold = registry_hold(s);
 	int r = hold < 0 ? hold : store_lock(s, STORE_SHARED);
-	if (r == 0)
-		r = displaced_each(s, is_any, NULL);
+	if (r < 0)
+		return cannot_lock(path, r);
+	r = renew_marks(s, path, ret_renewed);  // before recovery, which asks objects
+	if (r < 0)
+		return r;
+	r = displaced_each(s, is_any, NULL);
 	if (r <= 0)
 		return r < 0 ? cannot_lock(path, r) : TAKEN;
 
@@ -128,13 +129,10 @@ static int is_mount(const struct registration *r, void *arg)
 	return 1;
 }
 
-static int take_or_refuse(struct store *s, const char *path)
+static int refuse_unless_mounted(struct store *s, const char *path)
 {
-	int r = take(s, path);
-	if (r != TAKEN_AS_IT_IS)
-		return r;
 	// A mount that lives has put in order what could be.
-	r = registry_each(s, is_mount, NULL);
+	int r = registry_each(s, is_mount, NULL);
 	if (r == 1)
 		return 0;
 	log_error(
@@ -144,20 +142,13 @@ static int take_or_refuse(struct store *s, const char *path)
 	return r < 0 ? r : -EBUSY;
 }
 
-static int renew_held(struct store *s, const char *path, uint64_t *ret)
-{
-	*ret = 0;
-	auto_close int hold = registry_hold(s);
-	return hold < 0 ? cannot_lock(path, hold) : renew_marks(s, path, ret);
-}
-
 int lock_store(struct store *s, const char *path)
 {
-	uint64_t renewed;
+	uint64_t renewed = 0;
 
-	int r = take_or_refuse(s, path);
-	if (r == 0)
-		r = renew_held(s, path, &renewed);
+	int r = take(s, path, &renewed);
+	if (r == TAKEN_AS_IT_IS)
+		r = refuse_unless_mounted(s, path);
 	if (r == 0 && renewed > 0 && registry_each(s, is_mount, NULL) == 1)
 		log_warning(
 			"%s: what was mounted before does not know that; unmount that, and mount it again",

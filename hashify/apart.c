@@ -86,8 +86,7 @@ static int mark_file(const struct store *s, int dir, const char *name, uint64_t 
 		return -errno;
 	if (st.st_ino != ino || st.st_dev != s->dev || !S_ISREG(st.st_mode))
 		return -ESTALE;
-	int r = mark_is_link(s->marks, fd, &st);
-	return r != 0 ? r : mark_write(s->marks, fd, &st, (struct digest){ 0 });
+	return mark_as_link(s->marks, fd, &st, (struct digest){ 0 });
 }
 
 // The guest may have moved it, or put something else there.
@@ -107,7 +106,7 @@ static void on_name(const struct known_object *file, const struct report_place *
 	if (is_gone(r))
 		return;
 	*done = true;
-	m->result->files += r >= 0;
+	m->result->files += r == 0;
 	m->result->errors += r < 0;
 	if (r < 0)
 		report_not_apart(place, r);
@@ -117,8 +116,7 @@ static void on_name(const struct known_object *file, const struct report_place *
 static int mark_all(struct marking *m)
 {
 	struct report silent;
-	report_init(&silent, false, true);
-	silent.silent = true;
+	report_init_silent(&silent);
 	struct tally tally = { 0 };
 	const struct walk walk = {
 		.known = m->common,

@@ -228,8 +228,7 @@ static int walk_again(struct pass *p, unsigned part)
 {
 	const struct tally counted = p->tally;
 	struct report silent;
-	report_init(&silent, false, true);
-	silent.silent = true;
+	report_init_silent(&silent);
 	p->walk.part = part;
 	p->walk.report = &silent;
 	p->budget.limit = UINT64_MAX;  // parts are about equal
@@ -349,8 +348,7 @@ static void list_outdated(struct pass *p, struct store *s)
 		tree_clear(&p->trees[i]);
 	if (known_load(s, p->adopt.ignored != 0, p->threads, &p->known) < 0)
 		return;
-	report_init(&silent, false, true);
-	silent.silent = true;
+	report_init_silent(&silent);
 	p->walk.report = &silent;
 	p->walk.links_only = p->walk.list = true;
 	p->walk.parts = 0;

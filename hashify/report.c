@@ -16,6 +16,12 @@ void report_init(struct report *r, bool verbose, bool dry_run)
 	mutex_init(&r->lock);
 }
 
+void report_init_silent(struct report *r)
+{
+	report_init(r, false, true);
+	r->silent = true;
+}
+
 void report_destroy(struct report *r)
 {
 	mutex_destroy(&r->lock);

@@ -23,6 +23,9 @@ struct report_place {
 };
 
 void report_init(struct report *r, bool verbose, bool dry_run);
+
+// For a walk that tells nothing, and counts.
+void report_init_silent(struct report *r);
 void report_destroy(struct report *r);
 
 // Counts a skipped file; @err is the negative errno of an error, else 0.

@@ -84,6 +84,14 @@ int mark_write(enum mark_space space, int fd, const struct stat *st, struct dige
 	return xattr_set(fd, xattr_name(space), text, (size_t)size, 0);
 }
 
+int mark_as_link(enum mark_space space, int fd, const struct stat *st, struct digest digest)
+{
+	int r = mark_is_link(space, fd, st);
+	if (r == 0)
+		r = mark_write(space, fd, st, digest);
+	return r < 0 ? r : 0;
+}
+
 int mark_remove(enum mark_space space, int fd)
 {
 	int r = xattr_remove(fd, xattr_name(space));

@@ -28,5 +28,9 @@ int mark_read(enum mark_space space, int fd, const struct stat *st, struct diges
 
 int mark_write(enum mark_space space, int fd, const struct stat *st, struct digest digest);
 
+// Sees to it that the names of @fd, several, are links to every mount: any mark will do for that, else this
+// one.
+int mark_as_link(enum mark_space space, int fd, const struct stat *st, struct digest digest);
+
 // Removes the mark, true or not; a file without one is fine.
 int mark_remove(enum mark_space space, int fd);

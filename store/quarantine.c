@@ -20,7 +20,7 @@ void quarantine_path_print(const struct object_key *key, char ret[OBJECT_PATH_SI
 	object_name_print(key, ret + sizeof(QUARANTINE "/") - 1);
 }
 
-// Sees to it that guests' names of @path are links to every mount. Any mark will do for that.
+// Guests' names of @path stay links to every mount.
 static int keep_marked(struct store *s, const char *path, struct digest digest)
 {
 	struct stat st;
@@ -30,9 +30,7 @@ static int keep_marked(struct store *s, const char *path, struct digest digest)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_nlink < 2)
 		return 0;
-	int r = mark_is_link(s->marks, fd, &st);
-	if (r == 0)
-		r = mark_write(s->marks, fd, &st, digest);
+	int r = mark_as_link(s->marks, fd, &st, digest);
 	// Its mode keeps even its owner out. Moving it is all that can be done.
 	return r == -EACCES ? 0 : r;
 }

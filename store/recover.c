@@ -153,7 +153,7 @@ static int count_kept(const char *name, void *arg)
 int replace_recover(struct store *s, struct recovery *ret)
 {
 	struct recovering x = { .store = s };
-	int r = tmp_each(s, count_kept, &x);
+	int r = tmp_each(s, count_kept, &x);  // first: what is kept now is none of these
 	if (r == 0)
 		r = tmp_each(s, visit, &x);
 	if (r == 0)

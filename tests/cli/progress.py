@@ -164,9 +164,8 @@ def _(_):
         expect_equal(r.returncode, 0)
         json.loads(r.stdout)
         lines = r.stderr.decode().splitlines()
-        expect(2 <= len(lines) <= 6, "lines:", lines)
         reading = r"hashify: reading: \d+ %, .* of 3\.4 MiB, \d+ of 180 files, .* left, .* freed, at [abc]"
-        expect(sum(bool(re.fullmatch(reading, line)) for line in lines) >= 2, lines)
+        expect(2 <= sum(bool(re.fullmatch(reading, line)) for line in lines) <= 4, "lines:", lines)
         for line in lines:  # a slow machine is at something else for long enough to be told
             expect(re.fullmatch(reading + r"|hashify: (reading the store|walking|flushing)\b[ -~]*", line), "strange:", line)
 

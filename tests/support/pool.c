@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "store/identity.h"
+#include "store/mark.h"
 #include "store/object.h"
 #include "store/tmp.h"
 
@@ -74,6 +75,13 @@ struct object_key make_object(const struct pool *p, const char *path)
 	assert_int_equal(object_adopt(p->store, fd, &st, &key), 0);
 	close(fd);
 	return key;
+}
+
+void remove_mark(const struct pool *p, const char *path)
+{
+	int fd = open_read(p->tree, path);
+	assert_int_equal(mark_remove(p->store->marks, fd), 0);
+	close(fd);
 }
 
 static int count_in_flight(const char *name, void *count)

@@ -27,5 +27,8 @@ void put_old(const struct pool *p, const char *path, const char *content);
 // Makes the file an object.
 struct object_key make_object(const struct pool *p, const char *path);
 
+// Takes the mark of the file away, as a restore that keeps no xattrs does.
+void remove_mark(const struct pool *p, const char *path);
+
 // Names in tmp/, but for the journals.
 size_t names_in_flight(const struct pool *p);

@@ -30,13 +30,6 @@ static bool has_mark(const struct pool *p, const char *path)
 	return r == 0;
 }
 
-static void remove_mark(const struct pool *p, const char *path)
-{
-	int fd = open_read(p->tree, path);
-	assert_int_equal(mark_remove(p->store->marks, fd), 0);
-	close(fd);
-}
-
 static uint64_t renewed(const struct pool *p)
 {
 	uint64_t count;

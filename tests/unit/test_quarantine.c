@@ -46,13 +46,6 @@ static int is_link(const struct pool *p, const char *path)
 	return r;
 }
 
-static void remove_mark(const struct pool *p, const char *path)
-{
-	int fd = open_read(p->tree, path);
-	assert_int_equal(mark_remove(p->store->marks, fd), 0);
-	close(fd);
-}
-
 static int count(const struct object_key *key, const struct stat *st, void *arg)
 {
 	(void)key, (void)st;
