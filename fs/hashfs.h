@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "fs/later.h"
+#include "fs/linger.h"
 #include "fs/stale.h"
 #include "store/base/list.h"
 #include "store/base/map.h"
@@ -72,6 +73,7 @@ struct hashfs {
 	pthread_mutex_t break_lock;  // guards node.breaking and `later`
 	pthread_cond_t break_done;
 	struct later later;
+	struct linger linger;
 
 	struct stale stale;
 	struct backings backings;

@@ -52,7 +52,10 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, const void *args)
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct hashfs *fs = fs_of(req);
+
 	open_file(req, ino, fi);
+	linger(&fs->linger);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -66,6 +69,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (written)
 		notify_attributes(fs, n);
 	reply_err(req, 0);
+	linger(&fs->linger);
 }
 
 // An fd for work on an open file: the daemon's own, or without one a new one on what the descriptor reads.

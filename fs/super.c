@@ -249,6 +249,8 @@ static int serve(struct mount *m)
 
 	fuse_loop_cfg_set_max_threads(config, m->opt->threads);
 	fuse_loop_cfg_set_clone_fd(config, 0);
+	// Each ring has a thread of its own on its CPU, where the caller runs as well.
+	linger_init(&m->fs.linger, use_uring(m) ? -1 : fuse_session_fd(m->fs.session));
 	int r = later_start(&m->fs);
 	if (r < 0)
 		log_error("%s: cannot start threads: %s; trying again later may help", m->opt->source,
