@@ -1,5 +1,5 @@
 // Waiting for the next request awake. Waking a sleeping thread takes longer than to serve an open, most of
-// all where its CPU sleeps as well; and who opens a file soon closes it, and often opens the next.
+// all where its CPU sleeps as well; and who opens a file to read it soon closes it, and often opens the next.
 #pragma once
 
 #include <stdatomic.h>

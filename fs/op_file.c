@@ -50,26 +50,32 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, const void *args)
 	}
 }
 
+static bool is_for_reading(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_ACCMODE) == O_RDONLY;
+}
+
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct hashfs *fs = fs_of(req);
 
 	open_file(req, ino, fi);
-	linger(&fs->linger);
+	if (is_for_reading(fi))
+		linger(&fs->linger);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct hashfs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
-	bool written = (fi->flags & O_ACCMODE) != O_RDONLY;
 
 	opens_end(fs, n, file_of(fi));
 	// Stores through a shared mapping have moved the times without the kernel's FUSE side knowing.
-	if (written)
+	if (!is_for_reading(fi))
 		notify_attributes(fs, n);
 	reply_err(req, 0);
-	linger(&fs->linger);
+	if (is_for_reading(fi))
+		linger(&fs->linger);
 }
 
 // An fd for work on an open file: the daemon's own, or without one a new one on what the descriptor reads.
