@@ -16,10 +16,12 @@
 
 static void reply_attr(fuse_req_t req, struct node *n, int r, const struct stat *st)
 {
-	if (r < 0)
+	if (r < 0) {
 		reply_err(req, r);
-	else
-		fuse_reply_attr(req, st, node_attr_timeout(fs_of(req), n));
+	} else {
+		double timeout = node_attr_timeout(fs_of(req), n);
+		fuse_reply_attr(req, st, timeout);
+	}
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -82,8 +84,9 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 	int r = node_stat(fs, n, &st);
 	if (r == 0) {
 		struct statx reply = basic_statx(&st);
+		double timeout = node_attr_timeout(fs, n);
 		add_birth(fs, n, &reply);
-		r = fuse_reply_statx(req, 0, &reply, node_attr_timeout(fs, n)) == -ENOSYS ? -ENOSYS : 0;
+		r = fuse_reply_statx(req, 0, &reply, timeout) == -ENOSYS ? -ENOSYS : 0;
 	}
 	if (r < 0)
 		reply_err(req, r);

@@ -98,7 +98,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	(void)ino, (void)fs_of(req);  // the order that fuse.h tells of
 	stream_free(stream_of(fi));
 	reply_err(req, 0);
 }

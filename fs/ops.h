@@ -1,5 +1,5 @@
 // The handlers, one a FUSE operation: each decodes, calls and replies once on every path, holds no lock
-// meanwhile and touches nothing after.
+// meanwhile and touches no node or file after.
 #pragma once
 
 #include "fs/fuse.h"

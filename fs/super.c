@@ -28,6 +28,10 @@
 // What nobody else may change is right for ever.
 #define FOR_EVER 1e9
 
+#ifdef __SANITIZE_THREAD__
+char fuse_order;
+#endif
+
 static const char uring_switch[] = "/sys/module/fuse/parameters/enable_uring";
 
 struct mount {
