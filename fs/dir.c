@@ -243,7 +243,7 @@ static void unlock_both(struct node *a, struct node *b)
 
 struct rename {
 	struct node_name from, to;
-	int from_dir, to_dir;  // owned
+	int from_dir, to_dir;  // owned; one fd where both are one directory
 	unsigned flags;
 	int victim;  // owned: what the new name had, or -1
 	struct stat victim_st;
@@ -341,7 +341,7 @@ static int rename_open(struct hashfs *fs, struct rename *r)
 	r->from_dir = open_dir(fs, r->from.parent);
 	if (r->from_dir < 0)
 		return r->from_dir;
-	r->to_dir = open_dir(fs, r->to.parent);
+	r->to_dir = r->to.parent == r->from.parent ? r->from_dir : open_dir(fs, r->to.parent);
 	if (r->to_dir < 0)
 		return r->to_dir;
 	r->from.copy = strdup(r->from.name);
@@ -354,7 +354,8 @@ static void rename_close(struct rename *r)
 	free(r->from.copy);
 	free(r->to.copy);
 	cleanup_close(&r->victim);
-	cleanup_close(&r->to_dir);
+	if (r->to_dir != r->from_dir)
+		cleanup_close(&r->to_dir);
 	cleanup_close(&r->from_dir);
 }
 
