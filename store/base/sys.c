@@ -5,6 +5,8 @@
 #include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -62,6 +64,13 @@ int sys_mount_readonly_noatime(int fd)
 int sys_mount_noatime(int fd)
 {
 	return set_noatime_and(fd, 0);
+}
+
+pid_t sys_fork_in_user_namespace(void)
+{
+	struct clone_args args = { .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
 int sys_mount_idmap(int fd, int user_namespace)

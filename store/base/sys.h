@@ -25,6 +25,10 @@ int sys_mount_readonly_noatime(int fd);
 // Makes it noatime (mount_setattr(2), Linux 5.12).
 int sys_mount_noatime(int fd);
 
+// fork(2) into a new user namespace (clone3(2), Linux 5.3); also where the caller has threads. What the
+// library caches of a thread is the parent's in the child: no raise(3). -1 and errno.
+pid_t sys_fork_in_user_namespace(void);
+
 // Gives the mount of @fd, a detached clone, the ids of @user_namespace (mount_setattr(2), Linux 5.12).
 int sys_mount_idmap(int fd, int user_namespace);
 
