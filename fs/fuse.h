@@ -6,7 +6,8 @@
 #include <fuse_lowlevel.h>
 
 // A request comes after the reply to the one before it. The thread sanitizer sees that where both go through
-// read(2) and write(2), but not where they go through io_uring. Arguments must not look at nodes.
+// read(2) and write(2), but not where they go through io_uring. A reply's arguments must not look at
+// nodes: they come after what is noted here.
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 

@@ -87,7 +87,7 @@ static int make_namespace(const char *map)
 
 	pid_t pid = sys_fork_in_user_namespace();
 	if (pid < 0)
-		return -errno;
+		return pid;
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		kill(getpid(), SIGSTOP);

@@ -38,6 +38,7 @@ struct mount {
 	struct hashfs fs;
 	const struct options *opt;
 	struct source source;
+	bool uring;   // the kernel is asked to speak io_uring
 	bool failed;  // init found that the mount cannot be what was asked for
 };
 
@@ -176,12 +177,12 @@ static bool uring_allowed(void)
 	return fd >= 0 && read(fd, &c, 1) == 1 && c == 'Y';
 }
 
-static bool use_uring(const struct mount *m)
+static bool use_uring(const struct options *opt)
 {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-	return m->opt->uring != CHOICE_NO && uring_allowed();
+	return opt->uring != CHOICE_NO && uring_allowed();
 #else
-	(void)m;
+	(void)opt;
 	return false;
 #endif
 }
@@ -199,7 +200,7 @@ static int mount_arguments(const struct mount *m, struct fuse_args *args)
 	    fuse_opt_add_opt(&options, "subtype=hashfs,default_permissions") == 0 &&
 	    (!m->fs.privileged || fuse_opt_add_opt(&options, "allow_other") == 0) &&
 	    (!m->fs.privileged || fuse_opt_add_opt(&options, inherited) == 0) &&
-	    (!use_uring(m) || fuse_opt_add_opt(&options, "io_uring") == 0) &&
+	    (!m->uring || fuse_opt_add_opt(&options, "io_uring") == 0) &&
 	    (!*m->opt->mount || fuse_opt_add_opt(&options, m->opt->mount) == 0) &&
 	    fuse_opt_add_arg(args, "hashfs") == 0 && fuse_opt_add_arg(args, "-o") == 0 &&
 	    fuse_opt_add_arg(args, options) == 0 && (!m->opt->debug || fuse_opt_add_arg(args, "-d") == 0))
@@ -231,7 +232,7 @@ static int check_before_mount(const struct mount *m)
 			  m->opt->mountpoint);
 		return -EBUSY;
 	}
-	if (m->opt->uring == CHOICE_YES && !use_uring(m)) {
+	if (m->opt->uring == CHOICE_YES && !m->uring) {
 		log_error("no io_uring: it needs libfuse 3.18 (this is %s), Linux 6.14 and `echo Y > %s`",
 			  fuse_pkgversion(), uring_switch);
 		return -ENOTSUP;
@@ -254,7 +255,7 @@ static int serve(struct mount *m)
 	fuse_loop_cfg_set_max_threads(config, m->opt->threads);
 	fuse_loop_cfg_set_clone_fd(config, 0);
 	// Each ring has a thread of its own on its CPU, where the caller runs as well.
-	linger_init(&m->fs.linger, use_uring(m) ? -1 : fuse_session_fd(m->fs.session));
+	linger_init(&m->fs.linger, m->uring ? -1 : fuse_session_fd(m->fs.session));
 	int r = later_start(&m->fs);
 	if (r < 0)
 		log_error("%s: cannot start threads: %s; trying again later may help", m->opt->source,
@@ -314,6 +315,7 @@ static void set_up(struct mount *m, const struct options *opt)
 	struct hashfs *fs = &m->fs;
 
 	m->opt = opt;
+	m->uring = use_uring(opt);
 	fs->opt = opt;
 	fs->pool = -1;
 	fs->objects = -1;

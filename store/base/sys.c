@@ -70,7 +70,8 @@ pid_t sys_fork_in_user_namespace(void)
 {
 	struct clone_args args = { .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
 
-	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	return pid < 0 ? -errno : pid;
 }
 
 int sys_mount_idmap(int fd, int user_namespace)

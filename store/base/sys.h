@@ -25,8 +25,9 @@ int sys_mount_readonly_noatime(int fd);
 // Makes it noatime (mount_setattr(2), Linux 5.12).
 int sys_mount_noatime(int fd);
 
-// fork(2) into a new user namespace (clone3(2), Linux 5.3); also where the caller has threads. What the
-// library caches of a thread is the parent's in the child: no raise(3). -1 and errno.
+// fork(2) into a new user namespace (clone3(2), Linux 5.3). After fork(2) the child could not leave for one
+// where the thread sanitizer has started a thread in it. What the C library caches of a thread is the
+// parent's in the child: no raise(3).
 pid_t sys_fork_in_user_namespace(void);
 
 // Gives the mount of @fd, a detached clone, the ids of @user_namespace (mount_setattr(2), Linux 5.12).

@@ -1,6 +1,7 @@
 // Lingering for the next request: it ends as soon as there is one, is short without one, and costs next to
 // nothing where none comes for long.
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -68,6 +69,7 @@ static void a_request_ends_it(void **state)
 	put_request(d);
 	// 1000 calls that waited to the end would take 50 ms.
 	assert_true(cpu_of(&d->linger, 1000) < 25 * MS);
+	assert_int_equal(d->linger.misses, 0);
 }
 
 static void where_none_comes_it_gives_up(void **state)
@@ -96,6 +98,21 @@ static void it_tries_again_after_a_while(void **state)
 	assert_int_equal(d->linger.misses, 1);
 }
 
+static void with_one_cpu_it_does_nothing(void **state)
+{
+	struct device *d = *state;
+	cpu_set_t all, one;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	CPU_SET((size_t)sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	linger_init(&d->linger, d->ends[0]);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	cpu_of(&d->linger, 1000);
+	assert_int_equal(d->linger.misses, 0);
+}
+
 static void without_a_device_it_does_nothing(void **state)
 {
 	struct device *d = *state;
@@ -111,6 +128,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_request_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(where_none_comes_it_gives_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_tries_again_after_a_while, setup, teardown),
+		cmocka_unit_test_setup_teardown(with_one_cpu_it_does_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_device_it_does_nothing, setup, teardown),
 	};
 
