@@ -72,15 +72,10 @@ static int change_nothing(int fd, fuse_req_t req)
 	return kill_set_ids(fd, req);
 }
 
-static int set_times(int fd, const struct timespec times[2])
-{
-	return utimensat(AT_FDCWD, fd_path(fd).text, times, 0) < 0 ? -errno : 0;
-}
-
 int attr_touch(int fd)
 {
 	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
-	return set_times(fd, times);
+	return sys_utimens(fd, times);
 }
 
 static int set_owner(int fd, const struct stat *st, int to_set, fuse_req_t req)
@@ -116,14 +111,13 @@ static struct timespec new_time(struct timespec value, bool set, bool now)
 	return (struct timespec){ .tv_nsec = UTIME_OMIT };
 }
 
-// Symbolic links have times too, and their fd's path in /proc names the link itself.
 static int set_both_times(int fd, const struct stat *st, int to_set)
 {
 	const struct timespec times[2] = {
 		new_time(st->st_atim, to_set & FUSE_SET_ATTR_ATIME, to_set & FUSE_SET_ATTR_ATIME_NOW),
 		new_time(st->st_mtim, to_set & FUSE_SET_ATTR_MTIME, to_set & FUSE_SET_ATTR_MTIME_NOW),
 	};
-	return set_times(fd, times);
+	return sys_utimens(fd, times);
 }
 
 #define SET_OWNER (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)

@@ -6,11 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/dirs.h"
 #include "fs/hashfs.h"
 #include "fs/idmap.h"
 #include "fs/node.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
+#include "store/base/sys.h"
 #include "store/copy.h"
 #include "store/store.h"
 #include "store/tmp.h"
@@ -124,7 +126,7 @@ static int put_in_place(struct hashfs *fs, int dir, const char *name, int copy, 
 	if (r < 0)
 		return r;
 	const struct timespec times[2] = { dir_st.st_atim, dir_st.st_mtim };
-	utimensat(AT_FDCWD, fd_path(dir).text, times, 0);
+	sys_utimens(dir, times);
 	return 0;
 }
 
@@ -138,11 +140,11 @@ static int publish_in(struct hashfs *fs, struct node *n, struct node *parent, in
 	if (!node_name_in(fs, n, parent, name))
 		return -EAGAIN;
 
-	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
-	if (dir < 0)
-		return dir;
+	auto_dir struct open_dir dir = dirs_open(fs, parent);
+	if (dir.fd < 0)
+		return dir.fd;
 	node_publishing(fs, parent, true);
-	int r = put_in_place(fs, dir, name, copy, object);
+	int r = put_in_place(fs, dir.fd, name, copy, object);
 	if (r < 0) {
 		node_publishing(fs, parent, false);
 		return r;

@@ -40,17 +40,23 @@ static void own_umask(void)
 	unshared = true;
 }
 
+// The kernel makes new credentials for each id that is set, though it be the same: 2 µs.
+static bool is_other(const struct hashfs *fs, const struct fuse_ctx *caller)
+{
+	return fs->privileged && (caller->uid != fs->uid || caller->gid != fs->gid);
+}
+
 void cred_enter(const struct hashfs *fs, const struct fuse_ctx *caller)
 {
 	own_umask();
 	umask(caller->umask);
-	if (fs->privileged)
+	if (is_other(fs, caller))
 		sys_setfsid(caller->uid, caller->gid);
 }
 
-void cred_leave(const struct hashfs *fs)
+void cred_leave(const struct hashfs *fs, const struct fuse_ctx *caller)
 {
-	if (fs->privileged)
+	if (is_other(fs, caller))
 		sys_setfsid(fs->uid, fs->gid);
 	umask(0);
 }

@@ -17,7 +17,7 @@ int cred_init(const struct hashfs *fs);
 // From here to cred_leave() this thread creates files as @caller does. Nothing is done where we are not
 // privileged, but for the umask.
 void cred_enter(const struct hashfs *fs, const struct fuse_ctx *caller);
-void cred_leave(const struct hashfs *fs);
+void cred_leave(const struct hashfs *fs, const struct fuse_ctx *caller);
 
 // Is the caller of @req in the group @gid? Reads /proc: for what is rare. False also if nobody can tell.
 bool cred_in_group(fuse_req_t req, gid_t gid);

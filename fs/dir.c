@@ -10,18 +10,15 @@
 
 #include "fs/break.h"
 #include "fs/cred.h"
+#include "fs/dirs.h"
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "store/base/cleanup.h"
+#include "store/base/sys.h"
 #include "store/mark.h"
 #include "store/store.h"
 #include "store/tmp.h"
-
-static int open_dir(struct hashfs *fs, struct node *dir)
-{
-	return node_open(fs, dir, O_PATH | O_DIRECTORY);
-}
 
 // Is @name in the open directory the store?
 static bool is_store(const struct hashfs *fs, int dir, const char *name)
@@ -48,22 +45,22 @@ static int make_as_caller(struct hashfs *fs, int dir, const struct dir_new *what
 	else
 		r = mknodat(dir, what->name, what->mode, what->rdev);
 	r = r < 0 ? -errno : 0;
-	cred_leave(fs);
+	cred_leave(fs, what->caller);
 	return r;
 }
 
 int dir_make(struct hashfs *fs, const struct dir_new *what, struct fuse_entry_param *ret)
 {
-	auto_close int dir = open_dir(fs, what->parent);
-	if (dir < 0)
-		return dir;
-	if (is_store(fs, dir, what->name))
+	auto_dir struct open_dir dir = dirs_open(fs, what->parent);
+	if (dir.fd < 0)
+		return dir.fd;
+	if (is_store(fs, dir.fd, what->name))
 		return -EPERM;  // the name is taken, by what the guest cannot see
 
-	int r = make_as_caller(fs, dir, what);
+	int r = make_as_caller(fs, dir.fd, what);
 	if (r < 0)
 		return r;
-	return node_lookup_in(fs, what->parent, dir, what->name, ret);
+	return node_lookup_in(fs, what->parent, dir.fd, what->name, ret);
 }
 
 static int open_as_caller(struct hashfs *fs, int dir, const struct dir_new *what, const char *name, int flags)
@@ -73,18 +70,18 @@ static int open_as_caller(struct hashfs *fs, int dir, const struct dir_new *what
 	cred_enter(fs, what->caller);
 	int fd = openat(dir, name, flags | O_CLOEXEC, what->mode & 07777);
 	fd = fd < 0 ? -errno : fd;
-	cred_leave(fs);
+	cred_leave(fs, what->caller);
 	return fd;
 }
 
-// What was just created, as a node that is open.
+// What was just created, as a node that is open. An fd that the node keeps must not be one for writing.
 static int enter_new(struct hashfs *fs, int *fd, struct fuse_entry_param *ret, struct opened *ret_opened)
 {
-	auto_close int path = open(fd_path(*fd).text, O_PATH | O_CLOEXEC);
-	if (path < 0)
+	auto_close int path = fs->handles ? -1 : open(fd_path(*fd).text, O_PATH | O_CLOEXEC);
+	if (path < 0 && !fs->handles)
 		return -errno;
 
-	int r = node_lookup_fd(fs, &path, ret);
+	int r = node_lookup_fd(fs, fs->handles ? fd : &path, ret);
 	if (r < 0)
 		return r;
 
@@ -98,15 +95,15 @@ static int enter_new(struct hashfs *fs, int *fd, struct fuse_entry_param *ret, s
 int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
 	       struct opened *ret_opened)
 {
-	auto_close int dir = open_dir(fs, what->parent);
-	if (dir < 0)
-		return dir;
-	if (is_store(fs, dir, what->name))
+	auto_dir struct open_dir dir = dirs_open(fs, what->parent);
+	if (dir.fd < 0)
+		return dir.fd;
+	if (is_store(fs, dir.fd, what->name))
 		return -EPERM;
 
 	// The kernel asks for creation after a look-up that found nothing. What is there now came from
 	// elsewhere.
-	auto_close int fd = open_as_caller(fs, dir, what, what->name, O_CREAT | O_EXCL | O_RDWR);
+	auto_close int fd = open_as_caller(fs, dir.fd, what, what->name, O_CREAT | O_EXCL | O_RDWR);
 	if (fd < 0)
 		return fd == -EEXIST && !(flags & O_EXCL) ? -ESTALE : fd;
 	return enter_new(fs, &fd, ret, ret_opened);
@@ -115,12 +112,12 @@ int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct 
 int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
 		struct opened *ret_opened)
 {
-	auto_close int dir = open_dir(fs, what->parent);
-	if (dir < 0)
-		return dir;
+	auto_dir struct open_dir dir = dirs_open(fs, what->parent);
+	if (dir.fd < 0)
+		return dir.fd;
 
 	int unlinkable = flags & O_EXCL;  // such a file can never get a name
-	auto_close int fd = open_as_caller(fs, dir, what, ".", O_TMPFILE | O_RDWR | unlinkable);
+	auto_close int fd = open_as_caller(fs, dir.fd, what, ".", O_TMPFILE | O_RDWR | unlinkable);
 	if (fd < 0)
 		return fd;
 
@@ -167,12 +164,12 @@ static bool link_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
 int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name, pid_t tid,
 	     struct fuse_entry_param *ret)
 {
-	auto_close int dir = open_dir(fs, parent);
-	if (dir < 0)
-		return dir;
-	if (is_store(fs, dir, name))
+	auto_dir struct open_dir dir = dirs_open(fs, parent);
+	if (dir.fd < 0)
+		return dir.fd;
+	if (is_store(fs, dir.fd, name))
 		return -EPERM;
-	if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (faccessat(dir.fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;  // before anything is broken for it
 
 	int r = break_link(fs, n, BREAK_KEEP_ALL);
@@ -187,7 +184,7 @@ int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char 
 		return fd;
 	r = drop_idle_mark(fs, fd);
 	if (r == 0)
-		r = link_fd(fd, parent, dir, name);
+		r = link_fd(fd, parent, dir.fd, name);
 	if (r < 0)
 		return r;
 	node_unpin(fs, n);
@@ -212,16 +209,16 @@ int dir_remove(struct hashfs *fs, struct node *parent, const char *name, int fla
 	auto_close int fd = -1;
 	struct stat st;
 
-	auto_close int dir = open_dir(fs, parent);
-	if (dir < 0)
-		return dir;
-	if (is_store(fs, dir, name))
+	auto_dir struct open_dir dir = dirs_open(fs, parent);
+	if (dir.fd < 0)
+		return dir.fd;
+	if (is_store(fs, dir.fd, name))
 		return -ENOENT;
 
-	int r = look_at(dir, name, &fd, &st);
+	int r = look_at(dir.fd, name, &fd, &st);
 	if (r < 0)
 		return r;
-	if (unlinkat(dir, name, flags) < 0)
+	if (unlinkat(dir.fd, name, flags) < 0)
 		return -errno;
 	node_unlinked(fs, parent, name, &st, &fd);
 	return 0;
@@ -243,7 +240,7 @@ static void unlock_both(struct node *a, struct node *b)
 
 struct rename {
 	struct node_name from, to;
-	int from_dir, to_dir;  // owned; one fd where both are one directory
+	struct open_dir from_dir, to_dir;
 	unsigned flags;
 	int victim;  // owned: what the new name had, or -1
 	struct stat victim_st;
@@ -254,7 +251,7 @@ static bool is_one_inode(const struct rename *r)
 {
 	struct stat st;
 
-	return r->victim >= 0 && fstatat(r->from_dir, r->from.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	return r->victim >= 0 && fstatat(r->from_dir.fd, r->from.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       st.st_ino == r->victim_st.st_ino && st.st_dev == r->victim_st.st_dev;
 }
 
@@ -263,11 +260,11 @@ static int remove_old_name(struct hashfs *fs, const struct rename *r)
 	char tmp[TMP_NAME_SIZE];
 
 	if (!(r->flags & RENAME_WHITEOUT))
-		return unlinkat(r->from_dir, r->from.name, 0) < 0 ? -errno : 0;
+		return unlinkat(r->from_dir.fd, r->from.name, 0) < 0 ? -errno : 0;
 	int e = tmp_whiteout(fs->store, tmp);
 	if (e < 0)
 		return e;
-	if (renameat(fs->store->tmp, tmp, r->from_dir, r->from.name) < 0) {
+	if (renameat(fs->store->tmp, tmp, r->from_dir.fd, r->from.name) < 0) {
 		e = -errno;
 		tmp_remove(fs->store, tmp);
 	}
@@ -284,8 +281,8 @@ static int rename_twins(struct hashfs *fs, const struct rename *r)
 	int e = r->flags & RENAME_EXCHANGE ? 0 : remove_old_name(fs, r);
 	if (e < 0)
 		return e;
-	utimensat(AT_FDCWD, fd_path(r->from_dir).text, now, 0);
-	utimensat(AT_FDCWD, fd_path(r->to_dir).text, now, 0);
+	sys_utimens(r->from_dir.fd, now);
+	sys_utimens(r->to_dir.fd, now);
 	return 0;
 }
 
@@ -293,7 +290,7 @@ static int rename_on_disk(struct hashfs *fs, const struct rename *r)
 {
 	if (is_one_inode(r) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0)
 		return rename_twins(fs, r);
-	return renameat2(r->from_dir, r->from.name, r->to_dir, r->to.name, r->flags) < 0 ? -errno : 0;
+	return renameat2(r->from_dir.fd, r->from.name, r->to_dir.fd, r->to.name, r->flags) < 0 ? -errno : 0;
 }
 
 static void rename_nodes(struct hashfs *fs, struct rename *r)
@@ -318,11 +315,11 @@ static void publish_both(struct hashfs *fs, const struct rename *r, bool begun)
 
 static int rename_locked(struct hashfs *fs, struct rename *r)
 {
-	if (is_store(fs, r->from_dir, r->from.name))
+	if (is_store(fs, r->from_dir.fd, r->from.name))
 		return -ENOENT;
-	if (is_store(fs, r->to_dir, r->to.name))
+	if (is_store(fs, r->to_dir.fd, r->to.name))
 		return -EPERM;
-	int e = look_at(r->to_dir, r->to.name, &r->victim, &r->victim_st);
+	int e = look_at(r->to_dir.fd, r->to.name, &r->victim, &r->victim_st);
 	if (e < 0 && e != -ENOENT)
 		return e;
 	if (r->victim >= 0 && (r->flags & RENAME_NOREPLACE))
@@ -338,12 +335,12 @@ static int rename_locked(struct hashfs *fs, struct rename *r)
 
 static int rename_open(struct hashfs *fs, struct rename *r)
 {
-	r->from_dir = open_dir(fs, r->from.parent);
-	if (r->from_dir < 0)
-		return r->from_dir;
-	r->to_dir = r->to.parent == r->from.parent ? r->from_dir : open_dir(fs, r->to.parent);
-	if (r->to_dir < 0)
-		return r->to_dir;
+	r->from_dir = dirs_open(fs, r->from.parent);
+	if (r->from_dir.fd < 0)
+		return r->from_dir.fd;
+	r->to_dir = dirs_open(fs, r->to.parent);
+	if (r->to_dir.fd < 0)
+		return r->to_dir.fd;
 	r->from.copy = strdup(r->from.name);
 	r->to.copy = strdup(r->to.name);
 	return r->from.copy && r->to.copy ? 0 : -ENOMEM;
@@ -354,9 +351,8 @@ static void rename_close(struct rename *r)
 	free(r->from.copy);
 	free(r->to.copy);
 	cleanup_close(&r->victim);
-	if (r->to_dir != r->from_dir)
-		cleanup_close(&r->to_dir);
-	cleanup_close(&r->from_dir);
+	dirs_close(&r->to_dir);
+	dirs_close(&r->from_dir);
 }
 
 int dir_rename(struct hashfs *fs, struct node *parent, const char *name, struct node *new_parent,
@@ -365,8 +361,8 @@ int dir_rename(struct hashfs *fs, struct node *parent, const char *name, struct 
 	struct rename r = {
 		.from = { .parent = parent, .name = name },
 		.to = { .parent = new_parent, .name = new_name },
-		.from_dir = -1,
-		.to_dir = -1,
+		.from_dir.fd = -1,
+		.to_dir.fd = -1,
 		.victim = -1,
 		.flags = flags,
 	};

@@ -1,8 +1,8 @@
 // The state of one mount, and the lock order.
 //
 // Lock order: node.names (of two directories by address), hashfs.break_lock, hashfs.table_lock, node_lock(),
-// backings.lock or stale.lock. Whoever holds a later one takes no earlier one. No lock is held while we reply
-// to the kernel.
+// backings.lock, stale.lock or dirs.lock. Whoever holds a later one takes no earlier one. No lock is held
+// while we reply to the kernel.
 #pragma once
 
 #include <pthread.h>
@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "fs/dirs.h"
 #include "fs/later.h"
 #include "fs/linger.h"
 #include "fs/stale.h"
@@ -74,6 +75,7 @@ struct hashfs {
 	pthread_cond_t break_done;
 	struct later later;
 	struct linger linger;
+	struct dirs dirs;
 
 	struct stale stale;
 	struct backings backings;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/dirs.h"
 #include "fs/file.h"
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
@@ -37,6 +38,7 @@ pthread_mutex_t *node_lock(struct hashfs *fs, const struct node *n)
 static void destroy(struct hashfs *fs, struct node *n)
 {
 	if (n->names) {
+		dirs_forget(fs, n);
 		mutex_destroy(n->names);
 		free(n->names);
 	}
@@ -354,9 +356,9 @@ int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *
 
 int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
 {
-	auto_close int dir = node_open(fs, parent, O_PATH | O_DIRECTORY);
+	auto_dir struct open_dir dir = dirs_open(fs, parent);
 
-	return dir < 0 ? dir : node_lookup_in(fs, parent, dir, name, ret);
+	return dir.fd < 0 ? dir.fd : node_lookup_in(fs, parent, dir.fd, name, ret);
 }
 
 // The node of a private file that is open as *@fd.
@@ -474,9 +476,15 @@ static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 	return 0;
 }
 
+static bool stat_dir(struct hashfs *fs, struct node *n, struct stat *ret)
+{
+	auto_dir struct open_dir dir = dirs_open(fs, n);
+	return dir.fd >= 0 && fstat(dir.fd, ret) == 0;
+}
+
 int node_stat(struct hashfs *fs, struct node *n, struct stat *ret)
 {
-	int r = stat_both_sides(fs, n, ret);
+	int r = S_ISDIR(n->type) && stat_dir(fs, n, ret) ? 0 : stat_both_sides(fs, n, ret);
 	if (r < 0)
 		return r;
 

@@ -70,8 +70,8 @@ int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct
 int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *name,
 		   struct fuse_entry_param *ret);
 
-// The same for a private file, *@fd, an O_PATH fd: one that was just made, or is known not to be a link.
-// Takes *@fd where it must be kept.
+// The same for a private file, *@fd: one that was just made, or is known not to be a link. Takes *@fd, which
+// is O_PATH then, where it must be kept: where there are no handles.
 int node_lookup_fd(struct hashfs *fs, int *fd, struct fuse_entry_param *ret);
 
 // The inode number the guest sees for an entry that readdir found; @backing_ino is the backing directory's

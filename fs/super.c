@@ -330,10 +330,12 @@ static void set_up(struct mount *m, const struct options *opt)
 	list_init(&fs->retired);
 	stale_init(&fs->stale);
 	backings_init(&fs->backings);
+	dirs_init(&fs->dirs);
 }
 
 static void clean_up(struct mount *m)
 {
+	dirs_destroy(&m->fs.dirs);
 	stale_destroy(&m->fs.stale);
 	later_destroy(&m->fs.later);
 	cond_destroy(&m->fs.break_done);

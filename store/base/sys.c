@@ -192,6 +192,15 @@ int sys_fchmod(int fd, mode_t mode)
 	return chmod(fd_path(fd).text, mode) < 0 ? -errno : 0;
 }
 
+int sys_utimens(int fd, const struct timespec times[2])
+{
+	if (utimensat(fd, "", times, AT_EMPTY_PATH) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+	return utimensat(AT_FDCWD, fd_path(fd).text, times, 0) < 0 ? -errno : 0;
+}
+
 int sys_drop_cap_resource(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };

@@ -59,6 +59,9 @@ int sys_fsxattr_set(int fd, const struct fsxattr *attr);
 // Sets the mode of @fd, which may be O_PATH (fchmodat2(2), Linux 6.6, else through /proc).
 int sys_fchmod(int fd, mode_t mode);
 
+// Sets the times of @fd, which may be O_PATH, as utimensat(2) does (Linux 5.8, else through /proc).
+int sys_utimens(int fd, const struct timespec times[2]);
+
 // Takes CAP_SYS_RESOURCE from this process, before it starts threads: quotas hold for it then.
 int sys_drop_cap_resource(void);
 
