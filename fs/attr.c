@@ -161,7 +161,7 @@ static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *s
 static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t tid)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return (to_set & FUSE_SET_ATTR_SIZE) && node_is_split(n) && stale_tell(&fs->stale, tid);
+	return (to_set & FUSE_SET_ATTR_SIZE) && node_must_look_again(fs, n, tid);
 }
 
 // What has been broken is changed through the copy that is open already: a shortened one is what the guest

@@ -10,6 +10,7 @@
 #include "fs/hashfs.h"
 #include "fs/idmap.h"
 #include "fs/node.h"
+#include "fs/notify.h"
 #include "fs/options.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
@@ -150,6 +151,9 @@ static int publish_in(struct hashfs *fs, struct node *n, struct node *parent, in
 		return r;
 	}
 	node_become_private(fs, n, at, copy);
+	// Who looked at the directory between the change of its times and their putting back saw the wrong
+	// ones.
+	notify_attributes(fs, parent);
 	return 0;
 }
 

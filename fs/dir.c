@@ -158,7 +158,7 @@ static int link_fd(int fd, struct node *parent, int dir, const char *name)
 static bool link_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return node_is_split(n) && stale_tell(&fs->stale, tid);
+	return node_must_look_again(fs, n, tid);
 }
 
 int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name, pid_t tid,

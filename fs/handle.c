@@ -90,6 +90,12 @@ int handle_open(const struct hashfs *fs, const struct handle *h, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+int handle_open_unnoticed(const struct hashfs *fs, const struct handle *h)
+{
+	int fd = handle_open(fs, h, O_RDONLY | O_NOATIME);
+	return fd == -EPERM ? handle_open(fs, h, O_RDONLY) : fd;
+}
+
 int handle_open_readonly(const struct hashfs *fs, const struct handle *h)
 {
 	return open_handle(fs->objects, h, O_PATH);

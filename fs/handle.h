@@ -36,6 +36,10 @@ int handle_find(const struct hashfs *fs, int fd);
 // Opens the inode and returns an fd the caller owns. -ESTALE: it is gone.
 int handle_open(const struct hashfs *fs, const struct handle *h, int flags);
 
+// Opens it for reading; the time of its last access, which guests share, does not move, unless it is another
+// user's.
+int handle_open_unnoticed(const struct hashfs *fs, const struct handle *h);
+
 // The same as an O_PATH fd in the read-only clone of the mount. Only for file handles.
 int handle_open_readonly(const struct hashfs *fs, const struct handle *h);
 

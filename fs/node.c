@@ -26,6 +26,7 @@ struct found {
 	struct stat st;
 	struct handle at;  // owned until a node takes it
 	bool link;
+	bool listed;  // by readdir: nobody asked for this name
 };
 
 pthread_mutex_t *node_lock(struct hashfs *fs, const struct node *n)
@@ -256,12 +257,21 @@ static struct node *unsplit(struct hashfs *fs, struct node *n, struct found *f)
 	return fresh;
 }
 
+// A new node would have the kernel drop the name's dentry and, with it, what is mounted there.
+static bool must_stay(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return node_is_split(n) && !n->diverged;
+}
+
 static struct node *use_inode(struct hashfs *fs, struct found *f)
 {
 	struct node *n = table_find_inode(fs, &f->at);
 	if (!n)
 		return add_inode(fs, f);
 
+	if (f->listed && must_stay(fs, n))
+		return NULL;
 	n = unsplit(fs, n, f);
 	if (n)
 		n->refs++;
@@ -321,7 +331,7 @@ static uint32_t sequence(struct hashfs *fs, const struct node *dir)
 	return dir->seq;
 }
 
-static int look(struct hashfs *fs, struct node *parent, int dir, const char *name,
+static int look(struct hashfs *fs, struct node *parent, int dir, const char *name, bool listed,
 		struct fuse_entry_param *ret)
 {
 	uint32_t seq = sequence(fs, parent);
@@ -329,7 +339,7 @@ static int look(struct hashfs *fs, struct node *parent, int dir, const char *nam
 	if (fd < 0)
 		return -errno;
 
-	struct found f;
+	struct found f = { .listed = listed };
 	int r = examine(fs, &fd, &f);
 	if (r == 0)
 		r = use_found(fs, &f, parent, name, seq, ret);
@@ -344,14 +354,26 @@ static void wait_for_names(struct node *dir)
 	mutex_unlock(dir->names);
 }
 
-int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *name,
-		   struct fuse_entry_param *ret)
+static int look_until_found(struct hashfs *fs, struct node *parent, int dir, const char *name, bool listed,
+			    struct fuse_entry_param *ret)
 {
 	int r;
 
-	while ((r = look(fs, parent, dir, name, ret)) == LOOK_AGAIN)
+	while ((r = look(fs, parent, dir, name, listed, ret)) == LOOK_AGAIN)
 		wait_for_names(parent);
 	return r;
+}
+
+int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *name,
+		   struct fuse_entry_param *ret)
+{
+	return look_until_found(fs, parent, dir, name, false, ret);
+}
+
+int node_lookup_listed(struct hashfs *fs, struct node *parent, int dir, const char *name,
+		       struct fuse_entry_param *ret)
+{
+	return look_until_found(fs, parent, dir, name, true, ret);
 }
 
 int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct fuse_entry_param *ret)
@@ -433,12 +455,27 @@ int node_open(struct hashfs *fs, struct node *n, int flags)
 int node_open_for_descriptor(struct hashfs *fs, struct node *n, int flags)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return handle_open(fs, node_is_split(n) ? &n->backing->at : &n->at, flags);
+	bool split = node_is_split(n);
+	const struct handle *at = split ? &n->backing->at : &n->at;
+
+	if ((split || n->link) && flags == O_RDONLY)
+		return handle_open_unnoticed(fs, at);
+	return handle_open(fs, at, flags);
 }
 
 bool node_is_split(const struct node *n)
 {
 	return n->opens > 0 && n->mode == IO_PASSTHROUGH && !handle_same(&n->backing->at, &n->at);
+}
+
+bool node_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
+{
+	if (!node_is_split(n))
+		return false;
+	if (stale_tell(&fs->stale, tid, n->ino))
+		return true;
+	n->diverged = true;
+	return false;
 }
 
 static int stat_handle(struct hashfs *fs, const struct handle *h, struct stat *ret)
@@ -450,7 +487,8 @@ static int stat_handle(struct hashfs *fs, const struct handle *h, struct stat *r
 }
 
 // The metadata of the guest's file; but the size goes with what descriptors read, or mapping a file that has
-// grown would end in SIGBUS. A path reaches a split node only while no one has written to the guest's file.
+// grown would end in SIGBUS. Unless it has diverged, a path reaches a split node only while no one has
+// written to the guest's file.
 static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));

@@ -49,6 +49,8 @@ struct node {
 	unsigned opens;           // of regular files
 	struct handle at;         // the guest's file
 	enum io_mode mode;        // while opens > 0
+	bool diverged;            // what a path reaches by this node is no more what its descriptors read
+	bool emptied;             // by an open with O_TRUNC that may still be open
 	bool shadowed;            // a newer node stands for the same file: neither may cache attributes
 	struct backing *backing;  // counted; what opens in passthrough read and write
 	struct list files;        // struct file of mode IO_CACHED
@@ -69,6 +71,11 @@ int node_lookup(struct hashfs *fs, struct node *parent, const char *name, struct
 // The same, where the directory is open as @dir.
 int node_lookup_in(struct hashfs *fs, struct node *parent, int dir, const char *name,
 		   struct fuse_entry_param *ret);
+
+// The same for an entry that readdir found. An error also where a look-up by name would end at another node
+// than the name has now.
+int node_lookup_listed(struct hashfs *fs, struct node *parent, int dir, const char *name,
+		       struct fuse_entry_param *ret);
 
 // The same for a private file, *@fd: one that was just made, or is known not to be a link. Takes *@fd, which
 // is O_PATH then, where it must be kept: where there are no handles.
@@ -104,6 +111,10 @@ bool node_is_link(struct hashfs *fs, struct node *n);
 
 // Called with node_lock() held: do its open descriptors read something else than the guest's file?
 bool node_is_split(const struct node *n);
+
+// Called with node_lock() held, when the thread @tid has changed the guest's file as its descriptors do not
+// show: must it be told to look the name up again? Not if that does not help, or the node is not split.
+bool node_must_look_again(struct hashfs *fs, struct node *n, pid_t tid);
 
 // The directory of a link, as a counted reference. NULL: the link has lost its name.
 struct node *node_parent(struct hashfs *fs, struct node *n);

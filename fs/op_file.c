@@ -69,9 +69,12 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct hashfs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
 
+	// Stores through a shared mapping have moved the times without the kernel's FUSE side knowing. And
+	// what has changed between our O_TRUNC and its own, which sets the size it knows to 0, it does not
+	// know either.
+	bool changed = !is_for_reading(fi) || opens_emptied(fs, n);
 	opens_end(fs, n, file_of(fi));
-	// Stores through a shared mapping have moved the times without the kernel's FUSE side knowing.
-	if (!is_for_reading(fi))
+	if (changed)
 		notify_attributes(fs, n);
 	reply_err(req, 0);
 	if (is_for_reading(fi))

@@ -217,9 +217,9 @@ static size_t add_plus(struct hashfs *fs, struct reply *r, const struct dir_stre
 	struct fuse_entry_param entry = { 0 };
 	size_t room = r->size - r->used;
 
-	if (is_dot(e->d_name) || node_lookup_in(fs, r->dir, s->fd, e->d_name, &entry) < 0) {
+	if (is_dot(e->d_name) || node_lookup_listed(fs, r->dir, s->fd, e->d_name, &entry) < 0) {
 		entry = (struct fuse_entry_param){ 0 };  // the kernel looks it up itself if it wants to
-		entry.attr.st_ino = is_dot(e->d_name) ? number_of(fs, r, s) : e->d_ino;
+		entry.attr.st_ino = number_of(fs, r, s);
 		entry.attr.st_mode = (mode_t)e->d_type << 12;
 	}
 	size_t need = fuse_add_direntry_plus(r->req, r->buf + r->used, room, e->d_name, &entry, e->d_off);

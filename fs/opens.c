@@ -66,6 +66,8 @@ static int check_writable(const struct hashfs *fs, const struct node *n, int fla
 // Without passthrough. An append-only file can be opened in one way alone.
 static int open_to_serve(const struct hashfs *fs, const struct node *n, int flags)
 {
+	if (n->link)
+		return handle_open_unnoticed(fs, &n->at);
 	int fd = handle_open(fs, &n->at, backing_flags(flags));
 	if (fd == -EPERM && (flags & O_APPEND))
 		fd = handle_open(fs, &n->at, backing_flags(flags) | O_APPEND);
@@ -112,7 +114,7 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 	if (node_is_split(n)) {
 		// The kernel opens a descriptor's file for an ioctl without any flag, and does not try again
 		// (fs/fuse/ioctl.c).
-		if (flags == 0 || stale_tell(&fs->stale, tid))
+		if (flags == 0 || stale_tell(&fs->stale, tid, n->ino))
 			return -ESTALE;
 		if (changes(flags))
 			return -EBUSY;
@@ -171,6 +173,12 @@ static int prepare(struct hashfs *fs, struct node *n, int flags, struct prepared
 	return ret->broken < 0 ? ret->broken : 0;
 }
 
+static void note_emptied(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	n->emptied = true;
+}
+
 static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct prepared *p,
 			  struct opened *ret)
 {
@@ -185,6 +193,8 @@ static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req
 	r = truncate_opened(fs, n, p, ret, req);
 	if (r < 0)
 		opens_end(fs, n, ret->file);
+	else
+		note_emptied(fs, n);
 	return r;
 }
 
@@ -205,6 +215,12 @@ int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *r
 	return count_open(fs, n, O_RDWR, fd, ret);
 }
 
+bool opens_emptied(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return n->emptied;
+}
+
 void opens_end(struct hashfs *fs, struct node *n, struct file *file)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
@@ -216,6 +232,7 @@ void opens_end(struct hashfs *fs, struct node *n, struct file *file)
 	}
 	if (--n->opens > 0)
 		return;
+	n->emptied = n->diverged = false;
 	if (n->backing) {
 		// Without a name nobody opens it again, and an idle id would keep its space.
 		if (fs->handles && n->at.fd >= 0)

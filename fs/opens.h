@@ -22,5 +22,8 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, st
 // needed.
 int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *ret);
 
+// Was @n emptied by an open with O_TRUNC that may not be over?
+bool opens_emptied(struct hashfs *fs, struct node *n);
+
 // One open less; @file is what opens_begin() returned.
 void opens_end(struct hashfs *fs, struct node *n, struct file *file);

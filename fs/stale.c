@@ -22,27 +22,28 @@ static time_t now(void)
 	return t.tv_sec;
 }
 
-// Forgets @tid. Was it told lately?
-static bool take(struct stale *s, pid_t tid)
+// Forgets that @tid was told of @ino. Was it, lately?
+static bool take(struct stale *s, pid_t tid, uint64_t ino)
 {
 	bool lately = false;
 
 	for (unsigned i = 0; i < STALE_THREADS; i++) {
-		if (s->told[i].tid != tid)
+		if (s->told[i].tid != tid || s->told[i].ino != ino)
 			continue;
-		lately = s->told[i].until >= now();
-		s->told[i].tid = 0;
+		lately = lately || s->told[i].until >= now();
+		s->told[i].until = 0;
 	}
 	return lately;
 }
 
-bool stale_tell(struct stale *s, pid_t tid)
+bool stale_tell(struct stale *s, pid_t tid, uint64_t ino)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&s->lock);
 
-	if (take(s, tid))
+	if (take(s, tid, ino))
 		return false;
 	s->told[s->next].tid = tid;
+	s->told[s->next].ino = ino;
 	s->told[s->next].until = now() + RETRY_SECONDS;
 	s->next = (s->next + 1) % STALE_THREADS;
 	return true;
@@ -51,5 +52,8 @@ bool stale_tell(struct stale *s, pid_t tid)
 void stale_settled(struct stale *s, pid_t tid)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&s->lock);
-	take(s, tid);
+
+	for (unsigned i = 0; i < STALE_THREADS; i++)
+		if (s->told[i].tid == tid && tid != STALE_ANYBODY)
+			s->told[i].until = 0;
 }

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/base/cleanup.h"
 #include "store/xattr.h"
 
 // "1 ", twenty digits, a space, the digest.
@@ -65,6 +67,18 @@ int mark_read(enum mark_space space, int fd, const struct stat *st, struct diges
 	return 0;
 }
 
+// An attribute in user. can be read only where the file can, its name everywhere.
+static int has_mark(enum mark_space space, int fd)
+{
+	auto_free char *names = malloc(XATTR_LIST_MAX);
+	int64_t size = names ? xattr_list(fd, names, XATTR_LIST_MAX) : -ENOMEM;
+
+	for (const char *p = names; size > 0 && p < names + size; p += strlen(p) + 1)
+		if (strcmp(p, xattr_name(space)) == 0)
+			return 1;
+	return size < 0 ? (int)size : 0;
+}
+
 int mark_is_link(enum mark_space space, int fd, const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
@@ -72,6 +86,8 @@ int mark_is_link(enum mark_space space, int fd, const struct stat *st)
 	int64_t size = xattr_get(fd, xattr_name(space), NULL, 0);
 	if (size == -ENODATA || size == -EOPNOTSUPP)
 		return 0;
+	if (size == -EACCES)
+		return has_mark(space, fd);
 	return size < 0 ? (int)size : 1;
 }
 

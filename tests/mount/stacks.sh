@@ -5,7 +5,7 @@
 fs_new ext4
 for g in a b; do
 	mkdir -p "$POOL/$g/dir"
-	for i in 1 2 3 4 5 6; do
+	for i in 1 2 3 4 5 6 7 8; do
 		printf '%0300000d' "$i" >"$POOL/$g/dir/f$i"
 		touch -d @1000000000 "$POOL/$g/dir/f$i"
 	done
@@ -49,6 +49,27 @@ echo again >>"$T" || fail "the bind mount cannot be written after the descriptor
 [ "$(tail -c 6 "$A/f2")" = again ] || fail "written through the bind mount: not seen by name"
 umount "$T"
 say "ok    a bind-mounted link that is held open is changed"
+
+printf over >"$W/over"
+exec 5<"$A/f7"
+chmod 640 "$A/f7"
+exec 6<"$A/f8"
+mount --bind "$W/over" "$A/f7"
+mount --bind "$W/over" "$A/f8"
+chmod 640 /proc/self/fd/6
+for i in 1 2; do
+	touch "$A/new.$i"  # or the kernel would not ask
+	rm "$A/new.$i"
+	ls -l "$A" >/dev/null
+	echo 2 >/proc/sys/vm/drop_caches
+done
+[ "$(cat "$A/f7") $(cat "$A/f8")" = "over over" ] || fail "a mount over a file has gone when the directory was listed"
+umount "$A/f7"
+umount "$A/f8"
+[ "$(ls -i "$A" | awk '$2 == "f7" {print $1}')" = "$(stat -c %i "$A/f7")" ] || fail "the listing shows another inode number"
+[ "$(stat -c %a "$A/f7" "$A/f8" | sort -u)" = 640 ] || fail "modes $(stat -c %a "$A/f7" "$A/f8" | tr '\n' ' ')"
+exec 5<&- 6<&-
+say "ok    a mount over a file stays when the directory is listed"
 
 mkdir "$A/sub"
 mount -t tmpfs tmpfs "$A/sub"
