@@ -11,8 +11,6 @@
 #include "store/mark.h"
 #include "store/store.h"
 
-#define SHARD_DIGITS 3
-
 static int check(const struct store *s, int fd, const struct object_key *key, struct stat *ret)
 {
 	struct digest marked;
@@ -60,7 +58,7 @@ static int link_fd(int fd, int dir, const char *path)
 // Shards are made when their first object comes: a small pool needs no 4096 directories.
 static int make_shard(struct store *s, const char *path)
 {
-	char shard[sizeof("objects/") + SHARD_DIGITS];
+	char shard[sizeof("objects/") + OBJECT_SHARD_DIGITS];
 
 	memcpy(shard, path, sizeof(shard) - 1);
 	shard[sizeof(shard) - 1] = '\0';
@@ -124,13 +122,13 @@ int object_shard_number(const char *name)
 	static const char digits[] = "0123456789abcdef";
 	int number = 0;
 
-	for (int i = 0; i < SHARD_DIGITS; i++) {
+	for (int i = 0; i < OBJECT_SHARD_DIGITS; i++) {
 		const char *digit = name[i] != '\0' ? strchr(digits, name[i]) : NULL;
 		if (!digit)
 			return -1;
 		number = number * 16 + (int)(digit - digits);
 	}
-	return name[SHARD_DIGITS] == '\0' ? number : -1;
+	return name[OBJECT_SHARD_DIGITS] == '\0' ? number : -1;
 }
 
 struct visit {
@@ -146,7 +144,7 @@ struct visit {
 // Elsewhere nobody would find it by its name.
 static bool is_in_its_shard(const char *name, const char *shard)
 {
-	return strlen(shard) == SHARD_DIGITS && strncmp(name, shard, SHARD_DIGITS) == 0;
+	return strlen(shard) == OBJECT_SHARD_DIGITS && strncmp(name, shard, OBJECT_SHARD_DIGITS) == 0;
 }
 
 static int visit_entry(int shard, const struct dirent64 *e, void *arg)

@@ -13,6 +13,7 @@
 #include "store/base/clock.h"
 #include "store/displaced.h"
 #include "store/store.h"
+#include "store/variants.h"
 
 // A guest that keeps moving what we want to exchange ends with its file kept. One that does nothing but swap
 // its file with another makes us take some 200 steps, 5 ms: it waits for the same locks, and is there before
@@ -339,15 +340,15 @@ static int open_directory_of(const struct store *s, const char *path, const char
 	return dir ? open_long(pool, dir) : -ENOMEM;
 }
 
-// -ENOENT: @name is no link to @object.
-static int open_link(int dir, const char *name, uint64_t object)
+// -ENOENT: @name is none of @links.
+static int open_link(int dir, const char *name, const struct variants *links)
 {
 	struct stat st;
 	auto_close int link = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	if (link < 0 || fstat(link, &st) < 0)
 		return -errno;
-	return st.st_ino == object ? take_fd(&link) : -ENOENT;
+	return variants_have(links, st.st_ino) ? take_fd(&link) : -ENOENT;
 }
 
 int put_back_path(struct store *s, const char *tmp, int link, const char *path)
@@ -358,16 +359,20 @@ int put_back_path(struct store *s, const char *tmp, int link, const char *path)
 	return displaced_is_transient(dir) ? dir : put_back(s, tmp, link, dir, name);
 }
 
-int put_back_found(struct store *s, const char *tmp, const char *path, uint64_t object)
+int put_back_found(struct store *s, const char *tmp, const char *path, const struct variants *links)
 {
 	const char *name;
+	struct stat st;
 
-	if (is_inode(s->tmp, tmp, object))  // it was exchanged before, and only the link could not be removed
+	if (fstatat(s->tmp, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (variants_have(links,
+			  st.st_ino))  // it was exchanged before, and only the link could not be removed
 		return displaced_drop(s, tmp);
 	auto_close int dir = open_directory_of(s, path, &name);
 	if (dir < 0)
 		return displaced_is_transient(dir) ? dir : PLACE_TAKEN;
-	auto_close int link = open_link(dir, name, object);
+	auto_close int link = open_link(dir, name, links);
 	if (link < 0)
 		return displaced_is_transient(link) ? link : PLACE_TAKEN;
 	return put_back(s, tmp, link, dir, name);

@@ -8,9 +8,8 @@
 // left.
 #pragma once
 
-#include <stdint.h>
-
 struct store;
+struct variants;
 
 enum put_back {
 	PUT_BACK,     // the displaced file is in its place again, and the link gone
@@ -30,6 +29,6 @@ int put_back_or_keep(struct store *s, const char *tmp, int link, int dir, const 
 // As put_back(), where @path of the pool is where it was put.
 int put_back_path(struct store *s, const char *tmp, int link, const char *path);
 
-// As put_back(), where nothing but @path is known any more: the link is what has that name now, if it is the
-// inode @object.
-int put_back_found(struct store *s, const char *tmp, const char *path, uint64_t object);
+// As put_back(), where nothing but @path is known any more: the link is what has that name now, if its inode
+// is one of @links.
+int put_back_found(struct store *s, const char *tmp, const char *path, const struct variants *links);

@@ -15,6 +15,7 @@
 #include "store/put_back.h"
 #include "store/replace.h"
 #include "store/store.h"
+#include "store/variants.h"
 
 static int same_bytes(int a, int b, uint64_t size)
 {
@@ -52,13 +53,13 @@ static int keep(struct store *s, const char *name, struct recovery *ret)
 	return is_refused(r) ? 0 : r;  // it is kept where it is
 }
 
-static int give_back(struct store *s, const char *name, uint64_t object, struct recovery *ret)
+static int give_back(struct store *s, const char *name, const struct variants *links, struct recovery *ret)
 {
 	auto_free char *path = NULL;
 
 	int r = journal_find(s, name, &path);
 	if (r == 0)
-		r = put_back_found(s, name, path, object);
+		r = put_back_found(s, name, path, links);
 	if (r == -ENOENT || r == PLACE_TAKEN || is_refused(r))
 		return keep(s, name, ret);
 	if (r == PUT_BACK)
@@ -93,6 +94,20 @@ static int drop_if_same(struct store *s, const char *name, int object, const str
 	return r;
 }
 
+// The object is damaged, or in quarantine. So nothing tells whether the displaced file is still what it was,
+// and it is never dropped. Where it belongs can be told: where our link is, by its inode.
+static int recover_without(struct store *s, const char *name, uint64_t ino, const struct object_key *key,
+			   struct recovery *ret)
+{
+	struct variants links = { 0 };
+
+	int r = variants_find(s, key, &links);
+	if (r == 0)
+		r = variants_have(&links, ino) ? drop(s, name, ret) : give_back(s, name, &links, ret);
+	variants_free(&links);
+	return r;
+}
+
 // Four things have such a name: a link that was not exchanged yet (the object itself), a displaced file that
 // is what its object is, one that a guest wrote to after it was displaced, and whatever a guest had put in
 // the file's place. The guest gets back all but the first two, and what cannot be read.
@@ -107,13 +122,14 @@ static int recover_displaced(struct store *s, const char *name, const struct obj
 	if (displaced_is_transient(object))
 		return object;
 	if (object < 0)
-		return keep(s, name, ret);
+		return recover_without(s, name, st.st_ino, key, ret);
 	if (st.st_ino == object_st.st_ino)
 		return drop(s, name, ret);
 
 	if (S_ISREG(st.st_mode) && drop_if_same(s, name, object, &object_st, ret) > 0)
 		return 0;
-	return give_back(s, name, object_st.st_ino, ret);
+	uint64_t ino = object_st.st_ino;
+	return give_back(s, name, &(struct variants){ .inodes = &ino, .count = 1 }, ret);
 }
 
 struct recovering {

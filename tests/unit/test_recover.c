@@ -15,6 +15,7 @@
 
 #include "store/base/sys.h"
 #include "store/object.h"
+#include "store/quarantine.h"
 #include "store/tmp.h"
 #include "tests/support/fault.h"
 #include "tests/support/twins.h"
@@ -374,6 +375,78 @@ static void without_its_object_a_displaced_file_is_kept(void **state)
 	expect_kept(p, "hello");
 }
 
+static void what_a_guest_wrote_to_is_put_back_though_its_object_is_in_quarantine(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, "HELLO");
+	assert_int_equal(quarantine_add(p->store, &key), 0);
+
+	struct recovery r = recover(p);
+
+	assert_int_equal(r.put_back, 1);
+	assert_content(p->tree, "b/file", "HELLO");
+	assert_content(p->tree, "a/file", "hello");
+	assert_int_equal(names_in(p->tree, ".hash/tmp"), 0);
+}
+
+// The one that is there has the name that it would have had.
+static void whichever_variant_it_has_got_in_quarantine(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, NULL), moved = key;
+	char path[OBJECT_PATH_SIZE], inside[300];
+	assert_int_equal(mkdirat(p->store->dir, "quarantine", 0700), 0);
+	quarantine_path_print(&key, path);
+	snprintf(inside, sizeof(inside), ".hash/%s", path);
+	put(p->tree, inside, "an older one");
+	assert_int_equal(quarantine_add(p->store, &moved), 0);
+	assert_int_equal(moved.variant, 1);
+
+	assert_int_equal(recover(p).put_back, 1);
+
+	assert_false(is_link(p));
+	assert_content(p->tree, "b/file", "hello");
+}
+
+// It is not compared: the object may be what has changed.
+static void a_displaced_file_is_put_back_though_its_object_has_no_mark(void **state)
+{
+	struct pool *p = *state;
+	given_displaced(p, NULL);
+	remove_mark(p, "a/file");
+
+	assert_int_equal(recover(p).put_back, 1);
+
+	assert_false(is_link(p));
+	assert_content(p->tree, "b/file", "hello");
+	assert_int_equal(names_in(p->tree, ".hash/tmp"), 0);
+}
+
+static void a_link_that_was_not_exchanged_is_removed_though_its_object_is_in_quarantine(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = put_twins(p);
+	assert_true(killed(p, &key, fault_before, "renameat2", 1));
+	assert_int_equal(quarantine_add(p->store, &key), 0);
+
+	assert_int_equal(recover(p).removed, 1);
+
+	assert_false(is_link(p));
+	assert_content(p->tree, "b/file", "hello");
+}
+
+static void the_guest_s_newer_file_stays_though_the_object_is_in_quarantine(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, "HELLO");
+	assert_int_equal(quarantine_add(p->store, &key), 0);
+	assert_int_equal(unlinkat(p->tree->dir, "b/file", 0), 0);
+	put(p->tree, "b/file", "newer");
+
+	expect_kept(p, "HELLO");
+	assert_content(p->tree, "b/file", "newer");
+}
+
 static void two_files_of_one_name_are_both_kept(void **state)
 {
 	struct pool *p = *state;
@@ -471,6 +544,11 @@ int main(void)
 		in_pool(a_place_without_the_right_to_write_stops_no_pass),
 		in_pool(a_place_of_another_project_stops_no_pass),
 		in_pool(without_its_object_a_displaced_file_is_kept),
+		in_pool(what_a_guest_wrote_to_is_put_back_though_its_object_is_in_quarantine),
+		in_pool(whichever_variant_it_has_got_in_quarantine),
+		in_pool(a_displaced_file_is_put_back_though_its_object_has_no_mark),
+		in_pool(a_link_that_was_not_exchanged_is_removed_though_its_object_is_in_quarantine),
+		in_pool(the_guest_s_newer_file_stays_though_the_object_is_in_quarantine),
 		in_pool(two_files_of_one_name_are_both_kept),
 		in_pool(a_symlink_or_a_fifo_that_was_displaced_stops_nothing),
 		in_pool(a_symlink_that_was_displaced_is_put_back),
