@@ -83,7 +83,7 @@ static int claim(const struct reader *reader, int fd, const struct tree_file *f,
 	}
 	if (r < 0)
 		return r;
-	if (!is_as_seen(reader, &c.st, f))
+	if (!is_as_seen(reader, &c.st, f) || claim_may_end_unseen(&c))
 		return -ESTALE;
 	*ret = c;
 	return 0;

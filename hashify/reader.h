@@ -36,7 +36,8 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	       struct reader **ret);
 void reader_free(struct reader *r);
 
-// Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw; -EAGAIN: somebody writes
+// Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw, or may change without
+// a sign (claim.h); -EAGAIN: somebody writes
 // it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP: no leases here.
 int reader_open(struct reader *r, struct tree_file *f, struct reading *ret);
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
 
 void claim_init(void)
 {
@@ -68,6 +69,11 @@ int claim_holds(const struct claim *c, bool names_moved)
 	if (fstat(c->fd, &now) < 0)
 		return -errno;
 	return claim_holds_as(c, &now, names_moved);
+}
+
+bool claim_may_end_unseen(const struct claim *c)
+{
+	return c->st.st_mtim.tv_nsec == 0 && c->st.st_ctim.tv_nsec == 0 && !clock_is_over(c->st.st_mtim);
 }
 
 bool claim_is_shared(const struct claim *c)

@@ -21,6 +21,11 @@ int claim_holds(const struct claim *c, bool names_moved);
 // The same, when @now, the status of its inode by whichever name, is at hand: one system call less.
 int claim_holds_as(const struct claim *c, const struct stat *now, bool names_moved);
 
+// Could somebody write to the file when the claim is dropped, and its status tell nothing of that? Where
+// timestamps are whole seconds, a write in the second of the mtime moves none, for the exchange that
+// displaces the file has just set its ctime.
+bool claim_may_end_unseen(const struct claim *c);
+
 // Does somebody wait for us in open(2), to write?
 bool claim_is_broken(const struct claim *c);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -160,6 +161,21 @@ static void our_own_link_moves_only_the_ctime(void **state)
 	done(&c);
 }
 
+static void only_whole_seconds_that_are_not_over_hide_a_write(void **state)
+{
+	const time_t now = time(NULL);
+	struct claim c = { .st = { .st_mtim = { now, 0 }, .st_ctim = { now, 0 } } };
+	(void)state;
+
+	assert_true(claim_may_end_unseen(&c));
+	c.st.st_mtim.tv_sec = now - 3;
+	assert_false(claim_may_end_unseen(&c));
+	c.st.st_mtim.tv_sec = now + 60;
+	assert_true(claim_may_end_unseen(&c));
+	c.st.st_ctim.tv_nsec = 1;
+	assert_false(claim_may_end_unseen(&c));
+}
+
 #define in_tree(f) cmocka_unit_test_setup_teardown(f, setup, tree_teardown)
 
 int main(void)
@@ -173,6 +189,7 @@ int main(void)
 		in_tree(a_truncation_by_name_is_noticed),
 		in_tree(a_change_of_mode_or_time_is_noticed),
 		in_tree(our_own_link_moves_only_the_ctime),
+		cmocka_unit_test(only_whole_seconds_that_are_not_over_hide_a_write),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
