@@ -17,6 +17,7 @@ static const struct {
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked, but not by hashify" },
 	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted" },
+	[REASON_LARGE_XATTRS] = { "large_xattrs", "more than 256 KiB of extended attributes" },
 	[REASON_MOUNT] = { "mount", "another filesystem or a mount point" },
 	[REASON_SUBVOLUME] = { "subvolume", "another subvolume or project" },
 	[REASON_IN_USE] = { "in_use", "open for writing or mapped writable" },
@@ -61,6 +62,8 @@ enum reason reason_of_reading(int err)
 	case EAGAIN:
 	case ETXTBSY:
 		return REASON_IN_USE;
+	case E2BIG:
+		return REASON_LARGE_XATTRS;
 	case EXDEV:
 		return REASON_MOUNT;
 	case EACCES:

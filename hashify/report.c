@@ -164,7 +164,7 @@ void report_bad_object(struct report *r, const struct object_key *key, int err)
 {
 	char path[OBJECT_PATH_SIZE];
 	object_path_print(key, path);
-	const char *what = err == -EBADMSG                     ? "is not what its name says"
+	const char *what = err == -EBADMSG || err == -E2BIG    ? "is not what its name says"
 			   : err == -ETXTBSY || err == -EAGAIN ? "is being written to, beside hashfs"
 							       : strerror(-err);
 	(void)r;

@@ -26,7 +26,7 @@ static int copy_xattrs(int src, int dst)
 {
 	struct xattr_set set;
 
-	int r = xattr_read(src, &set);
+	int r = xattr_read_all(src, &set);
 	if (r == 0 && set.size > 0)
 		r = xattr_write(dst, &set);
 	xattr_free(&set);

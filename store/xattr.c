@@ -81,7 +81,7 @@ static int append(struct xattr_set *s, size_t *room, const void *data, size_t si
 	return 0;
 }
 
-static int append_one(int fd, const char *name, char *value, struct xattr_set *s, size_t *room)
+static int append_one(int fd, const char *name, char *value, size_t most, struct xattr_set *s, size_t *room)
 {
 	int64_t got = xattr_get(fd, name, value, XATTR_SIZE_MAX);
 	if (got == -ENODATA)  // removed since it was listed
@@ -90,6 +90,8 @@ static int append_one(int fd, const char *name, char *value, struct xattr_set *s
 		return (int)got;
 
 	uint32_t size = (uint32_t)got;
+	if (s->size + strlen(name) + 1 + sizeof(size) + size > most)
+		return -E2BIG;
 	int r = append(s, room, name, strlen(name) + 1);
 	if (r == 0)
 		r = append(s, room, &size, sizeof(size));
@@ -107,7 +109,7 @@ static bool is_ours_alone(const char *list, int64_t size)
 	return p == list + size;
 }
 
-static int read_listed(int fd, const char *list, int64_t size, struct xattr_set *s)
+static int read_listed(int fd, const char *list, int64_t size, size_t most, struct xattr_set *s)
 {
 	if (is_ours_alone(list, size))  // every object
 		return 0;
@@ -121,11 +123,11 @@ static int read_listed(int fd, const char *list, int64_t size, struct xattr_set 
 		return -ENOMEM;
 	size_t count = sort_names(list, size, names);
 	for (size_t i = 0; r == 0 && i < count; i++)
-		r = append_one(fd, names[i], value, s, &room);
+		r = append_one(fd, names[i], value, most, s, &room);
 	return r;
 }
 
-int xattr_read(int fd, struct xattr_set *ret)
+static int read_up_to(int fd, size_t most, struct xattr_set *ret)
 {
 	char list[1024];
 	*ret = (struct xattr_set){ 0 };
@@ -134,16 +136,26 @@ int xattr_read(int fd, struct xattr_set *ret)
 	if (size == 0 || size == -EOPNOTSUPP)
 		return 0;
 	if (size > 0)
-		size = read_listed(fd, list, size, ret);
+		size = read_listed(fd, list, size, most, ret);
 	else if (size == -ERANGE) {
 		auto_free char *all = malloc(XATTR_LIST_MAX);
 		size = all ? xattr_list(fd, all, XATTR_LIST_MAX) : -ENOMEM;
 		if (size > 0)
-			size = read_listed(fd, all, size, ret);
+			size = read_listed(fd, all, size, most, ret);
 	}
 	if (size < 0)
 		xattr_free(ret);
 	return (int)size;
+}
+
+int xattr_read(int fd, struct xattr_set *ret)
+{
+	return read_up_to(fd, XATTR_SET_MAX, ret);
+}
+
+int xattr_read_all(int fd, struct xattr_set *ret)
+{
+	return read_up_to(fd, SIZE_MAX, ret);
 }
 
 void xattr_free(struct xattr_set *s)

@@ -19,8 +19,16 @@ struct xattr_set {
 // Is @name one that this project keeps for itself (XATTR_MARK_…)?
 bool xattr_is_ours(const char *name);
 
-// Reads the set of @fd. A filesystem without xattrs has an empty set. -E2BIG, -ENOMEM.
+// What is compared is no larger, or a guest could make us take any amount of memory: on XFS a file may have
+// 64 KiB under each of thousands of names.
+#define XATTR_SET_MAX ((size_t)256 * 1024)
+
+// Reads the set of @fd. A filesystem without xattrs has an empty set. -E2BIG: it is larger than
+// XATTR_SET_MAX; -ENOMEM.
 int xattr_read(int fd, struct xattr_set *ret);
+
+// The same, however large it is: a copy needs all. -E2BIG: its names are more than the kernel can list.
+int xattr_read_all(int fd, struct xattr_set *ret);
 void xattr_free(struct xattr_set *s);
 
 // A copy of @s, which the caller frees. -ENOMEM.

@@ -254,4 +254,35 @@ def _(_):
         expect_equal((s["guests"], s["objects_created"], s["linked"]), (4, 1, 3))
 
 
+def large_xattrs(count):
+    return {"trusted.%d" % i: b"%d" % i * 7000 for i in range(10, 10 + count)}
+
+
+@case("files with more than 256 KiB of xattrs are left alone; an object that gets them is none, and is copied whole")
+def _(_):
+    with new_pool(TOP) as pool:
+        try:
+            pool.put("a/large", b"large", xattrs=large_xattrs(20))
+        except OSError as e:
+            raise cases.NotHere(e)
+        pool.put("b/large", b"large", xattrs=large_xattrs(20))
+        pool.put_all("f", b"content", guests="ab", xattrs=large_xattrs(18))
+        s = pool.run()
+        expect_equal((s["linked"], s["skipped"]["large_xattrs"], s["errors"]), (1, 2, 0))
+        pool.expect_private("a/large", "b/large")
+        why = json.loads(command("why", "--json", pool.at("a/large")).stdout)
+        expect_equal((why["state"], why["reason"]), ("left_alone", "large_xattrs"))
+
+        for name, value in large_xattrs(60).items():
+            os.setxattr(pool.at("a/f"), name, value)
+        pool.put("c/f", b"content", xattrs=large_xattrs(18))
+        s = summary(pool.path, status=1)
+        expect_equal((s["linked"], s["bad_objects"], s["errors"]), (0, 1, 1))
+        expect_equal(command("unshare", pool.at("a")).returncode, 0)
+        pool.expect_private("a/f", "c/f")
+        expect_equal({n: os.getxattr(pool.at("a/f"), n) for n in os.listxattr(pool.at("a/f"))}, large_xattrs(60))
+        checked = summary("verify", pool.path, status=1)
+        expect_equal([f["damage"] for f in checked["findings"]], [["metadata"]])
+
+
 sys.exit(cases.run(None))

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -172,6 +173,56 @@ static void the_largest_value_is_read_and_written_whole(void **state)
 	close(b);
 }
 
+// A file in memory, where root may give any number of them, with @count of 15000 bytes each.
+static int new_file_with(unsigned count)
+{
+	static const char value[15000];
+	char name[32];
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "trusted.%u", i);
+		if (xattr_set(fd, name, value, sizeof(value), 0) < 0) {
+			close(fd);
+			skip();
+		}
+	}
+	return fd;
+}
+
+static void a_set_that_is_too_large_to_be_compared_is_refused(void **state)
+{
+	int large = new_file_with(18), most = new_file_with(17);
+	struct xattr_set s = set_of(most);
+	(void)state;
+
+	assert_true(s.size < XATTR_SET_MAX);
+	assert_true(xattr_same(most, &s));
+	assert_false(xattr_same(large, &s));
+	xattr_free(&s);
+	assert_int_equal(xattr_read(large, &s), -E2BIG);
+	close(large);
+	close(most);
+}
+
+static void it_is_read_whole_to_be_copied(void **state)
+{
+	int large = new_file_with(100), copy = new_file_with(0);
+	struct xattr_set s, copied;
+	(void)state;
+
+	assert_int_equal(xattr_read_all(large, &s), 0);
+	assert_true(s.size > (size_t)100 * 15000);
+	assert_int_equal(xattr_write(copy, &s), 0);
+	assert_int_equal(xattr_read_all(copy, &copied), 0);
+	assert_true(xattr_equal(&s, &copied));
+	xattr_free(&s);
+	xattr_free(&copied);
+	close(large);
+	close(copy);
+}
+
 static void an_error_of_reading_is_told(void **state)
 {
 	int fd = new_file(*state, "a");
@@ -247,6 +298,8 @@ int main(void)
 		in_tree(ours_are_hidden_and_only_ours),
 		in_tree(what_is_written_back_is_equal),
 		in_tree(the_largest_value_is_read_and_written_whole),
+		in_tree(a_set_that_is_too_large_to_be_compared_is_refused),
+		in_tree(it_is_read_whole_to_be_copied),
 		in_tree(an_error_of_reading_is_told),
 		in_tree(one_that_is_removed_meanwhile_is_none),
 		in_tree(a_filesystem_without_any_has_empty_sets),
