@@ -12,7 +12,7 @@ static const struct {
 	[REASON_EMPTY] = { "empty", "empty file" },
 	[REASON_SMALL] = { "small", "smaller than --min-size" },
 	[REASON_EXCLUDED] = { "excluded", "excluded by name" },
-	[REASON_HOLES] = { "holes", "large, and nearly all holes" },
+	[REASON_HOLES] = { "holes", "larger than 1 MiB, and nearly all holes" },
 	[REASON_SYMLINK] = { "symlink", "symbolic link" },
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked, but not by hashify" },

@@ -87,9 +87,9 @@ static void count_link(struct walker *w, uint32_t dir, const char *name, const s
 
 #define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
 
-// Holes are read like zeros. A guest can make files that take a day to read and no space; nothing would be
-// saved by sharing them.
-#define HOLES_SIZE ((uint64_t)64 * 1024 * 1024)
+// Holes are read like zeros. A guest can make files that take a day to read and no space, one large or many
+// small ones; nothing would be saved by sharing them.
+#define HOLES_SIZE ((uint64_t)1024 * 1024)
 #define HOLES_SHARE 16
 
 static bool is_all_holes(const struct statx *st)

@@ -254,6 +254,15 @@ def _(_):
         expect_equal((s["guests"], s["objects_created"], s["linked"]), (4, 1, 3))
 
 
+@case("files of more than 1 MiB that are nearly all holes are not shared")
+def _(_):
+    with new_pool(TOP) as pool:
+        for size in ((1 << 20) + 1, 64 << 20):
+            for g in "ab":
+                pool.put("%s/f%d" % (g, size), [(size // 2, b"x" * (size // 40)), (size, b"")], holes=True)
+        expect_none_linked(pool, holes=4)
+
+
 def large_xattrs(count):
     return {"trusted.%d" % i: b"%d" % i * 7000 for i in range(10, 10 + count)}
 

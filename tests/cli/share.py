@@ -190,9 +190,10 @@ def _(_):
 
 
 HOLES = {
-    "in the middle and at the end": [(0, b"head"), (3 << 20, b"middle"), (8 << 20, b"")],
-    "at the beginning": [(5 << 20, b"tail" * 3000), ((5 << 20) + 12000, b"")],
+    "in the middle and at the end": [(0, b"head"), (300 << 10, b"middle"), (800 << 10, b"")],
+    "at the beginning": [(900 << 10, b"tail" * 3000), ((900 << 10) + 12000, b"")],
     "and nothing else": [(1 << 20, b"")],
+    "of a large file, but for a sixteenth": [(2 << 20, b"data" * (128 << 10)), (8 << 20, b"")],
     "of one block": [(0, b"x" * 4096), (8192, b"y" * 4096), (12288, b"")],
 }
 
@@ -215,7 +216,7 @@ def _(_):
 
 @case("a sparse file and a dense one of the same bytes take no more room than before")
 def _(_):
-    size = 2 << 20
+    size = 1 << 20
     kinds = [dict(content=[(0, b"head"), (size, b"")], holes=True), dict(content=b"head" + b"\0" * (size - 4))]
     for first, second in (kinds, kinds[::-1]):  # the first becomes the object
         with new_pool(TOP) as pool:

@@ -18,7 +18,7 @@ ODD = ["new\nline", b"\xff\xfe".decode(errors="surrogateescape"), "-n", "x" * 25
 
 def fill(pool):
     pool.put_all("usr/plain", tree.noise(1, 70000))
-    pool.put_all("usr/sparse", [(0, b"begin"), (5_000_000, b"middle"), (9_000_000, b"")], holes=True)
+    pool.put_all("usr/sparse", [(0, b"begin"), (500_000, b"middle"), (900_000, b"")], holes=True)
     pool.put_all("usr/acl", b"with an ACL", mode=0o640, uid=7, gid=8, mtime=tree.OLD + 5, xattrs={
         "user.a": b"1", "system.posix_acl_access": tree.acl(
             (tree.USER_OBJ, 6, 0), (tree.USER, 4, 1000), (tree.GROUP_OBJ, 4, 0), (tree.MASK, 4, 0), (tree.OTHER, 4, 0))})
