@@ -122,10 +122,20 @@ bool policy_wants_guest(const struct policy *p, const char *name)
 	return p->guests.count == 0;
 }
 
+// Where the guest's directory is a link there is no list: it cannot be followed, as it may lead out of the
+// guest. A list that is a link itself was meant to be one.
+static int open_guest_file(int root)
+{
+	auto_close int dir = beneath_open(root, POLICY_GUEST_DIR, O_PATH | O_DIRECTORY, 0);
+	if (dir < 0)
+		return dir == -ELOOP ? -ENOENT : dir;
+	return beneath_open_file(dir, POLICY_GUEST_FILE);
+}
+
 // The guest may have put anything there.
 static int add_guest_file(struct exclude *x, int root)
 {
-	auto_close int fd = beneath_open_file(root, POLICY_GUEST_FILE);
+	auto_close int fd = open_guest_file(root);
 	if (fd == -ENOENT || fd == -ENOTDIR)
 		return 0;
 	struct stat st;

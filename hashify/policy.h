@@ -11,7 +11,8 @@
 #include "hashify/names.h"
 
 // In a guest, from its root on: patterns of its own.
-#define POLICY_GUEST_FILE "etc/hashify.exclude"
+#define POLICY_GUEST_DIR "etc"
+#define POLICY_GUEST_FILE "hashify.exclude"  // in that
 #define POLICY_GUEST_FILE_SIZE 16384
 
 struct policy {

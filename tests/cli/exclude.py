@@ -115,6 +115,18 @@ def _(_):
             expect_equal(os.lstat(pool.at("c/usr/a")).st_nlink, 1)
 
 
+@case("a guest whose etc is a link has no list")
+def _(_):
+    for to in ("usr/etc", "/etc", "none", "usr/a"):
+        with new_pool(TOP) as pool:
+            fill(pool, "usr/a", "usr/etc/conf", guests="abc")
+            pool.put("c/usr/etc/hashify.exclude", b"/usr/a\n")
+            os.symlink(to, pool.at("c/etc"))
+            s = summary(pool.path, defaults=True)
+            expect_equal((s["linked"], s["skipped"]["policy"], s["errors"]), (4, 0, 0), to)
+            pool.expect_linked("a/usr/a", "c/usr/a")
+
+
 @case("only the guests that are named")
 def _(_):
     with new_pool(TOP) as pool:
