@@ -15,6 +15,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/copy.h"
+#include "store/meta.h"
 #include "store/store.h"
 #include "store/tmp.h"
 
@@ -101,11 +102,7 @@ static int rename_over(struct hashfs *fs, const char *tmp, int dir, const char *
 		tmp_remove(fs->store, tmp);  // what stays there, recovery removes
 		return 0;
 	}
-	if (renameat(from, tmp, dir, name) == 0)
-		return 0;
-	int r = -errno;
-	tmp_remove(fs->store, tmp);
-	return r;
+	return renameat(from, tmp, dir, name) < 0 ? -errno : 0;
 }
 
 // Puts the copy in the place of @name. The directory's times stay: writing to a file does not change them
@@ -124,8 +121,12 @@ static int put_in_place(struct hashfs *fs, int dir, const char *name, int copy, 
 	if (r < 0)
 		return r;
 	r = rename_over(fs, tmp, dir, name);
-	if (r < 0)
+	if (r == -EXDEV && meta_join_project(copy, dir) == 0)
+		r = rename_over(fs, tmp, dir, name);
+	if (r < 0) {
+		tmp_remove(fs->store, tmp);
 		return r;
+	}
 	const struct timespec times[2] = { dir_st.st_atim, dir_st.st_mtim };
 	sys_utimens(dir, times);
 	return 0;

@@ -10,6 +10,7 @@
 #include "store/base/fd.h"
 #include "store/copy.h"
 #include "store/displaced.h"
+#include "store/meta.h"
 #include "store/put_back.h"
 #include "store/replace.h"
 #include "store/tmp.h"
@@ -47,6 +48,11 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 	return r;
 }
 
+static int swap(struct store *s, const char *tmp, int dir, const char *name)
+{
+	return renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
 static int exchange(struct unshare *u, int dir, const char *name, int copy, const struct known_object *object)
 {
 	struct store *s = u->at->pool.store;
@@ -59,8 +65,10 @@ static int exchange(struct unshare *u, int dir, const char *name, int copy, cons
 	if (r < 0)
 		return r;
 	auto_close int link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (link < 0 || renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0) {
-		r = -errno;
+	r = link < 0 ? -errno : swap(s, tmp, dir, name);
+	if (r == -EXDEV && meta_join_project(copy, dir) == 0)
+		r = swap(s, tmp, dir, name);
+	if (r < 0) {
 		tmp_remove(s, tmp);
 		return r;
 	}

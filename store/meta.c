@@ -1,9 +1,11 @@
 #include "store/meta.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <unistd.h>
 
+#include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/xattr.h"
 
@@ -50,6 +52,21 @@ static int copy_flags(int src, int dst)
 	int r = sys_fsxattr_set(dst, &to);
 	// In a user namespace projects cannot be set. Where that matters the rename fails.
 	return r == -EINVAL || r == -EPERM ? 0 : r;
+}
+
+int meta_join_project(int dst, int dir)
+{
+	struct fsxattr from, to;
+	auto_close int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (sys_fsxattr_get(fd, &from) < 0 || sys_fsxattr_get(dst, &to) < 0)
+		return -EXDEV;
+	if (!(from.fsx_xflags & FS_XFLAG_PROJINHERIT) || to.fsx_projid == from.fsx_projid)
+		return -EXDEV;
+	to.fsx_projid = from.fsx_projid;
+	return sys_fsxattr_set(dst, &to);
 }
 
 void meta_prepare(int src, int dst)

@@ -29,6 +29,35 @@ echo more >>"$M/a/f1"
 guests_umount a
 [ "$(project "$POOL/a/f1")" = 100 ] || fail "the private copy belongs to project $(project "$POOL/a/f1")"
 
+title "projects given to guests after a pass, on xfs"
+fs_new xfs
+for g in a b c; do
+	mkdir -p "$POOL/$g/d"
+	for i in 1 2 3; do
+		printf 'hello, world\n' >"$POOL/$g/d/f$i"
+		touch -d @1000000000 "$POOL/$g/d/f$i"
+	done
+done
+hashify_pool
+expect_links "$POOL"/{a,b,c}/d/f1
+n=100
+for g in a b c; do
+	n=$((n + 1))
+	chattr -R -p $n "$POOL/$g"
+	chattr +P "$POOL/$g" "$POOL/$g/d"
+done
+for file in f1: f2:volatile; do
+	guests_mount "${file#*:}" a
+	printf 'more\n' >>"$M/a/d/${file%:*}" || fail "a link cannot be written to"
+	guests_umount a
+	[ "$(project "$POOL/a/d/${file%:*}")" = 101 ] || fail "the private copy belongs to project $(project "$POOL/a/d/${file%:*}")"
+done
+"$HASHIFY" unshare "$POOL/b" >"$W/said" 2>&1 || { cat "$W/said" >&2; fail "unshare"; }
+for i in 1 2 3; do
+	[ "$(stat -c %h "$POOL/b/d/f$i") $(project "$POOL/b/d/f$i")" = "1 102" ] || fail "unshared: $(stat -c %h "$POOL/b/d/f$i") names, project $(project "$POOL/b/d/f$i")"
+done
+[ "$(cat "$POOL"/a/d/f1 "$POOL"/b/d/f1 "$POOL"/c/d/f1)" = "$(printf 'hello, world\nmore\nhello, world\nhello, world')" ] || fail "contents"
+
 title "not copied on write, and not compressed, on btrfs"
 fs_new btrfs
 for flag in C m; do
