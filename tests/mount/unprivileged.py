@@ -132,6 +132,18 @@ def _(t):
     expect_equal(os.stat(p + ".2").st_ino, ino)
 
 
+@case("a guest's own hard link that may not be read is found, changed and removed")
+def _(t):
+    one, two = t.mount + "/own.1", t.mount + "/own.2"
+    tree.put(t.pool + "/a/own.1", b"x", mode=0, uid=os.getuid(), gid=os.getgid())
+    os.link(t.pool + "/a/own.1", t.pool + "/a/own.2")
+    expect_equal(os.lstat(one).st_nlink, 2)
+    os.chmod(one, 0o600)
+    expect_equal(tree.slurp(two), b"x")
+    os.unlink(one)
+    os.unlink(two)
+
+
 @case("programs run")
 def _(t):
     expect_equal(subprocess.run([t.mount + "/program"], stdout=subprocess.PIPE, check=True).stdout, b"it runs\n")
