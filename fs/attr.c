@@ -160,7 +160,6 @@ static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *s
 // A truncation by path must end at the node its caller will ask for the size next.
 static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t tid)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	return (to_set & FUSE_SET_ATTR_SIZE) && node_must_look_again(fs, n, tid);
 }
 

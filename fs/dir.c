@@ -154,13 +154,6 @@ static int link_fd(int fd, struct node *parent, int dir, const char *name)
 	return linkat(AT_FDCWD, fd_path(fd).text, dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-// Else the old name would go on showing what descriptors read, and the new one the guest's file.
-static bool link_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
-{
-	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return node_must_look_again(fs, n, tid);
-}
-
 int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name, pid_t tid,
 	     struct fuse_entry_param *ret)
 {
@@ -175,7 +168,8 @@ int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char 
 	int r = break_link(fs, n, BREAK_KEEP_ALL);
 	if (r < 0)
 		return r;
-	if (link_must_look_again(fs, n, tid))
+	// Else the old name would go on showing what descriptors read, and the new one the guest's file.
+	if (node_must_look_again(fs, n, tid))
 		return -ESTALE;
 	stale_settled(&fs->stale, tid);
 

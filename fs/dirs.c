@@ -22,17 +22,24 @@ void dirs_destroy(struct dirs *d)
 	mutex_destroy(&d->lock);
 }
 
+static struct kept_dir *find(struct dirs *d, const struct node *n)
+{
+	for (struct kept_dir *k = d->kept; k < d->kept + DIRS_KEPT; k++)
+		if (k->node == n)
+			return k;
+	return NULL;
+}
+
 static int use_kept(struct dirs *d, const struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&d->lock);
+	struct kept_dir *k = find(d, n);
 
-	for (struct kept_dir *k = d->kept; k < d->kept + DIRS_KEPT; k++)
-		if (k->node == n) {
-			k->users++;
-			k->used = ++d->uses;
-			return k->fd;
-		}
-	return -1;
+	if (!k)
+		return -1;
+	k->users++;
+	k->used = ++d->uses;
+	return k->fd;
 }
 
 static struct kept_dir *longest_unused(struct dirs *d)
@@ -89,15 +96,14 @@ void dirs_close(struct open_dir *dir)
 static int drop(struct dirs *d, const struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&d->lock);
+	struct kept_dir *k = find(d, n);
 
-	for (struct kept_dir *k = d->kept; k < d->kept + DIRS_KEPT; k++)
-		if (k->node == n) {
-			assert(k->users == 0);
-			k->node = NULL;
-			k->used = 0;
-			return take_fd(&k->fd);
-		}
-	return -1;
+	if (!k)
+		return -1;
+	assert(k->users == 0);
+	k->node = NULL;
+	k->used = 0;
+	return take_fd(&k->fd);
 }
 
 void dirs_forget(struct hashfs *fs, const struct node *n)

@@ -470,6 +470,8 @@ bool node_is_split(const struct node *n)
 
 bool node_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
 {
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+
 	if (!node_is_split(n))
 		return false;
 	if (stale_tell(&fs->stale, tid, n->ino))

@@ -112,8 +112,8 @@ bool node_is_link(struct hashfs *fs, struct node *n);
 // Called with node_lock() held: do its open descriptors read something else than the guest's file?
 bool node_is_split(const struct node *n);
 
-// Called with node_lock() held, when the thread @tid has changed the guest's file as its descriptors do not
-// show: must it be told to look the name up again? Not if that does not help, or the node is not split.
+// The thread @tid has changed the guest's file as its descriptors do not show: must it be told to look the
+// name up again? Not if that does not help, or the node is not split.
 bool node_must_look_again(struct hashfs *fs, struct node *n, pid_t tid);
 
 // The directory of a link, as a counted reference. NULL: the link has lost its name.

@@ -36,10 +36,9 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	       struct reader **ret);
 void reader_free(struct reader *r);
 
-// Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw, or may change without
-// a sign (claim.h); -EAGAIN: somebody writes
-// it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP: no leases here; -E2BIG:
-// its xattrs are too large (xattr.h).
+// Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw, or may change without a
+// sign (claim.h); -EAGAIN: somebody writes it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP:
+// no leases here; -E2BIG: its xattrs are too large (xattr.h).
 int reader_open(struct reader *r, struct tree_file *f, struct reading *ret);
 
 // Closes it, and takes out of the page cache what it has brought there: since reader_ahead(), and unless

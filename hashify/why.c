@@ -288,9 +288,11 @@ static int find_file(struct subject *s, int dir, struct why *w)
 	w->copied_mark = mark_is_link(s->at->pool.store->marks, s->fd, &as_link) > 0 &&
 			 mark_read(s->at->pool.store->marks, s->fd, &s->st, &marked) == -ENODATA;
 	r = xattr_read(s->fd, &s->xattrs);
-	if (r == -E2BIG)
+	if (r == -E2BIG) {
 		leave(w, reason_of_reading(r), 0);
-	return r == 0 ? find_twins(s, w) : r == -E2BIG ? 0 : r;
+		return 0;
+	}
+	return r < 0 ? r : find_twins(s, w);
 }
 
 static void count_link(const struct known_object *object, const struct report_place *place, void *arg)

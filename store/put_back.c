@@ -366,8 +366,8 @@ int put_back_found(struct store *s, const char *tmp, const char *path, const str
 
 	if (fstatat(s->tmp, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (variants_have(links,
-			  st.st_ino))  // it was exchanged before, and only the link could not be removed
+	// It was exchanged before, and only the link could not be removed.
+	if (variants_have(links, st.st_ino))
 		return displaced_drop(s, tmp);
 	auto_close int dir = open_directory_of(s, path, &name);
 	if (dir < 0)

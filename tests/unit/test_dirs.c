@@ -1,6 +1,5 @@
 // Directories that are kept open: each request gets the one it asks for, whatever others ask for meanwhile,
 // and nothing stays open but the few that are kept.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -17,40 +16,43 @@
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "store/base/cleanup.h"
+#include "tests/support/tree.h"
 
 #define DIRECTORIES 12
 #define THREADS 8
 #define ROUNDS 4000
 
 struct world {
-	char top[32];
+	struct tree *tree;
 	struct hashfs fs;
 	struct node nodes[DIRECTORIES];
 };
+
+static void make_node(struct world *w, struct node *n)
+{
+	char name[16];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%d", (int)(n - w->nodes));
+	assert_int_equal(mkdirat(w->tree->dir, name, 0700), 0);
+	st = status(w->tree, name);
+	n->type = S_IFDIR;
+	n->at = (struct handle){ .ino = st.st_ino, .dev = st.st_dev };
+	n->at.fd = openat(w->tree->dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(n->at.fd >= 0);
+}
 
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
+	tree_setup((void **)&w->tree);
 	*state = w;
-	snprintf(w->top, sizeof(w->top), "/tmp/test_dirs-XXXXXX");
-	assert_non_null(mkdtemp(w->top));
 	for (int i = 0; i < NODE_LOCKS; i++)
 		mutex_init(&w->fs.node_locks[i]);
 	dirs_init(&w->fs.dirs);
-	for (int i = 0; i < DIRECTORIES; i++) {
-		char path[64];
-		struct stat st;
-
-		snprintf(path, sizeof(path), "%s/%d", w->top, i);
-		assert_int_equal(mkdir(path, 0700), 0);
-		struct node *n = &w->nodes[i];
-		n->type = S_IFDIR;
-		n->at = HANDLE_NONE;
-		n->at.fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		assert_int_equal(fstat(n->at.fd, &st), 0);
-		n->at.ino = st.st_ino;
-	}
+	for (int i = 0; i < DIRECTORIES; i++)
+		make_node(w, &w->nodes[i]);
 	return 0;
 }
 
@@ -59,27 +61,16 @@ static int teardown(void **state)
 	struct world *w = *state;
 
 	dirs_destroy(&w->fs.dirs);
-	for (int i = 0; i < DIRECTORIES; i++) {
-		char path[64];
-
+	for (int i = 0; i < DIRECTORIES; i++)
 		handle_close(&w->nodes[i].at);
-		snprintf(path, sizeof(path), "%s/%d", w->top, i);
-		rmdir(path);
-	}
-	rmdir(w->top);
+	int leaked = tree_teardown((void **)&w->tree);
 	free(w);
-	return 0;
+	return leaked;
 }
 
-static int descriptors(void)
+static int descriptors(const struct world *w)
 {
-	DIR *d = opendir("/proc/self/fd");
-	int count = 0;
-
-	while (readdir(d))
-		count++;
-	closedir(d);
-	return count;
+	return (int)names_in(w->tree, "/proc/self/fd");
 }
 
 static void assert_is(const struct open_dir *dir, const struct node *n)
@@ -113,32 +104,32 @@ static void more_than_can_be_kept_are_closed(void **state)
 	struct world *w = *state;
 	struct open_dir open[DIRECTORIES];
 
-	int before = descriptors();
+	int before = descriptors(w);
 	for (int i = 0; i < DIRECTORIES; i++)
 		open[i] = dirs_open(&w->fs, &w->nodes[i]);
 	for (int i = 0; i < DIRECTORIES; i++)
 		assert_is(&open[i], &w->nodes[i]);
 	for (int i = 0; i < DIRECTORIES; i++)
 		dirs_close(&open[i]);
-	assert_int_equal(descriptors(), before + DIRS_KEPT);
+	assert_int_equal(descriptors(w), before + DIRS_KEPT);
 
 	for (int i = 0; i < DIRECTORIES; i++) {
 		auto_dir struct open_dir dir = dirs_open(&w->fs, &w->nodes[i]);
 		assert_is(&dir, &w->nodes[i]);
 	}
-	assert_int_equal(descriptors(), before + DIRS_KEPT);
+	assert_int_equal(descriptors(w), before + DIRS_KEPT);
 }
 
 static void what_is_forgotten_is_closed(void **state)
 {
 	struct world *w = *state;
 
-	int before = descriptors();
+	int before = descriptors(w);
 	struct open_dir dir = dirs_open(&w->fs, &w->nodes[0]);
 	dirs_close(&dir);
-	assert_int_equal(descriptors(), before + 1);
+	assert_int_equal(descriptors(w), before + 1);
 	dirs_forget(&w->fs, &w->nodes[0]);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(descriptors(w), before);
 
 	// Another directory's node may come to be where that one was.
 	handle_close(&w->nodes[0].at);
@@ -186,7 +177,7 @@ static void threads_get_what_they_ask_for(void **state)
 	pthread_t threads[THREADS];
 	struct client clients[THREADS];
 
-	int before = descriptors();
+	int before = descriptors(w);
 	for (unsigned i = 0; i < THREADS; i++) {
 		clients[i] = (struct client){ .world = w, .seed = i };
 		assert_int_equal(pthread_create(&threads[i], NULL, ask, &clients[i]), 0);
@@ -195,10 +186,10 @@ static void threads_get_what_they_ask_for(void **state)
 		pthread_join(threads[i], NULL);
 		assert_int_equal(clients[i].wrong, 0);
 	}
-	assert_true(descriptors() <= before + DIRS_KEPT);
+	assert_true(descriptors(w) <= before + DIRS_KEPT);
 	for (int i = 0; i < DIRECTORIES; i++)
 		dirs_forget(&w->fs, &w->nodes[i]);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(descriptors(w), before);
 }
 
 int main(void)
