@@ -8,7 +8,7 @@
 
 struct dircache;
 
-// Keeps @capacity directories open, at least 2. @trees and @pool are borrowed. -ENOMEM.
+// Keeps @capacity directories open, at least 4. @trees and @pool are borrowed. -ENOMEM.
 int dircache_new(const struct tree *trees, int pool, size_t capacity, struct dircache **ret);
 void dircache_free(struct dircache *c);
 

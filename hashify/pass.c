@@ -4,6 +4,7 @@
 #include "hashify/apart.h"
 #include "hashify/filter.h"
 #include "hashify/known.h"
+#include "hashify/mounts.h"
 #include "hashify/progress.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
@@ -46,6 +47,7 @@ struct pass {
 	unsigned threads, walkers;
 	struct report *report;
 	struct known known;
+	struct mounts mounts;
 	struct hashed hashed;
 	struct tree_budget budget;
 	struct whatif whatif;
@@ -380,6 +382,8 @@ static int run_stages(struct pass *p, struct store *s)
 	adopt_init(&p->adopt, p->pool);
 	int r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
 	if (r == 0)
+		r = mounts_load(p->pool, &p->mounts);
+	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);
 	if (p->tally.objects > 0 && !p->adopt.dry_run)
@@ -425,6 +429,7 @@ static void pass_free(struct pass *p)
 {
 	free_trees(p);
 	known_free(&p->known);
+	mounts_free(&p->mounts);
 	hashed_free(&p->hashed);
 	mutex_destroy(&p->work.lock);
 	mutex_destroy(&p->lock);
@@ -475,6 +480,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 				.progress = o->progress,
 				.throttle = o->throttle };
 	p.adopt.known = p.walk.known = &p.known;
+	p.walk.mounts = &p.mounts;
 	p.adopt.hashed = p.walk.hashed = &p.hashed;
 	p.budget.limit = o->memory > 0 ? o->memory : usual_memory();
 	p.walk.listing_limit = p.budget.limit / p.walkers / LISTING_SHARE;

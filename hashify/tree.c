@@ -208,15 +208,15 @@ void tree_each_file(const struct tree *t, void (*each)(struct tree_file *f, void
 		}
 }
 
-// Writes the path of @dir below the guest, which ends at @end, backwards from there.
-static void print_dir(const struct tree *t, uint32_t dir, char *end)
+// Writes the path of @dir below the directory @above, which ends at @end, backwards from there.
+static void print_dir(const struct tree *t, uint32_t above, uint32_t dir, char *end)
 {
-	while (dir != 0) {
+	while (dir != above) {
 		size_t len = strlen(t->dirs[dir].name);
 		end -= len;
 		memcpy(end, t->dirs[dir].name, len);
 		dir = t->dirs[dir].parent;
-		if (dir != 0)
+		if (dir != above)
 			*--end = '/';
 	}
 }
@@ -234,7 +234,7 @@ char *tree_path(const struct tree *t, uint32_t dir, const char *name)
 	if (dir_len > 0) {
 		*p++ = '/';
 		p += dir_len;
-		print_dir(t, dir, p);
+		print_dir(t, 0, dir, p);
 	}
 	if (name) {
 		*p++ = '/';
@@ -255,17 +255,14 @@ static char *cut_piece(char *path, size_t len)
 	return slash + 1;
 }
 
-int tree_open_dir(const struct tree *t, int pool, uint32_t dir)
+// Opens the directory @path, @len bytes, beneath @top.
+static int open_pieces(int top, char *path, size_t len)
 {
-	auto_free char *path = tree_path(t, dir, NULL);
-	if (!path)
-		return -ENOMEM;
-
 	auto_close int fd = -1;
-	const char *end = path + strlen(path);
+	const char *end = path + len;
 	for (char *piece = path, *next; piece < end; piece = next) {
 		next = cut_piece(piece, (size_t)(end - piece));
-		int r = beneath_open(fd >= 0 ? fd : pool, piece, O_RDONLY | O_DIRECTORY, 0);
+		int r = beneath_open(fd >= 0 ? fd : top, piece, O_RDONLY | O_DIRECTORY, 0);
 		if (r < 0)
 			return r;
 		if (fd >= 0)
@@ -273,4 +270,22 @@ int tree_open_dir(const struct tree *t, int pool, uint32_t dir)
 		fd = r;
 	}
 	return take_fd(&fd);
+}
+
+int tree_open_dir(const struct tree *t, int pool, uint32_t dir)
+{
+	auto_free char *path = tree_path(t, dir, NULL);
+	return path ? open_pieces(pool, path, strlen(path)) : -ENOMEM;
+}
+
+int tree_open_below(const struct tree *t, int fd, uint32_t above, uint32_t dir)
+{
+	const struct tree_dir *top = &t->dirs[above];
+	size_t len = t->dirs[dir].path_len - top->path_len - (top->path_len > 0);
+	auto_free char *path = malloc(len + 1);
+	if (!path)
+		return -ENOMEM;
+	path[len] = '\0';
+	print_dir(t, above, dir, path + len);
+	return open_pieces(fd, path, len);
 }

@@ -95,3 +95,6 @@ char *tree_path(const struct tree *t, uint32_t dir, const char *name);
 // Opens directory @dir for reading, beneath @pool and through no link or mount, however long its path is. The
 // caller owns the fd.
 int tree_open_dir(const struct tree *t, int pool, uint32_t dir);
+
+// The same by @fd, which is the directory @above that @dir lies below.
+int tree_open_below(const struct tree *t, int fd, uint32_t above, uint32_t dir);

@@ -27,6 +27,10 @@
 // comes back.
 #define OPEN_LEVELS 64
 
+// The kernel goes all the way up for each link that it moves to another directory: a chain of directories
+// would cost quadratic time.
+#define DEEPEST 10240
+
 // A directory between the guest's root and the one being read.
 struct level {
 	uint32_t dir;
@@ -176,6 +180,10 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return r;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
 	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
+	if (reason == REASON_NONE && w->walk->mounts && mounts_has(w->walk->mounts, st.stx_ino))
+		reason = REASON_MOUNT;
+	if (reason == REASON_NONE && w->depth > DEEPEST)
+		reason = REASON_DEEP;
 	if (reason == REASON_NONE && is_excluded(w, l, name, false))
 		reason = REASON_EXCLUDED;
 	if (reason != REASON_NONE) {

@@ -9,6 +9,7 @@
 
 #include "hashify/hashed.h"
 #include "hashify/known.h"
+#include "hashify/mounts.h"
 #include "hashify/policy.h"
 #include "hashify/reason.h"
 #include "hashify/tree.h"
@@ -30,8 +31,9 @@ struct walk {
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded
 	bool apart;  // hard links without a mark, of which names are elsewhere, go into the trees
-	const struct store *store;  // borrowed, for that; NULL: there are no marks
-	bool links_only;            // leave all other files out: no status, no reason, no place in the tree
+	const struct store *store;    // borrowed, for that; NULL: there are no marks
+	const struct mounts *mounts;  // borrowed; NULL: nothing is known to be mounted
+	bool links_only;              // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;

@@ -245,7 +245,13 @@ static int find_rule(const struct subject *s, int dir, struct why *w)
 	enum reason reason = walk_judge(s->at->pool.store->dev, 0, dir_st.st_dev, &st);
 	if (reason != REASON_NONE)
 		return leave(w, reason, 0);
-	int r = policy_excludes(s->policy, s->at->pool.dir, s->at->path);
+	struct mounts mounts;
+	int r = mounts_load(s->at->pool.dir, &mounts);
+	bool is_mounted = r == 0 && mounts_has(&mounts, st.stx_ino);
+	mounts_free(&mounts);
+	if (is_mounted)
+		return leave(w, REASON_MOUNT, 0);
+	r = policy_excludes(s->policy, s->at->pool.dir, s->at->path);
 	if (r < 0)
 		return leave(w, REASON_POLICY, r);
 	return r > 0 ? leave(w, REASON_EXCLUDED, 0) : 0;

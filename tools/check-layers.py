@@ -18,6 +18,7 @@ MAY_INCLUDE = {
 DOORS = {
     r"fuse.*\.h": {"fs/fuse.h"},
     r"sqlite3\.h": {"store/index.c"},
+    r"libmount\.h": {"hashify/mounts.c"},
     r"xxhash\.h": {"store/digest.c"},
     r"sys/syscall\.h": {"store/base/sys.c"},
     r"linux/(?!limits\.h|fs\.h|securebits\.h|fuse\.h|stat\.h|magic\.h|xattr\.h).*": {"store/base/sys.c"},

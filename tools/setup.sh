@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libsqlite3-dev liburing-dev libnuma-dev)
+build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libsqlite3-dev libmount-dev liburing-dev libnuma-dev)
 test_packages=(libcmocka-dev fuse3 attr acl libacl1-dev libcap2-bin e2fsprogs xfsprogs btrfs-progs debootstrap
 	valgrind clang libclang-rt-dev clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
 	debian-archive-keyring fio stress-ng)
@@ -41,7 +41,7 @@ check_tools() {
 		valgrind clang clang-tidy clang-format cppcheck fusermount3; do
 		command -v "$tool" >/dev/null || missing+=("$tool")
 	done
-	pkg-config --exists libxxhash sqlite3 cmocka liburing numa || missing+=("the headers of xxhash, SQLite, cmocka, liburing, numactl")
+	pkg-config --exists libxxhash sqlite3 mount cmocka liburing numa || missing+=("the headers of xxhash, SQLite, libmount, cmocka, liburing, numactl")
 	[ "${#missing[@]}" = 0 ] || fail "this distribution's packages are not known here; install what brings: ${missing[*]}"
 }
 

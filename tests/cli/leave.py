@@ -148,7 +148,7 @@ def _(_):
 @case("what is mounted in a guest is not entered, nor a mounted file opened")
 def _(_):
     with new_pool(TOP) as pool:
-        pool.put_all("f", b"content", guests="ab")
+        pool.put_all("f", b"content", guests="abc")
         pool.put("a/covered", b"content")
         os.mkdir(pool.at("a/mnt"))
         mounts = [["-t", "tmpfs", "tmpfs", pool.at("a/mnt")], ["--bind", pool.at("b/f"), pool.at("a/covered")]]
@@ -162,9 +162,61 @@ def _(_):
         finally:
             for m in done:
                 subprocess.run(["umount", m], check=True)
-        expect_equal((s["linked"], s["skipped"]["mount"], s["seen"]), (1, 2, 4))
-        pool.expect_linked("a/f", "b/f")
-        pool.expect_private("a/covered")
+        expect_equal((s["linked"], s["skipped"]["mount"], s["seen"]), (1, 3, 5))
+        pool.expect_linked("a/f", "c/f")
+        pool.expect_private("a/covered", "b/f")
+
+
+class Container:
+    """A process in a mount namespace of its own, where @script has run."""
+
+    def __init__(self, script):
+        self.process = subprocess.Popen(["unshare", "-m", "sh", "-ec", script + "\necho ready\nread -r end"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        expect_equal(self.process.stdout.readline(), "ready\n", "the container has not started")
+        return self
+
+    def run(self, script):
+        return subprocess.run(["nsenter", "-m", "-t", str(self.process.pid), "sh", "-c", script],
+                              capture_output=True, text=True, check=True).stdout
+
+    def __exit__(self, *_):
+        self.process.communicate("end\n")
+
+
+@case("single files that are mounted in a container's own namespace, or over which something is, keep their mounts")
+def _(_):
+    with new_pool(TOP) as pool:
+        for name in ("over it", "from it", "f"):
+            pool.put_all(name, name.encode())
+        outside = os.path.join(TOP, "outside")
+        os.makedirs(os.path.join(outside, "root"))
+        tree.put(outside + "/other", b"of the container")
+        tree.put(outside + "/target", b"")
+        pool.settle()
+        # Guest b runs by a bind mount of its root, as containers do.
+        script = """cd '%s'; mount --bind other '%s'; mount --bind '%s' target
+                    mount --bind '%s' root; mount --bind other 'root/over it'""" % (
+            outside, pool.at("a/over it"), pool.at("a/from it"), pool.at("b"))
+        try:
+            with Container(script) as c:
+                s = pool.run()
+                expect_equal((s["skipped"]["mount"], s["linked"]), (3, 3))
+                for path in (pool.at("a/over it"), outside + "/root/over it"):
+                    expect_equal(c.run("cat '%s'" % path), "of the container", path)
+                c.run("echo more >>'%s/target'" % outside)
+                pool.expect_private("a/over it", "b/over it", "c/over it", "a/from it")
+                pool.expect_linked("b/from it", "c/from it")
+                pool.expect_linked("a/f", "b/f", "c/f")
+                r = command("why", pool.at("a/from it"))
+                expect("mounted" in r.stdout.decode(), r.stdout)
+        finally:
+            subprocess.run(["rm", "-rf", outside], check=True)
+        with open(pool.at("a/from it")) as f:
+            expect_equal(f.read(), "from itmore\n")
+        expect_equal(pool.run()["skipped"]["mount"], 0)
 
 
 @case("a bind mount of the guest in itself is walked once")

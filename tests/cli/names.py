@@ -78,6 +78,15 @@ def _(_):
         expect_shared_at_depth(pool, "d", 10_000)
 
 
+@case("a file more than 10,240 directories deep is left alone")
+def _(_):
+    with new_pool(TOP) as pool:
+        for g in "ab":
+            os.mkdir(pool.at(g))
+            os.close(descend(pool.at(g), "d", 10_240, lambda fd: put_at(fd, "f", b"deep content")))
+        expect_equal(summary(pool.path)["skipped"]["deep"], 2)
+
+
 @case("paths of 60,000 bytes are handled")
 def _(_):
     with new_pool(TOP) as pool:
