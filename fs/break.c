@@ -93,12 +93,14 @@ static int handle_of_copy(struct hashfs *fs, int copy, struct handle *ret)
 }
 
 // Where a file is renamed over another, ext4 writes all of it before (auto_da_alloc). Who has waived that
-// gets an exchange, which leaves the link in tmp/; a project's quota may forbid it there.
+// gets an exchange, which leaves the link in tmp/; a project's quota may forbid it there, and on btrfs it
+// would need to be logged (exchange.h).
 static int rename_over(struct hashfs *fs, const char *tmp, int dir, const char *name)
 {
 	int from = fs->store->tmp;
 
-	if (fs->opt->is_volatile && renameat2(from, tmp, dir, name, RENAME_EXCHANGE) == 0) {
+	if (fs->opt->is_volatile && !fs->store->is_btrfs &&
+	    renameat2(from, tmp, dir, name, RENAME_EXCHANGE) == 0) {
 		tmp_remove(fs->store, tmp);  // what stays there, recovery removes
 		return 0;
 	}

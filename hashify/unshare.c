@@ -10,6 +10,7 @@
 #include "store/base/fd.h"
 #include "store/copy.h"
 #include "store/displaced.h"
+#include "store/exchange.h"
 #include "store/meta.h"
 #include "store/put_back.h"
 #include "store/replace.h"
@@ -30,9 +31,10 @@ struct unshare {
 	struct report *report;
 	struct unshare_result *result;
 	struct known known;
-	struct dircache *dirs;  // owned
-	uint64_t serial;        // in the names in tmp/
-	int error;              // that ends it
+	struct dircache *dirs;    // owned
+	struct exchange_log log;  // owned; of tmp/
+	uint64_t serial;          // in the names in tmp/
+	int error;                // that ends it
 };
 
 // The copy lies in tmp/ under the name of a displaced file: whatever is there after a crash, the copy, the
@@ -48,12 +50,8 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 	return r;
 }
 
-static int swap(struct store *s, const char *tmp, int dir, const char *name)
-{
-	return renameat2(s->tmp, tmp, dir, name, RENAME_EXCHANGE) < 0 ? -errno : 0;
-}
-
-static int exchange(struct unshare *u, int dir, const char *name, int copy, const struct known_object *object)
+static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
+			 const struct known_object *object)
 {
 	struct store *s = u->at->pool.store;
 	char tmp[TMP_NAME_SIZE];
@@ -65,9 +63,9 @@ static int exchange(struct unshare *u, int dir, const char *name, int copy, cons
 	if (r < 0)
 		return r;
 	auto_close int link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	r = link < 0 ? -errno : swap(s, tmp, dir, name);
+	r = link < 0 ? -errno : exchange(s, &u->log, tmp, dir, name);
 	if (r == -EXDEV && meta_join_project(copy, dir) == 0)
-		r = swap(s, tmp, dir, name);
+		r = exchange(s, &u->log, tmp, dir, name);
 	if (r < 0) {
 		tmp_remove(s, tmp);
 		return r;
@@ -89,7 +87,7 @@ static int put_in_place(struct unshare *u, int dir, const char *name, int copy,
 	struct stat st;
 	if (fstat(dir, &st) < 0)
 		return -errno;
-	int r = exchange(u, dir, name, copy, object);
+	int r = exchange_copy(u, dir, name, copy, object);
 	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
 	futimens(dir, times);
 	return r;
@@ -223,15 +221,20 @@ int unshare_run(const struct place *at, const struct unshare_options *o, struct 
 		struct unshare_result *ret)
 {
 	struct recovery recovery;
-	struct unshare u = { .at = at, .options = o, .report = report, .result = ret };
+	struct unshare u = {
+		.at = at, .options = o, .report = report, .result = ret, .log = EXCHANGE_LOG_NONE
+	};
 
 	*ret = (struct unshare_result){ 0 };
 	int r = o->dry_run ? 0 : replace_recover(at->pool.store, &recovery);
+	if (r == 0)
+		r = exchange_log_open(at->pool.store, "", &u.log);
 	if (r == 0)
 		r = known_load_linked(at->pool.store, &u.known);
 	if (r == 0)
 		r = unshare_at(&u);
 	known_free(&u.known);
+	exchange_log_close(&u.log);
 	ret->signal = stop_signal();
 	return r;
 }

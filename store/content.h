@@ -9,7 +9,7 @@
 #define CONTENT_BUFFER_SIZE (128 * 1024)
 int content_equal(int a, int b, uint64_t size, void *buffer_a, void *buffer_b);
 
-// How content_copy() did it: a clone is journaled in order with a rename, a copy is not.
+// How content_copy() did it: XFS journals a clone in order with a rename, a copy nobody does.
 enum content_copied { CONTENT_CLONED, CONTENT_COPIED };
 
 // Copies the first @size bytes of @src to @dst, an empty file, by FICLONE where the whole is wanted and the

@@ -6,6 +6,7 @@
 #include "store/base/cleanup.h"
 #include "store/content.h"
 #include "store/meta.h"
+#include "store/store.h"
 #include "store/tmp.h"
 
 int copy_private(struct store *s, int object, uint64_t keep, bool flush, struct stat *ret)
@@ -28,7 +29,9 @@ int copy_private(struct store *s, int object, uint64_t keep, bool flush, struct 
 	int r = meta_copy(object, ret, copy);
 	if (r < 0)
 		return r;
-	if (how == CONTENT_COPIED && flush && fdatasync(copy) < 0)
+	// On btrfs a rename can be logged without the extents of the clone.
+	bool in_order = how == CONTENT_CLONED && !(s->is_btrfs && size > 0);
+	if (!in_order && flush && fdatasync(copy) < 0)
 		return -errno;
 	return take_fd(&copy);
 }

@@ -11,6 +11,7 @@
 
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
+#include "store/exchange.h"
 #include "store/store.h"
 
 void displaced_name_print(const char *dir, const struct object_key *key, unsigned worker, uint64_t number,
@@ -111,15 +112,15 @@ struct place {
 	const char *name;
 };
 
-static int exchange(struct store *s, const char *tmp, void *arg)
+static int exchange_with(struct store *s, const char *tmp, void *arg)
 {
 	const struct place *p = arg;
-	return renameat2(s->tmp, tmp, p->dir, p->name, RENAME_EXCHANGE) < 0 ? -errno : 0;
+	return exchange_once(s, tmp, p->dir, p->name);
 }
 
 int displaced_exchange(struct store *s, const char *tmp, int dir, const char *name)
 {
-	return with_thawed(s, tmp, exchange, &(struct place){ dir, name });
+	return with_thawed(s, tmp, exchange_with, &(struct place){ dir, name });
 }
 
 #define KEPT "kept-"

@@ -13,6 +13,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
 #include "store/displaced.h"
+#include "store/exchange.h"
 #include "store/journal.h"
 #include "store/object.h"
 #include "store/put_back.h"
@@ -43,6 +44,7 @@ struct replacer {
 	unsigned worker;
 	char dir[TMP_WORKER_SIZE];  // in tmp/
 	int journal;                // owned; -1: there is no room for one
+	struct exchange_log log;    // of @dir
 	uint64_t serial;            // of the next name in tmp/: none is used twice
 	uint64_t first, next;       // the waiting ones: ring[first % size] up to, without, next
 	uint64_t put_back;
@@ -76,6 +78,12 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 		return e;
 	}
 	tmp_worker_make(s, worker, r->dir);
+	int e = exchange_log_open(s, r->dir, &r->log);
+	if (e < 0) {
+		cleanup_close(&r->journal);
+		free(r);
+		return e;
+	}
 	*ret = r;
 	return 0;
 }
@@ -202,6 +210,7 @@ int replacer_free(struct replacer *r)
 	int e = replacer_flush(r, &put_back);
 	if (!r->unsettled)
 		journal_remove(r->store, r->worker);
+	exchange_log_close(&r->log);
 	tmp_worker_remove(r->store, r->dir);
 	cleanup_close(&r->journal);
 	free(r);
@@ -249,9 +258,10 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 
 // The link is in tmp/. Exchanges it with the victim. Sets @w->link and @w->give_back and returns what
 // replacer_run() does; *@ret_left says whether a displaced file is in tmp/, with the status in @w->claim.
-static int exchange_checked(struct store *s, const char *tmp, const struct victim *v, struct waiting *w,
+static int exchange_checked(struct replacer *r, const char *tmp, const struct victim *v, struct waiting *w,
 			    bool *ret_left)
 {
+	struct store *s = r->store;
 	struct stat named;
 
 	*ret_left = false;
@@ -263,8 +273,8 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 		return KEPT_CHANGED;
 	}
 	w->link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (w->link < 0 || renameat2(s->tmp, tmp, v->dir, v->name, RENAME_EXCHANGE) < 0) {
-		int e = -errno;
+	int e = w->link < 0 ? -errno : exchange(s, &r->log, tmp, v->dir, v->name);
+	if (e < 0) {
 		tmp_remove(s, tmp);
 		return e == -ENOENT ? KEPT_CHANGED : e;
 	}
@@ -275,7 +285,7 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 	}
 
 	// Changed, or we cannot tell: the guest keeps its own file.
-	int e = put_back_or_keep(s, tmp, w->link, v->dir, v->name);
+	e = put_back_or_keep(s, tmp, w->link, v->dir, v->name);
 	if (e < 0) {
 		*ret_left = w->give_back = true;
 		return e;
@@ -285,12 +295,12 @@ static int exchange_checked(struct store *s, const char *tmp, const struct victi
 
 // The guest may be at work in the directory as well: as little as can be lies between the exchange and the
 // one back.
-static int exchange_announced(struct store *s, const char *tmp, const struct victim *v, struct waiting *w,
+static int exchange_announced(struct replacer *r, const char *tmp, const struct victim *v, struct waiting *w,
 			      bool *ret_left)
 {
 	if (v->begin)
 		v->begin(v->arg);
-	int e = exchange_checked(s, tmp, v, w, ret_left);
+	int e = exchange_checked(r, tmp, v, w, ret_left);
 	if (v->end)
 		v->end(v->arg);
 	return e;
@@ -311,7 +321,7 @@ static int run(struct replacer *r, const struct victim *v, const struct object_k
 		return e;
 	w->serial = r->serial - 1;
 	bool left;
-	e = exchange_announced(r->store, tmp, v, w, &left);
+	e = exchange_announced(r, tmp, v, w, &left);
 	if (!left)
 		return e;
 	if (e == REPLACED) {

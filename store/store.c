@@ -327,7 +327,11 @@ static int open_parts(struct store *s, int pool)
 	if (s->tmp < 0)
 		return s->tmp;
 	s->objects = open_part(s, "objects");
-	return s->objects < 0 ? s->objects : 0;
+	if (s->objects < 0)
+		return s->objects;
+	uint64_t generation;
+	s->is_btrfs = sys_btrfs_generation(s->tmp, &generation) == 0;
+	return 0;
 }
 
 int store_open(int pool, struct store **ret)

@@ -22,6 +22,7 @@ struct store {
 	ino_t ino;    // of POOL/.hash, to hide it
 	uint64_t seed;
 	enum mark_space marks;
+	bool is_btrfs;  // exchange.h
 	// The store was copied with its pool (`cp -a`, a restored backup): guests' names are still linked to
 	// each other, but the marks name other inodes, or are gone. store_renew() puts that right; until then
 	// no mount may serve the pool.

@@ -1,6 +1,7 @@
 #include "store/base/sys.h"
 
 #include <errno.h>
+#include <linux/btrfs.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/mount.h>
@@ -151,6 +152,16 @@ void sys_fs_uuid(int fd, char ret[33])
 int sys_clone(int dst, int src)
 {
 	return ioctl(dst, FICLONE, src) < 0 ? -errno : 0;
+}
+
+int sys_btrfs_generation(int fd, uint64_t *ret)
+{
+	struct btrfs_ioctl_fs_info_args info = { .flags = BTRFS_FS_INFO_FLAG_GENERATION };
+
+	if (ioctl(fd, BTRFS_IOC_FS_INFO, &info) < 0)
+		return -errno;
+	*ret = info.generation;
+	return info.flags & BTRFS_FS_INFO_FLAG_GENERATION ? 0 : -ENOTTY;  // Linux 5.9
 }
 
 int sys_flags_get(int fd, unsigned *ret)

@@ -47,6 +47,9 @@ int sys_resident(int fd, uint64_t offset, size_t size, unsigned char *ret);
 // Shares the blocks of @src with @dst (FICLONE). -EOPNOTSUPP, -EXDEV, -EINVAL: the filesystem can't.
 int sys_clone(int dst, int src);
 
+// The number of btrfs' running transaction, or of the last one. -ENOTTY: this is none.
+int sys_btrfs_generation(int fd, uint64_t *ret);
+
 // FS_IOC_GETFLAGS and FS_IOC_SETFLAGS. -ENOTTY, -EOPNOTSUPP: the filesystem has none.
 int sys_flags_get(int fd, unsigned *ret);
 int sys_flags_set(int fd, unsigned flags);
