@@ -14,18 +14,30 @@
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
+#include "fs/opens.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/xattr.h"
 
+static bool is_root(fuse_req_t req)
+{
+	return fuse_req_ctx(req)->uid == 0;
+}
+
 // As the kernel's setattr_should_drop_suidgid(). Set-gid without the right to execute once meant mandatory
 // locking: who is in the group keeps it.
-static int kill_set_ids_of(int fd, const struct stat *st, fuse_req_t req)
+static mode_t without_set_ids(const struct stat *st, fuse_req_t req)
 {
 	mode_t mode = st->st_mode & ~(mode_t)S_ISUID;
 
-	if ((mode & S_ISGID) && ((mode & S_IXGRP) || !cred_in_group(req, st->st_gid)))
+	if ((mode & S_ISGID) && ((mode & S_IXGRP) || !(is_root(req) || cred_in_group(req, st->st_gid))))
 		mode &= ~(mode_t)S_ISGID;
+	return mode;
+}
+
+static int kill_set_ids_of(int fd, const struct stat *st, fuse_req_t req)
+{
+	mode_t mode = without_set_ids(st, req);
 	return mode == st->st_mode ? 0 : sys_fchmod(fd, mode & 07777);
 }
 
@@ -35,15 +47,12 @@ static int kill_set_ids(int fd, fuse_req_t req)
 	return fstat(fd, &st) < 0 ? -errno : kill_set_ids_of(fd, &st, req);
 }
 
-// 1 if there was one, 0 if not. Asks first: to remove what is not there needs a right we may not have.
+// Asks first: to remove what is not there needs a right we may not have.
 static int kill_capability(int fd)
 {
-	static const char name[] = "security.capability";
-
-	if (xattr_get(fd, name, NULL, 0) < 0)
+	if (xattr_get(fd, XATTR_NAME_CAPS, NULL, 0) < 0)
 		return 0;
-	int r = xattr_remove(fd, name);
-	return r < 0 ? r : 1;
+	return xattr_remove(fd, XATTR_NAME_CAPS);
 }
 
 static int kill_privileges(int fd, fuse_req_t req)
@@ -52,24 +61,9 @@ static int kill_privileges(int fd, fuse_req_t req)
 	return r < 0 ? r : kill_set_ids(fd, req);
 }
 
-static bool is_root(fuse_req_t req)
-{
-	return fuse_req_ctx(req)->uid == 0;
-}
-
 int attr_kill_privileges(int fd, fuse_req_t req)
 {
 	return is_root(req) ? 0 : kill_privileges(fd, req);
-}
-
-// A change of nothing comes with a write, or with chown(-1, -1). Root's writes keep set-uid; the kernel
-// speaks of them only where there is a capability to drop.
-static int change_nothing(int fd, fuse_req_t req)
-{
-	int r = kill_capability(fd);
-	if (r < 0 || (r > 0 && is_root(req)))
-		return r < 0 ? r : 0;
-	return kill_set_ids(fd, req);
 }
 
 int attr_touch(int fd)
@@ -139,7 +133,7 @@ static int set_both_times_of(struct node *n, int fd, const struct stat *st, int 
 static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, bool by_path,
 		 fuse_req_t req)
 {
-	bool kill = (to_set & FUSE_SET_ATTR_KILL_SUID) || ((to_set & FUSE_SET_ATTR_SIZE) && !is_root(req));
+	bool kill = (to_set & FUSE_SET_ATTR_SIZE) && (!is_root(req) || (to_set & FUSE_SET_ATTR_KILL_SUID));
 	int r = 0;
 
 	if (to_set & SET_OWNER)
@@ -150,8 +144,6 @@ static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *s
 		r = set_size(fs, n, fd, st->st_size, by_path);
 	if (r == 0 && kill)
 		r = kill_privileges(fd, req);
-	else if (r == 0 && !(to_set & SET_ANY))
-		r = change_nothing(fd, req);
 	if (r == 0 && (to_set & SET_TIMES))
 		r = set_both_times_of(n, fd, st, to_set);
 	return r;
@@ -184,11 +176,35 @@ static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat 
 	return apply(fs, n, fd, st, to_set, by_path, req);
 }
 
+// A change of nothing comes with a write that drops set-uid, or with chown(-1, -1), which is anybody's and
+// unchecked: only the owner's, and root's, drops it, and a write is one by who has the file open for that. A
+// capability the kernel has dropped itself.
+static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
+{
+	struct stat st;
+
+	bool written = opens_for_writing(fs, n);
+	if (!S_ISREG(n->type) || (written && is_root(req)))
+		return 0;
+	int r = node_stat(fs, n, &st);
+	if (r < 0 || without_set_ids(&st, req) == st.st_mode)
+		return r;
+	if (!written && !is_root(req) && fuse_req_ctx(req)->uid != st.st_uid)
+		return -EPERM;
+
+	r = break_link(fs, n, BREAK_KEEP_ALL);
+	if (r < 0)
+		return r;
+	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	return fd < 0 ? fd : kill_set_ids(fd, req);
+}
+
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
 	     fuse_req_t req, struct stat *ret)
 {
 	pid_t tid = fuse_req_ctx(req)->pid;
-	int r = break_and_apply(fs, n, st, to_set, by_path, req);
+	int r = to_set & SET_ANY ? break_and_apply(fs, n, st, to_set, by_path, req)
+				 : change_nothing(fs, n, req);
 	if (r < 0)
 		return r;
 	if (must_look_again(fs, n, to_set, tid))
@@ -253,7 +269,7 @@ int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name)
 
 int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void *buf, size_t size)
 {
-	if (xattr_is_ours(name))
+	if (xattr_is_ours(name) || (strcmp(name, XATTR_NAME_CAPS) == 0 && node_lacks_rights(fs, n)))
 		return -ENODATA;
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	return fd < 0 ? fd : xattr_get(fd, name, buf, size);

@@ -29,6 +29,11 @@ void break_be_patient(bool patient)
 	is_patient = patient;
 }
 
+bool break_is_patient(void)
+{
+	return is_patient;
+}
+
 static int begin(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->break_lock);

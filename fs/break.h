@@ -29,3 +29,4 @@ int break_link_open(struct hashfs *fs, struct node *n, uint64_t keep, int *ret_c
 
 // May break_link() take long in this thread, and wait for others, from now on?
 void break_be_patient(bool patient);
+bool break_is_patient(void);

@@ -75,7 +75,8 @@ static int open_as_caller(struct hashfs *fs, int dir, const struct dir_new *what
 }
 
 // What was just created, as a node that is open. An fd that the node keeps must not be one for writing.
-static int enter_new(struct hashfs *fs, int *fd, struct fuse_entry_param *ret, struct opened *ret_opened)
+static int enter_new(struct hashfs *fs, int flags, int *fd, struct fuse_entry_param *ret,
+		     struct opened *ret_opened)
 {
 	auto_close int path = fs->handles ? -1 : open(fd_path(*fd).text, O_PATH | O_CLOEXEC);
 	if (path < 0 && !fs->handles)
@@ -86,7 +87,7 @@ static int enter_new(struct hashfs *fs, int *fd, struct fuse_entry_param *ret, s
 		return r;
 
 	struct node *n = node_of(fs, ret->ino);
-	r = opens_begin_new(fs, n, fd, ret_opened);
+	r = opens_begin_new(fs, n, flags, fd, ret_opened);
 	if (r < 0)
 		node_put(fs, n, 1);
 	return r;
@@ -106,7 +107,7 @@ int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct 
 	auto_close int fd = open_as_caller(fs, dir.fd, what, what->name, O_CREAT | O_EXCL | O_RDWR);
 	if (fd < 0)
 		return fd == -EEXIST && !(flags & O_EXCL) ? -ESTALE : fd;
-	return enter_new(fs, &fd, ret, ret_opened);
+	return enter_new(fs, flags, &fd, ret, ret_opened);
 }
 
 int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
@@ -124,7 +125,7 @@ int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct
 	auto_close int path = open(fd_path(fd).text, O_PATH | O_CLOEXEC);
 	if (path < 0)
 		return -errno;
-	int r = enter_new(fs, &fd, ret, ret_opened);
+	int r = enter_new(fs, flags, &fd, ret, ret_opened);
 	if (r == 0)
 		node_pin(fs, node_of(fs, ret->ino), &path);
 	return r;

@@ -468,6 +468,18 @@ bool node_is_split(const struct node *n)
 	return n->opens > 0 && n->mode == IO_PASSTHROUGH && !handle_same(&n->backing->at, &n->at);
 }
 
+// Paths have led to another node since, through which its file may have been written, or it was truncated.
+static bool may_have_new_content(const struct node *n)
+{
+	return node_is_split(n) && (n->shadowed || n->diverged);
+}
+
+bool node_lacks_rights(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return may_have_new_content(n);
+}
+
 bool node_must_look_again(struct hashfs *fs, struct node *n, pid_t tid)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
@@ -511,6 +523,8 @@ static int stat_both_sides(struct hashfs *fs, struct node *n, struct stat *ret)
 		*ret = read_side;
 		ret->st_nlink = 0;
 	}
+	if (may_have_new_content(n))
+		ret->st_mode &= ~(mode_t)(S_ISUID | S_ISGID);
 	ret->st_size = read_side.st_size;
 	ret->st_blocks = read_side.st_blocks;
 	return 0;

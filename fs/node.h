@@ -48,7 +48,8 @@ struct node {
 	// Under node_lock().
 	unsigned opens;           // of regular files
 	struct handle at;         // the guest's file
-	enum io_mode mode;        // while opens > 0
+	unsigned writers;         // those of the opens that may write
+	enum io_mode mode : 8;    // while opens > 0
 	bool diverged;            // what a path reaches by this node is no more what its descriptors read
 	bool emptied;             // by an open with O_TRUNC that may still be open
 	bool shadowed;            // a newer node stands for the same file: neither may cache attributes
@@ -108,6 +109,10 @@ void node_guest_stat(const struct node *n, bool link, bool unlinked, struct stat
 double node_attr_timeout(struct hashfs *fs, struct node *n);
 
 bool node_is_link(struct hashfs *fs, struct node *n);
+
+// Does @n stand for new content to paths and for old content to its descriptors? What is run through one of
+// these must not have the rights that the new one has been given.
+bool node_lacks_rights(struct hashfs *fs, struct node *n);
 
 // Called with node_lock() held: do its open descriptors read something else than the guest's file?
 bool node_is_split(const struct node *n);

@@ -119,7 +119,7 @@ static void reply_create(fuse_req_t req, int r, const struct fuse_entry_param *e
 	reply_opened(opened, fi);
 	if (fuse_reply_create(req, entry, fi) < 0) {
 		struct node *n = node_of(fs, entry->ino);
-		opens_end(fs, n, opened->file);
+		opens_end(fs, n, fi->flags, opened->file);
 		node_put(fs, n, 1);
 	}
 }

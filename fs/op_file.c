@@ -26,6 +26,7 @@ void reply_opened(const struct opened *opened, struct fuse_file_info *fi)
 {
 	fi->fh = (uintptr_t)opened->file;
 	fi->backing_id = opened->backing_id;
+	fi->direct_io = opened->direct;
 	// There is nothing to do on close: locks are the kernel's, and what a passthrough file holds is not
 	// ours.
 	fi->noflush = 1;
@@ -46,7 +47,7 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, const void *args)
 	} else {
 		reply_opened(&opened, &fi);
 		if (fuse_reply_open(req, &fi) < 0)
-			opens_end(fs, n, opened.file);
+			opens_end(fs, n, fi.flags, opened.file);
 	}
 }
 
@@ -73,7 +74,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	// what has changed between our O_TRUNC and its own, which sets the size it knows to 0, it does not
 	// know either.
 	bool changed = !is_for_reading(fi) || opens_emptied(fs, n);
-	opens_end(fs, n, file_of(fi));
+	opens_end(fs, n, fi->flags, file_of(fi));
 	if (changed)
 		notify_attributes(fs, n);
 	reply_err(req, 0);

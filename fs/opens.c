@@ -14,24 +14,31 @@
 #include "fs/options.h"
 #include "store/base/cleanup.h"
 
+static bool writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
 static bool changes(int flags)
 {
-	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+	return writes(flags) || (flags & O_TRUNC);
 }
 
 // How a node is opened that is not open yet. @fd may be its file, or -1.
-static void choose_mode(struct hashfs *fs, struct node *n, int fd)
+static void choose_mode(struct hashfs *fs, struct node *n, int fd, bool direct)
 {
 	n->mode = IO_CACHED;
-	if (!fs->passthrough || (n->link && fs->opt->coherent))
+	if (!fs->passthrough || direct || (n->link && fs->opt->coherent))
 		return;
 	// A file that cannot be registered is served all the same, only its memory is not shared.
 	if (backing_get(fs, &n->at, fd, n->link, &n->backing) == 0)
 		n->mode = IO_PASSTHROUGH;
 }
 
-static int add_file(struct node *n, int *fd, struct file **ret)
+static int add_file(struct hashfs *fs, struct node *n, int *fd, struct file **ret)
 {
+	if (*fd >= fs->most_files)
+		return -ENFILE;
 	struct file *f = malloc(sizeof(*f));
 	if (!f)
 		return -ENOMEM;
@@ -46,13 +53,13 @@ static int add_file(struct node *n, int *fd, struct file **ret)
 // O_APPEND and O_DIRECT concern the kernel's side: what it sends has offsets and comes from its cache.
 static int backing_flags(int flags)
 {
-	return (flags & O_ACCMODE) == O_RDONLY ? O_RDONLY : O_RDWR;
+	return writes(flags) ? O_RDWR : O_RDONLY;
 }
 
 // The kernel opens the backing file by a path, without asking whether it is immutable or append-only.
 static int check_writable(const struct hashfs *fs, const struct node *n, int flags)
 {
-	if (!fs->passthrough || (flags & O_ACCMODE) == O_RDONLY)
+	if (!fs->passthrough || !writes(flags))
 		return 0;  // or we open it ourselves
 	int fd = handle_open(fs, &n->at, (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK);
 	if (fd == -EAGAIN)
@@ -74,25 +81,56 @@ static int open_to_serve(const struct hashfs *fs, const struct node *n, int flag
 	return fd;
 }
 
+// The kernel's side knows nothing of append-only files: it would let a shared mapping change what is there,
+// and O_APPEND be taken off. So what is written to them comes to us, and they are not mapped for writing.
+static bool is_append_only(const struct hashfs *fs, const struct node *n)
+{
+	struct statx st;
+	auto_close int fd = handle_open(fs, &n->at, O_PATH);
+	return fd >= 0 && statx(fd, "", AT_EMPTY_PATH, 0, &st) == 0 &&
+	       (st.stx_attributes & STATX_ATTR_APPEND);
+}
+
+static int serve(struct hashfs *fs, struct node *n, int flags, int *fd, struct file **ret)
+{
+	if (*fd < 0)
+		*fd = open_to_serve(fs, n, flags);
+	return *fd < 0 ? *fd : add_file(fs, n, fd, ret);
+}
+
+// The last open is over.
+static void become_idle(struct hashfs *fs, struct node *n)
+{
+	n->emptied = n->diverged = false;
+	if (!n->backing)
+		return;
+	// Without a name nobody opens it again, and an idle id would keep its space.
+	if (fs->handles && n->at.fd >= 0)
+		backing_deleted(fs, &n->at);
+	backing_put(fs, n->backing);
+	n->backing = NULL;
+}
+
 // Under the node's lock. *@fd may be the file already, opened as asked, or -1.
 static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret)
 {
-	*ret = (struct opened){ 0 };
-	if (n->opens == 0)
-		choose_mode(fs, n, *fd);
-	if (n->mode == IO_PASSTHROUGH) {
-		ret->backing_id = n->backing->id;
-		n->opens++;
-		return 0;
-	}
+	int r = 0;
 
-	if (*fd < 0)
-		*fd = open_to_serve(fs, n, flags);
-	if (*fd < 0)
-		return *fd;
-	int r = add_file(n, fd, &ret->file);
-	if (r == 0)
+	*ret = (struct opened){ .direct = writes(flags) && (flags & O_APPEND) && is_append_only(fs, n) };
+	if (n->opens == 0)
+		choose_mode(fs, n, *fd, ret->direct);
+	if (n->mode == IO_PASSTHROUGH)
+		ret->backing_id = n->backing->id;
+	if (ret->backing_id > 0 && ret->direct && (flags & O_ACCMODE) == O_RDWR)
+		r = -EBUSY;  // it could be mapped
+	else if (ret->backing_id == 0 || ret->direct)
+		r = serve(fs, n, flags, fd, &ret->file);
+	if (r == 0) {
 		n->opens++;
+		n->writers += writes(flags);
+	} else if (n->opens == 0) {
+		become_idle(fs, n);
+	}
 	return r;
 }
 
@@ -169,7 +207,7 @@ static int prepare(struct hashfs *fs, struct node *n, int flags, struct prepared
 	ret->reserved = (flags & O_TRUNC) && reserve(fs, n);
 	ret->broken = break_link_open(fs, n, ret->reserved ? 0 : BREAK_KEEP_ALL, &ret->copy);
 	if (ret->broken < 0 && ret->reserved)
-		opens_end(fs, n, NULL);
+		opens_end(fs, n, O_RDONLY, NULL);
 	return ret->broken < 0 ? ret->broken : 0;
 }
 
@@ -192,16 +230,26 @@ static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req
 
 	r = truncate_opened(fs, n, p, ret, req);
 	if (r < 0)
-		opens_end(fs, n, ret->file);
+		opens_end(fs, n, flags, ret->file);
 	else
 		note_emptied(fs, n);
 	return r;
+}
+
+// Who writes to a file, or reads it directly, holds its lock until the memory he does it from or to is there:
+// for as long as he likes (userfaultfd, a mapping of a FUSE file of his own).
+static bool truncation_may_wait(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return !n->link && n->opens > 0;
 }
 
 int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct opened *ret)
 {
 	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
 
+	if ((flags & O_TRUNC) && !break_is_patient() && truncation_may_wait(fs, n))
+		return BREAK_TAKES_LONG;
 	int r = prepare(fs, n, flags, &p);
 	if (r == 0)
 		r = begin_prepared(fs, n, flags, req, &p, ret);
@@ -209,10 +257,16 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, st
 	return r;
 }
 
-int opens_begin_new(struct hashfs *fs, struct node *n, int *fd, struct opened *ret)
+int opens_begin_new(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return count_open(fs, n, O_RDWR, fd, ret);
+	return count_open(fs, n, flags & O_ACCMODE, fd, ret);
+}
+
+bool opens_for_writing(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return n->writers > 0;
 }
 
 bool opens_emptied(struct hashfs *fs, struct node *n)
@@ -221,7 +275,7 @@ bool opens_emptied(struct hashfs *fs, struct node *n)
 	return n->emptied;
 }
 
-void opens_end(struct hashfs *fs, struct node *n, struct file *file)
+void opens_end(struct hashfs *fs, struct node *n, int flags, struct file *file)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 
@@ -230,14 +284,7 @@ void opens_end(struct hashfs *fs, struct node *n, struct file *file)
 		fd_close(file->fd);
 		free(file);
 	}
-	if (--n->opens > 0)
-		return;
-	n->emptied = n->diverged = false;
-	if (n->backing) {
-		// Without a name nobody opens it again, and an idle id would keep its space.
-		if (fs->handles && n->at.fd >= 0)
-			backing_deleted(fs, &n->at);
-		backing_put(fs, n->backing);
-		n->backing = NULL;
-	}
+	n->writers -= writes(flags);
+	if (--n->opens == 0)
+		become_idle(fs, n);
 }

@@ -345,7 +345,7 @@ static void clean_up(struct mount *m)
 	mutex_destroy(&m->fs.table_lock);
 }
 
-// Deleted files and directories being read need an fd each.
+// Deleted files and directories being read need an fd each, and without passthrough open files.
 static void raise_fd_limit(struct hashfs *fs)
 {
 	struct rlimit limit = { .rlim_cur = 1024 };
@@ -355,7 +355,9 @@ static void raise_fd_limit(struct hashfs *fs)
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	// An fd's number tells how many there are: the lowest free one is given out.
-	fs->most_pins = limit.rlim_cur < 1 << 20 ? (int)limit.rlim_cur / 2 : 1 << 19;
+	int usable = limit.rlim_cur < 1 << 20 ? (int)limit.rlim_cur : 1 << 20;
+	fs->most_pins = usable / 2;
+	fs->most_files = usable / 4 * 3;
 }
 
 int super_run(const struct options *opt)

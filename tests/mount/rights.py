@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""rights.py seed POOL; rights.py run POOL MOUNTS MODE; rights.py hold FILE COUNT ERROR"""
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import cases
+import tree
+from cases import as_user, case, expect, expect_equal, expect_errno
+
+USER = 65534
+CAP_SETUID = bytes.fromhex("0100000280000000000000000000000000000000")
+
+
+def seed(pool):
+    for g in "abc":
+        for name in ("old", "capable"):
+            tree.put("%s/%s/%s" % (pool, g, name), b"#!/bin/cat\nold\n", 0o755, USER, USER)
+        with open("/usr/bin/id", "rb") as f:
+            program = f.read()
+        for name in ("id", "id-capable"):
+            tree.put("%s/%s/%s" % (pool, g, name), program, 0o755, USER, USER)
+        tree.put("%s/%s/su" % (pool, g), b"program", 0o4755)
+        tree.put("%s/%s/own" % (pool, g), b"own program", 0o6755, USER, USER)
+        tree.put("%s/%s/secret" % (pool, g), b"secret", 0o600)
+        tree.settle(pool + "/" + g)
+    os.mkdir(pool + "/a/free")
+    os.chmod(pool + "/a/free", 0o1777)
+
+
+class Tree:
+    def __init__(self, pool, mounts, mode):
+        self.pool, self.mount, self.mode = pool + "/a", mounts + "/a", mode
+
+
+def mode_of(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def run_by_descriptor(path, change):
+    """A user holds his own program open, @change gives root's new one rights, the user runs what he holds. Returns what he was then."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        change()
+        return as_user(USER, USER, lambda: subprocess.run(
+            ["/proc/self/fd/%d" % fd, "-u"], executable="/proc/self/fd/%d" % fd, pass_fds=(fd,), capture_output=True,
+            text=True).stdout)
+    finally:
+        os.close(fd)
+
+
+def overwrite(path):
+    with open("/usr/bin/true", "rb") as new, open(path, "r+b") as old:
+        old.truncate(0)
+        shutil.copyfileobj(new, old)
+
+
+@case("a program that is held open gets no rights that its successor in place was given")
+def _(t):
+    path = t.mount + "/id"
+
+    def install():
+        overwrite(path)
+        os.chown(path, 0, 0)
+        os.chmod(path, 0o4755)
+
+    said = run_by_descriptor(path, install)
+    expect(said in ("", "%d\n" % USER), "it ran as", said)
+    expect_equal(mode_of(path), 0o4755, "by name")
+
+
+@case("nor its capabilities")
+def _(t):
+    path = t.mount + "/id-capable"
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        overwrite(path)
+        os.chown(path, 0, 0)
+        os.setxattr(path, "security.capability", CAP_SETUID)
+        with open("/proc/self/fd/%d" % fd, "rb") as f:
+            is_old = f.read(4) == b"\x7fELF" and os.fstat(f.fileno()).st_size != os.stat("/usr/bin/true").st_size
+        try:
+            has = os.getxattr(fd, "security.capability")
+        except OSError:
+            has = None
+        expect(not (is_old and has), "the old program has the new one's capability")
+    finally:
+        os.close(fd)
+    expect_equal(os.getxattr(path, "security.capability"), CAP_SETUID, "by name")
+
+
+@case("a program that is being run and made set-uid shows that")
+def _(t):
+    path = t.mount + "/own"
+    fd = os.open(path, os.O_RDONLY)
+    os.chmod(path, 0o4711)
+    expect_equal(mode_of(path), 0o4711)
+    expect_equal(stat.S_IMODE(os.fstat(fd).st_mode), 0o4711)
+    os.close(fd)
+    os.chmod(path, 0o6755)
+
+
+@case("chown of nothing takes no set-uid from another's file, and makes no copies")
+def _(t):
+    before = {name: os.stat(t.pool + "/" + name).st_ino for name in ("su", "secret", "old")}
+    expect_errno(errno.EPERM, as_user, USER, USER, lambda: os.chown(t.mount + "/su", -1, -1))
+    for name in ("secret", "old"):
+        as_user(USER + 1, USER + 1, lambda: os.chown(t.mount + "/" + name, -1, -1))
+    os.chown(t.mount + "/secret", -1, -1)
+    expect_equal({name: os.stat(t.pool + "/" + name).st_ino for name in before}, before, "inodes natively")
+    expect_equal(mode_of(t.mount + "/su"), 0o4755)
+
+
+@case("chown of nothing takes set-uid and set-gid off for the owner and for root")
+def _(t):
+    as_user(USER, USER, lambda: os.chown(t.mount + "/own", -1, -1))
+    expect_equal(mode_of(t.mount + "/own"), 0o755)
+    os.chown(t.mount + "/su", -1, -1)
+    expect_equal(mode_of(t.mount + "/su"), 0o755)
+
+
+@case("chown of nothing leaves a directory's set-gid")
+def _(t):
+    path = t.mount + "/set-gid"
+    os.mkdir(path)
+    os.chmod(path, 0o2775)
+    for uid in (USER, 0):
+        as_user(uid, uid, lambda: os.chown(path, -1, -1))
+        expect_equal(mode_of(path), 0o2775)
+
+
+@case("root's chgrp leaves set-gid to a file that is none for its group to run")
+def _(t):
+    path = t.mount + "/free/marked"
+    tree.put(path, b"x")
+    for uid, mode in ((0, 0o2745), (5, 0o2745)):
+        os.chmod(path, mode)
+        os.chown(path, uid, 5)
+        expect_equal(mode_of(path), 0o2745)
+
+
+@case("root's writes leave set-uid, whatever else there is; a user's take it")
+def _(t):
+    path = t.mount + "/free/both"
+    tree.put(path, b"x", 0o6777)
+    os.setxattr(path, "security.capability", CAP_SETUID)
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, b"y")
+    os.close(fd)
+    expect_equal(mode_of(path), 0o6777, "after root's write")
+
+    def write():
+        fd = os.open(path, os.O_WRONLY)
+        os.write(fd, b"z")
+        os.close(fd)
+    as_user(USER, USER, write)
+    expect_equal(mode_of(path), 0o777, "after a user's write")
+
+
+def append_only(t, name):
+    path = t.mount + "/free/" + name
+    tree.put(path, b"0123456789\n", uid=USER)
+    subprocess.run(["chattr", "+a", t.pool + "/free/" + name], check=True)
+    return path
+
+
+def spoil_by_mapping(path):
+    fd = os.open(path, os.O_RDWR | os.O_APPEND)
+    with mmap.mmap(fd, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as m:
+        m[0:4] = b"XXXX"
+        m.flush()
+
+
+def spoil_by_flag(path):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    os.pwrite(fd, b"XXXX", 2)
+
+
+RWF_NOAPPEND = 0x20
+
+
+def spoil_by_call(path):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.pwritev(fd, [b"XXXX"], 4, RWF_NOAPPEND)
+
+
+def spoil_by_aio(path):
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    context = ctypes.c_ulong(0)
+    expect_equal(libc.syscall(206, 4, ctypes.byref(context)), 0, "io_setup")
+    buf = ctypes.create_string_buffer(b"XXXX", 4)
+    import struct
+    block = ctypes.create_string_buffer(struct.pack("<QIIHhIQQqQII", 1, 0, 0, 1, 0, fd, ctypes.addressof(buf), 4, 2, 0, 0, 0))
+    blocks = (ctypes.c_void_p * 1)(ctypes.addressof(block))
+    libc.syscall(209, context, 1, blocks)
+    events = ctypes.create_string_buffer(32)
+    libc.syscall(208, context, 1, 1, events, None)
+
+
+@case("what an append-only file has stays, by whatever way it is written")
+def _(t):
+    for spoil in (spoil_by_mapping, spoil_by_flag, spoil_by_call, spoil_by_aio):
+        path = append_only(t, spoil.__name__)
+        try:
+            try:
+                as_user(USER, USER, lambda: spoil(path))
+            except OSError:
+                pass
+            expect_equal(tree.slurp(t.pool + "/free/" + spoil.__name__)[:11], b"0123456789\n", spoil.__name__)
+        finally:
+            subprocess.run(["chattr", "-a", t.pool + "/free/" + spoil.__name__], check=True)
+
+
+@case("an append-only file is appended to, read, and mapped for reading")
+def _(t):
+    path = append_only(t, "log")
+    try:
+        def work():
+            fds = [os.open(path, how | os.O_APPEND) for how in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY)]
+            for i in range(30):
+                os.write(fds[i % 3], b"line %02d\n" % i)
+            expect_equal(os.pread(fds[1], 8, 11), b"line 00\n")
+            expect_equal(os.fstat(fds[0]).st_size, 11 + 30 * 8)
+            for fd in fds:
+                os.close(fd)
+            expect_errno(errno.EPERM, os.open, path, os.O_WRONLY)
+            expect_errno(errno.EPERM, os.open, path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
+        as_user(USER, USER, work)
+        wanted = b"0123456789\n" + b"".join(b"line %02d\n" % i for i in range(30))
+        expect_equal(tree.slurp(path), wanted)
+        expect_equal(tree.slurp(t.pool + "/free/log"), wanted, "natively")
+        with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+            expect_equal(m[:], wanted, "mapped")
+    finally:
+        subprocess.run(["chattr", "-a", t.pool + "/free/log"], check=True)
+
+
+UFFD_API, UFFDIO_API, UFFDIO_REGISTER = 0xAA, 0xC018AA3F, 0xC020AA00
+
+
+def memory_that_never_comes():
+    """An address that nobody's page fault is answered for (userfaultfd)."""
+    import struct
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    uffd = libc.syscall(323, os.O_CLOEXEC)
+    if uffd < 0:
+        raise cases.NotHere("no userfaultfd here")
+    fcntl.ioctl(uffd, UFFDIO_API, struct.pack("<QQQ", UFFD_API, 0, 0))
+    address = libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0))
+    fcntl.ioctl(uffd, UFFDIO_REGISTER, struct.pack("<QQQQ", address, 4096, 1, 0))
+    return address
+
+
+@case("truncations that wait for one writer keep nobody else waiting")
+def _(t):
+    path = t.mount + "/free/held"
+    tree.put(path, b"x")
+    memory_that_never_comes()
+    libc = ctypes.CDLL(None, use_errno=True)
+    children = []
+
+    def child(fn):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                fn()
+            finally:
+                os._exit(0)
+        children.append(pid)
+        return pid
+
+    fd = os.open(path, os.O_RDWR)
+    child(lambda: libc.pwrite(fd, ctypes.c_void_p(memory_that_never_comes()), ctypes.c_size_t(4096), ctypes.c_long(0)))
+    time.sleep(0.3)
+    for _ in range(40):
+        child(lambda: os.open(path, os.O_WRONLY | os.O_TRUNC))
+    time.sleep(0.5)
+    try:
+        begun = time.monotonic()
+        other = child(lambda: os.close(os.open(t.mount + "/free/other", os.O_WRONLY | os.O_CREAT)))
+        while os.waitpid(other, os.WNOHANG)[0] == 0:
+            expect(time.monotonic() - begun < 5, "another's request has waited 5 s")
+            time.sleep(0.01)
+        children.remove(other)
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            os.waitpid(pid, 0)
+        os.close(fd)
+
+
+def hold(path, count, error):
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    fds = []
+    said = "%s files were opened" % count
+    try:
+        for _ in range(int(count)):
+            fds.append(os.open(path, os.O_RDONLY))
+    except OSError as e:
+        said = "refused" if e.errno == getattr(errno, error) else str(e)
+    print(said, flush=True)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "seed":
+        seed(sys.argv[2])
+    elif sys.argv[1] == "hold":
+        hold(*sys.argv[2:5])
+    else:
+        sys.exit(cases.run(Tree(*sys.argv[2:5])))
