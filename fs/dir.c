@@ -237,6 +237,7 @@ struct rename {
 	struct node_name from, to;
 	struct open_dir from_dir, to_dir;
 	unsigned flags;
+	const struct fuse_ctx *caller;
 	int victim;  // owned: what the new name had, or -1
 	struct stat victim_st;
 };
@@ -252,18 +253,9 @@ static bool is_one_inode(const struct rename *r)
 
 static int remove_old_name(struct hashfs *fs, const struct rename *r)
 {
-	char tmp[TMP_NAME_SIZE];
-
-	if (!(r->flags & RENAME_WHITEOUT))
-		return unlinkat(r->from_dir.fd, r->from.name, 0) < 0 ? -errno : 0;
-	int e = tmp_whiteout(fs->store, tmp);
-	if (e < 0)
-		return e;
-	if (renameat(fs->store->tmp, tmp, r->from_dir.fd, r->from.name) < 0) {
-		e = -errno;
-		tmp_remove(fs->store, tmp);
-	}
-	return e;
+	if (r->flags & RENAME_WHITEOUT)
+		return tmp_whiteout(fs->store, r->from_dir.fd, r->from.name);
+	return unlinkat(r->from_dir.fd, r->from.name, 0) < 0 ? -errno : 0;
 }
 
 // rename(2) of two names of one inode does nothing. To the guest two links are two files, and one of them
@@ -286,6 +278,17 @@ static int rename_on_disk(struct hashfs *fs, const struct rename *r)
 	if (is_one_inode(r) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0)
 		return rename_twins(fs, r);
 	return renameat2(r->from_dir.fd, r->from.name, r->to_dir.fd, r->to.name, r->flags) < 0 ? -errno : 0;
+}
+
+// A whiteout is the caller's, as all else that is made.
+static int rename_as_caller(struct hashfs *fs, const struct rename *r)
+{
+	if (!(r->flags & RENAME_WHITEOUT))
+		return rename_on_disk(fs, r);
+	cred_enter(fs, r->caller);
+	int e = rename_on_disk(fs, r);
+	cred_leave(fs, r->caller);
+	return e;
 }
 
 static void rename_nodes(struct hashfs *fs, struct rename *r)
@@ -321,7 +324,7 @@ static int rename_locked(struct hashfs *fs, struct rename *r)
 		return -EEXIST;
 
 	publish_both(fs, r, true);
-	e = rename_on_disk(fs, r);
+	e = rename_as_caller(fs, r);
 	if (e == 0)
 		rename_nodes(fs, r);
 	publish_both(fs, r, false);
@@ -351,7 +354,7 @@ static void rename_close(struct rename *r)
 }
 
 int dir_rename(struct hashfs *fs, struct node *parent, const char *name, struct node *new_parent,
-	       const char *new_name, unsigned flags)
+	       const char *new_name, unsigned flags, const struct fuse_ctx *caller)
 {
 	struct rename r = {
 		.from = { .parent = parent, .name = name },
@@ -360,6 +363,7 @@ int dir_rename(struct hashfs *fs, struct node *parent, const char *name, struct 
 		.to_dir.fd = -1,
 		.victim = -1,
 		.flags = flags,
+		.caller = caller,
 	};
 
 	int e = rename_open(fs, &r);

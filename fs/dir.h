@@ -39,6 +39,6 @@ int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char 
 // @flags: 0 or AT_REMOVEDIR.
 int dir_remove(struct hashfs *fs, struct node *parent, const char *name, int flags);
 
-// @flags: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT.
+// @flags: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT, which is made by the ids of @caller.
 int dir_rename(struct hashfs *fs, struct node *parent, const char *name, struct node *new_parent,
-	       const char *new_name, unsigned flags);
+	       const char *new_name, unsigned flags, const struct fuse_ctx *caller);

@@ -104,7 +104,8 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	       const char *new_name_, unsigned flags)
 {
 	struct hashfs *fs = fs_of(req);
-	reply_err(req, dir_rename(fs, node_of(fs, parent), name, node_of(fs, new_parent), new_name_, flags));
+	reply_err(req, dir_rename(fs, node_of(fs, parent), name, node_of(fs, new_parent), new_name_, flags,
+				  fuse_req_ctx(req)));
 }
 
 static void reply_create(fuse_req_t req, int r, const struct fuse_entry_param *entry,

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "store/base/dir.h"
@@ -119,14 +118,18 @@ int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE])
 	return r;
 }
 
-int tmp_whiteout(struct store *s, char ret[TMP_NAME_SIZE])
+int tmp_whiteout(struct store *s, int dir, const char *name)
 {
+	const unsigned flags = RENAME_NOREPLACE | RENAME_WHITEOUT;
+	char tmp[TMP_NAME_SIZE];
 	int r;
 
 	do {
-		next_name(ret);
-		r = mknodat(s->tmp, ret, S_IFCHR, makedev(0, 0)) < 0 ? -errno : 0;
+		next_name(tmp);
+		r = renameat2(dir, name, s->tmp, tmp, flags) < 0 ? -errno : 0;
 	} while (r == -EEXIST);
+	if (r == 0)
+		tmp_remove(s, tmp);  // what stays there, recovery removes
 	return r;
 }
 

@@ -29,8 +29,9 @@ int tmp_open(struct store *s);
 // Gives nameless @fd a name in tmp/ and prints it to @ret. The name says "a whole private copy, drop me".
 int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE]);
 
-// Makes a whiteout, as rename(2) leaves it with RENAME_WHITEOUT, under such a name.
-int tmp_whiteout(struct store *s, char ret[TMP_NAME_SIZE]);
+// Puts a whiteout in the place of @name in the open directory @dir, as rename(2) does with RENAME_WHITEOUT:
+// in one step, by the ids with which this thread makes files.
+int tmp_whiteout(struct store *s, int dir, const char *name);
 
 // Gives nameless @fd this name, one of those that recovery knows. -EEXIST: it is taken.
 int tmp_link_as(struct store *s, int fd, const char *name);

@@ -152,15 +152,18 @@ def _(t):
     as_user(U, G, as_a_user)
 
 
-@case("a rename can leave a whiteout, between two names of one content, too")
+@case("a rename can leave a whiteout, which is the caller's, between two names of one content, too")
 def _(t):
     d = t.dir()
     write(d + "/a", b"A")
     write(d + "/b", b"B")
-    for old, new, text in ((d + "/a", d + "/b", b"A"), (t.links + "/twin1", t.links + "/twin2", tree.slurp(t.links + "/twin1"))):
-        kernel.renameat2(old, new, kernel.RENAME_WHITEOUT)
+    for n in ("/twin1", "/twin2"):
+        os.rename(t.links + n, d + n)
+    for old, new, text in ((d + "/a", d + "/b", b"A"), (d + "/twin1", d + "/twin2", tree.slurp(d + "/twin1"))):
+        as_user(U, G, kernel.renameat2, old, new, kernel.RENAME_WHITEOUT)
         st = os.lstat(old)
         expect(stat.S_ISCHR(st.st_mode) and st.st_rdev == 0, oct(st.st_mode))
+        expect_equal(owner(old), (U, G), old)
         expect_equal(tree.slurp(new), text)
 
 
