@@ -21,6 +21,7 @@
 #include "fs/options.h"
 #include "fs/source.h"
 #include "store/base/cleanup.h"
+#include "store/base/limit.h"
 #include "store/base/log.h"
 
 #define OVERLAYFS_MAGIC 0x794c7630
@@ -345,11 +346,13 @@ static void clean_up(struct mount *m)
 	mutex_destroy(&m->fs.table_lock);
 }
 
-// Deleted files and directories being read need an fd each, and without passthrough open files.
-static void raise_fd_limit(struct hashfs *fs)
+// Deleted files and directories being read need an fd each, and without passthrough open files. The kernel
+// holds callers to their own limit on the size of files: ours would be one for all.
+static void raise_limits(struct hashfs *fs)
 {
 	struct rlimit limit = { .rlim_cur = 1024 };
 
+	limit_lift_file_size();
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
@@ -366,7 +369,7 @@ int super_run(const struct options *opt)
 	int r;
 
 	set_up(&m, opt);
-	raise_fd_limit(&m.fs);
+	raise_limits(&m.fs);
 	r = check_before_mount(&m);
 	if (r == 0) {
 		r = source_open(&m.source, &m.fs);

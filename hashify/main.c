@@ -8,6 +8,7 @@
 #include "hashify/cmd_verify.h"
 #include "hashify/cmd_why.h"
 #include "hashify/progress.h"
+#include "store/base/limit.h"
 #include "store/base/log.h"
 #include "store/claim.h"
 
@@ -27,6 +28,7 @@ int main(int argc, char **argv)
 	log_init("hashify", LOG_LEVEL_INFO);
 	progress_signals();
 	claim_init();
+	limit_lift_file_size();
 	// A heap for each of the threads would leave a twelfth of the memory unused, and they allocate
 	// little.
 	mallopt(M_ARENA_MAX, 2);

@@ -1,6 +1,7 @@
 """Links become private files that show what they showed, one by one, whatever happens meanwhile."""
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from cases import case, expect, expect_equal
 from cli import FULL, HASHIFY, MORTAL, command, expect_same, full_inventory, new_pool, summary
 
 TOP = sys.argv[1]
+NOBODY = 65534
 KILLS = 300 if FULL else 25
 ODD = ["new\nline", b"\xff\xfe".decode(errors="surrogateescape"), "-n", "x" * 255]
 
@@ -98,6 +100,22 @@ def _(_):
         expect_equal(summary("gc", pool.path)["removed"], len(all_links))
         expect_equal(os.listdir(pool.at(".hash/tmp")), [])
         expect_equal(summary(pool.path)["linked"], 2 * len(all_links), "shared again")
+
+
+@case("a limit on the size of files is lifted; for who may not do that, a file that is larger stays shared")
+def _(_):
+    for user, most, unshared in ((None, resource.RLIM_INFINITY, 2), (NOBODY, 65536, 1)):
+        with new_pool(TOP) as pool:
+            pool.put_all("large", tree.noise(1, 70000), uid=NOBODY, gid=NOBODY)
+            pool.put_all("small", b"small", uid=NOBODY, gid=NOBODY)
+            for d in (pool.path, pool.at("a"), pool.at("b"), pool.at("c")):
+                os.chown(d, NOBODY, NOBODY)
+            pool.settle()
+            expect_equal(summary(pool.path, user=user)["linked"], 4)
+            s = summary("unshare", pool.at("a"), user=user, status=2 - unshared,
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, most)))
+            expect_equal((s["unshared"], s["errors"]), (unshared, 2 - unshared))
+            expect_equal(tree.slurp(pool.at("a/large")), tree.noise(1, 70000))
 
 
 @case("two names of one object in a guest become two files")

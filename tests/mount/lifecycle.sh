@@ -250,6 +250,15 @@ exec 5<&-
 ended "$pid" "the last close after umount -l"
 ok "umount -l lets open files be read to the end"
 
+title "the limit on the size of files"
+( ulimit -Sf 4; guest_mount "$POOL/a" "$M" )
+echo changed >>"$M/dir/f8" || fail "a link of more than the daemon's starter may write cannot be changed"
+refuses 'too large' sh -c "ulimit -f 4; trap '' XFSZ; exec head -c 9000 /dev/zero >$M/large"
+works "$M"
+guest_umount "$M"
+grep -q changed "$POOL/a/dir/f8" || fail "the write did not arrive"
+ok "is the caller's, not that of who has started the daemon"
+
 title "cache=0, for trees that others change"
 guest_mount "$POOL/a" "$M" cache=0
 [ ! -e "$M/native" ] || fail "it is there before it was made"

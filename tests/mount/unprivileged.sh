@@ -56,5 +56,12 @@ grep -q more "$POOL/many/d1/f1" || fail "the write did not arrive"
 "${as_user[@]}" fusermount3 -u "$W/m"
 say "ok    at the limit of descriptors ($(wc -l <"$W/found") of 600 files were found)"
 
+# Nor may he lift a limit on the size of files: an error for a file, too.
+"${as_user[@]}" bash -c 'ulimit -f 4 && exec "$@"' bash "$HASHFS" "$POOL/b" "$W/m" >"$W/said" 2>&1 || { cat "$W/said" >&2; fail "hashfs"; }
+refuses 'too large' "${as_user[@]}" bash -c "echo more >>$W/m/dir/held"
+"${as_user[@]}" bash -c "echo more >>$W/m/program" || fail "the mount does not work after the limit was reached"
+"${as_user[@]}" fusermount3 -u "$W/m"
+say "ok    at the limit on the size of files"
+
 "${as_user[@]}" "$HASHIFY" "$POOL" >"$W/said" 2>&1 || { cat "$W/said" >&2; fail "the next pass"; }
 exit $r
