@@ -456,11 +456,12 @@ int node_open_for_descriptor(struct hashfs *fs, struct node *n, int flags)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 	bool split = node_is_split(n);
-	const struct handle *at = split ? &n->backing->at : &n->at;
 
-	if ((split || n->link) && flags == O_RDONLY)
-		return handle_open_unnoticed(fs, at);
-	return handle_open(fs, at, flags);
+	if (!split && !n->link)
+		return handle_open(fs, &n->at, flags);
+	if (flags != O_RDONLY)
+		return -EBUSY;  // no open of such a node is for writing: they read an object
+	return handle_open_unnoticed(fs, split ? &n->backing->at : &n->at);
 }
 
 bool node_is_split(const struct node *n)

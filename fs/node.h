@@ -96,7 +96,9 @@ void node_put(struct hashfs *fs, struct node *n, uint64_t count);
 // Opens the guest's file.
 int node_open(struct hashfs *fs, struct node *n, int flags);
 
-// Opens what open descriptors read: of a split node the object, else the guest's file.
+// Opens what open descriptors read: of a split node the object, else the guest's file. -EBUSY: that is an
+// object, and
+// @flags are not O_RDONLY.
 int node_open_for_descriptor(struct hashfs *fs, struct node *n, int flags);
 
 // The file's status as the guest sees it.
