@@ -193,16 +193,21 @@ def _(t):
     t.expect_others_untouched("breaking/%s0001" % ("b" * 40))
 
 
-@case("a directory that was moved has .. of where it is")
+@case("a directory that was moved has .. of where it is, and lists that number from its next change on")
 def _(t):
-    d = t.mounted("from/dir")
+    old, new = t.mounted("from"), t.mounted("to")
 
-    def parent(d):
-        out = subprocess.run(["ls", "-fia", d], stdout=subprocess.PIPE, check=True).stdout.split()
-        return dict(zip(out[1::2], map(int, out[0::2])))[b".."]
-    expect_equal(parent(d), os.lstat(t.mounted("from")).st_ino)
-    os.rename(d, t.mounted("to/dir"))
-    expect_equal(parent(t.mounted("to/dir")), os.lstat(t.mounted("to")).st_ino)
+    def listed_parent(d):
+        fd = os.open(d, os.O_RDONLY)
+        try:
+            return dict(kernel.dirents(fd))[".."]
+        finally:
+            os.close(fd)
+    expect_equal(listed_parent(old + "/dir"), os.lstat(old).st_ino)
+    os.rename(old + "/dir", new + "/dir")
+    expect_equal(os.lstat(new + "/dir/..").st_ino, os.lstat(new).st_ino)
+    tree.put(new + "/dir/new", b"new")
+    expect_equal(listed_parent(new + "/dir"), os.lstat(new).st_ino)
 
 
 if __name__ == "__main__":

@@ -45,17 +45,23 @@ def renameat2(old, new, flags):
     _check(_libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), flags), new)
 
 
+def dirents(fd, size=4096):
+    """The next entries of a directory, as many as one call returns: pairs of name and inode number; none at its end."""
+    buf = ctypes.create_string_buffer(size)
+    n = _check(_libc.syscall(SYS_GETDENTS64, fd, buf, size))
+    ret, at = [], 0
+    while at < n:
+        ino, _, length = struct.unpack_from("QqH", buf, at)
+        ret.append((os.fsdecode(buf.raw[at + 19:at + length].split(b"\0")[0]), ino))
+        at += length
+    return ret
+
+
 def getdents(fd, size=4096):
     """The next names of a directory, as many as one call returns, without . and ..; none at its end."""
-    buf = ctypes.create_string_buffer(size)
     names = ["."]
     while names and not set(names) - {".", ".."}:
-        n = _check(_libc.syscall(SYS_GETDENTS64, fd, buf, size))
-        names, at = [], 0
-        while at < n:
-            length = struct.unpack_from("H", buf, at + 16)[0]
-            names.append(os.fsdecode(buf.raw[at + 19:at + length].split(b"\0")[0]))
-            at += length
+        names = [name for name, _ in dirents(fd, size)]
     return [name for name in names if name not in (".", "..")]
 
 
