@@ -65,8 +65,8 @@ struct hashfs {
 
 	pthread_mutex_t table_lock;  // guards the next five, and what node.h says
 	struct map nodes;            // those a look-up can find, by node_key
-	struct list detached;        // the rest: unlinked,
-	struct list retired;         // or replaced by a newer node, which stands for the same file
+	struct list detached;        // the rest: unlinked, or retired,
+	struct map retired;          // that is, replaced by a newer node for the same file: by inode number
 	struct map inode_aliases;    // private files whose number in the guest is not the backing inode's
 	struct map name_aliases;     // links that were renamed: names whose number is not the name's own
 

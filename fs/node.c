@@ -139,8 +139,7 @@ void node_put(struct hashfs *fs, struct node *n, uint64_t count)
 	n->refs -= count;
 	bool last = n->refs == 0;
 	if (last) {
-		table_detach(fs, n);
-		list_remove(&n->detached);
+		table_remove(fs, n);
 		trim = most_are_gone(fs);
 	}
 	mutex_unlock(&fs->table_lock);
@@ -179,8 +178,8 @@ void node_free_all(struct hashfs *fs)
 {
 	map_each(&fs->nodes, collect, &fs->detached);
 	free_list(fs, &fs->detached);
-	free_list(fs, &fs->retired);
 	map_free(&fs->nodes);
+	map_free(&fs->retired);
 	number_free_all(fs);
 }
 
@@ -246,13 +245,12 @@ static struct node *unsplit(struct hashfs *fs, struct node *n, struct found *f)
 	if (!retire_if_split(fs, n))
 		return n;
 
-	table_retire(fs, n);
-	struct node *fresh = add_inode(fs, f);
-	if (!fresh) {
-		table_attach(fs, n, n->key);  // the room it just left
+	struct node *fresh = map_reserve(&fs->retired) < 0 ? NULL : add_inode(fs, f);
+	if (!fresh)
 		return NULL;
-	}
 	fresh->refs = 0;
+	fresh->shadowed = true;
+	table_retire(fs, n);
 	notify_attributes(fs, n);
 	return fresh;
 }

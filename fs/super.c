@@ -328,7 +328,6 @@ static void set_up(struct mount *m, const struct options *opt)
 	cond_init(&fs->break_done);
 	later_init(&fs->later);
 	list_init(&fs->detached);
-	list_init(&fs->retired);
 	stale_init(&fs->stale);
 	backings_init(&fs->backings);
 	dirs_init(&fs->dirs);

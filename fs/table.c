@@ -48,16 +48,25 @@ void table_detach(struct hashfs *fs, struct node *n)
 void table_retire(struct hashfs *fs, struct node *n)
 {
 	table_detach(fs, n);
-	list_remove(&n->detached);
-	list_add_tail(&fs->retired, &n->detached);
+	map_add(&fs->retired, n->key, n);
 }
 
 bool table_is_retired(const struct hashfs *fs, const struct handle *at)
 {
-	list_each(p, &fs->retired)
-		if (handle_same(&list_item(p, struct node, detached)->at, at))
-			return true;
-	return false;
+	return map_find(&fs->retired, at->ino, is_inode, at) != NULL;
+}
+
+static bool is_itself(const void *value, const void *n)
+{
+	return value == n;
+}
+
+void table_remove(struct hashfs *fs, struct node *n)
+{
+	table_detach(fs, n);
+	list_remove(&n->detached);
+	if (map_find(&fs->retired, n->key, is_itself, n))
+		map_remove(&fs->retired, n->key, n);
 }
 
 void table_attach(struct hashfs *fs, struct node *n, uint64_t key)

@@ -22,6 +22,10 @@ void table_attach(struct hashfs *fs, struct node *n, uint64_t key);
 // From now on a look-up does not find @n; it may be so already.
 void table_detach(struct hashfs *fs, struct node *n);
 
-// The same, and as long as @n lives, others for the same file may not cache attributes.
+// The same for a private file that was findable, and as long as @n lives, others for the same file may not
+// cache attributes. map_reserve() was called for hashfs.retired.
 void table_retire(struct hashfs *fs, struct node *n);
 bool table_is_retired(const struct hashfs *fs, const struct handle *at);
+
+// @n goes away.
+void table_remove(struct hashfs *fs, struct node *n);
