@@ -1,8 +1,8 @@
 // The state of one mount, and the lock order.
 //
 // Lock order: node.names (of two directories by address), hashfs.break_lock, hashfs.table_lock, node_lock(),
-// backings.lock, stale.lock or dirs.lock. Whoever holds a later one takes no earlier one. No lock is held
-// while we reply to the kernel.
+// backings.lock, stale.lock, dirs.lock or streams.lock. Whoever holds a later one takes no earlier one. No
+// lock is held while we reply to the kernel.
 #pragma once
 
 #include <pthread.h>
@@ -15,6 +15,7 @@
 #include "fs/later.h"
 #include "fs/linger.h"
 #include "fs/stale.h"
+#include "fs/stream.h"
 #include "store/base/list.h"
 #include "store/base/map.h"
 
@@ -77,6 +78,7 @@ struct hashfs {
 	struct later later;
 	struct linger linger;
 	struct dirs dirs;
+	struct streams streams;
 
 	struct stale stale;
 	struct backings backings;

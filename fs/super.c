@@ -331,10 +331,12 @@ static void set_up(struct mount *m, const struct options *opt)
 	stale_init(&fs->stale);
 	backings_init(&fs->backings);
 	dirs_init(&fs->dirs);
+	streams_init(&fs->streams);
 }
 
 static void clean_up(struct mount *m)
 {
+	streams_destroy(&m->fs.streams);
 	dirs_destroy(&m->fs.dirs);
 	stale_destroy(&m->fs.stale);
 	later_destroy(&m->fs.later);
