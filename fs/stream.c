@@ -8,22 +8,23 @@
 #include "fs/node.h"
 #include "store/base/cleanup.h"
 
+// Entries are read into half as much at least.
+#define ROOM ((size_t)64 << 10)
+
 // Streams of a mount
 
 void streams_init(struct streams *l)
 {
 	mutex_init(&l->lock);
 	list_init(&l->idle);
-	l->count = 0;
+	l->count = l->size = 0;
 }
 
 static void forget_all(struct listing *held)
 {
-	for (int i = 0; held->all && i < held->count; i++)
-		free(held->all[i]);
 	free(held->all);
 	held->all = NULL;
-	held->count = 0;
+	held->size = 0;
 }
 
 static void close_listing(struct listing *held)
@@ -47,6 +48,7 @@ static void take_off(struct streams *l, struct dir_stream *s)
 {
 	list_remove(&s->idle);
 	l->count--;
+	l->size -= s->held.size;
 }
 
 void streams_destroy(struct streams *l)
@@ -82,15 +84,21 @@ static void put_on(struct streams *l, struct dir_stream *s)
 
 	list_add_tail(&l->idle, &s->idle);
 	l->count++;
+	l->size += s->held.size;
 }
 
-// What the stream that was not used for longest held, if there are too many. Nothing is closed under the
+static bool is_too_much(const struct streams *l)
+{
+	return l->count > STREAMS_KEPT || (l->size > LISTINGS_KEPT && l->count > 1);
+}
+
+// What the stream that was not used for longest held, if that is too much. Nothing is closed under the
 // lock.
 static struct listing surplus(struct streams *l)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(&l->lock);
 
-	if (l->count <= STREAMS_KEPT)
+	if (!is_too_much(l))
 		return (struct listing){ 0 };
 	struct dir_stream *s = list_item(l->idle.next, struct dir_stream, idle);
 	take_off(l, s);
@@ -123,18 +131,63 @@ void stream_free(struct streams *l, struct dir_stream *s)
 
 // One stream
 
+// Makes room for more. One block, not one for each entry: when it is dropped, the memory goes back.
+static int grow(struct listing *held, size_t *room)
+{
+	size_t larger = *room ? *room * 2 : ROOM;
+	char *all = realloc(held->all, larger);
+
+	if (!all)
+		return -ENOMEM;
+	held->all = all;
+	*room = larger;
+	return 0;
+}
+
+static int read_entries(int dir, struct listing *ret)
+{
+	size_t room = 0;
+	ssize_t got;
+
+	do {
+		int r = room - ret->size < ROOM / 2 ? grow(ret, &room) : 0;
+		if (r < 0)
+			return r;
+		got = getdents64(dir, ret->all + ret->size, room - ret->size);
+		if (got < 0)
+			return -errno;
+		ret->size += (size_t)got;
+	} while (got > 0);
+	return 0;
+}
+
+static void trim(struct listing *held)
+{
+	char *all = held->size > 0 ? realloc(held->all, held->size) : NULL;
+
+	if (all)
+		held->all = all;
+}
+
 static int read_all(struct node *n, struct dir_stream *s)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(n->names);
+	struct listing *held = &s->held;
 
-	forget_all(&s->held);
+	forget_all(held);
 	s->next = NULL;
-	int count = scandirat(stream_fd(s), ".", &s->held.all, NULL, NULL);
-	if (count < 0)
-		return -errno;
-	s->held.count = count;
 	s->at = 0;
-	return 0;
+
+	auto_unlock pthread_mutex_t *names = mutex_hold(n->names);
+	// Rewound, a stream of btrfs may end where it did before (Linux 6.5).
+	auto_close int dir = openat(stream_fd(s), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
+	int r = read_entries(dir, held);
+	if (r < 0)
+		forget_all(held);  // a part is none
+	else
+		trim(held);
+	return r;
 }
 
 static int reopen(struct hashfs *fs, struct node *n, struct dir_stream *s)
@@ -152,6 +205,15 @@ static int reopen(struct hashfs *fs, struct node *n, struct dir_stream *s)
 	return 0;
 }
 
+static struct dirent *next_of_all(struct dir_stream *s)
+{
+	if (s->at == s->held.size)
+		return NULL;
+	struct dirent *e = (void *)(s->held.all + s->at);
+	s->at += e->d_reclen;
+	return e;
+}
+
 // Where there are snapshots, the beginning is what is there now. The entry that @offset follows, or the one
 // it leads to, may be gone since: an entry's d_off is the place of the next one, and places ascend (btrfs).
 static int seek_in_all(struct node *n, struct dir_stream *s, off_t offset)
@@ -164,9 +226,11 @@ static int seek_in_all(struct node *n, struct dir_stream *s, off_t offset)
 	}
 	if (offset == s->offset)
 		return 0;
-	for (s->at = 0; s->at < s->held.count && s->held.all[s->at]->d_off < offset; s->at++)
-		;
-	s->at += s->at < s->held.count;
+	const struct dirent *before;
+	s->at = 0;
+	do
+		before = next_of_all(s);
+	while (before && before->d_off < offset);
 	s->offset = offset;
 	s->next = NULL;
 	return 0;
@@ -192,7 +256,7 @@ int stream_peek(struct dir_stream *s)
 	if (s->next)
 		return 1;
 	if (s->held.all) {
-		s->next = s->at < s->held.count ? s->held.all[s->at++] : NULL;
+		s->next = next_of_all(s);
 		return s->next != NULL;
 	}
 	errno = 0;

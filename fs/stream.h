@@ -12,20 +12,23 @@
 struct hashfs;
 struct node;
 
-// A stream takes a descriptor and 33 KiB.
+// A stream takes a descriptor, 33 KiB and its listing. The listing that was used last is kept however large
+// it is.
 #define STREAMS_KEPT 256
+#define LISTINGS_KEPT ((size_t)64 << 20)
 
 struct streams {
 	pthread_mutex_t lock;  // guards all below, and what the streams in the list hold
 	struct list idle;  // those that hold something and that no request is at, the longest unused first
 	size_t count;
+	size_t size;  // of their listings, in bytes
 };
 
 // What is dropped.
 struct listing {
-	DIR *dir;             // owned; NULL: nothing is held
-	struct dirent **all;  // owned; with hashfs.snapshots
-	int count;            // of @all
+	DIR *dir;     // owned; NULL: nothing is held
+	char *all;    // owned; with hashfs.snapshots: one struct dirent after the other
+	size_t size;  // of @all, in bytes
 };
 
 // An open directory, or with hashfs.stateless_dirs one read of it. The kernel sends one request at a time
@@ -33,7 +36,7 @@ struct listing {
 struct dir_stream {
 	struct list idle;  // in streams.idle while no request is at it
 	struct listing held;
-	int at;               // in @held.all
+	size_t at;            // in @held.all
 	off_t offset;         // of @next, or where the next entry is
 	struct dirent *next;  // read already but not replied yet, or NULL
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Directories that a guest holds open in the middle of reading cost the daemon no more than so many, and each goes on where it was.
+# Directories that a guest holds open in the middle of reading cost the daemon no more than so much, and each goes on where it was.
 DEFAULT_TIMEOUT=300
 . "${TEST_SUPPORT:-$(dirname "$0")/../support}/mount.sh"
 
