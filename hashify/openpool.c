@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -210,7 +211,7 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 	return 0;
 }
 
-int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
+static int open_pool(const char *path, enum openpool_mode mode, struct openpool *ret)
 {
 	auto_close int pool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool < 0) {
@@ -224,9 +225,23 @@ int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
 	return 0;
 }
 
+int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
+{
+	struct statfs fs;
+	if (statfs(path, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC) {
+		log_error(
+			"%s: is on overlayfs, which copies a file to give it another name, so that a pass "
+			"frees nothing; expected a filesystem like ext4, XFS or btrfs; move the pool to one, "
+			"in a container to a volume",
+			path);
+		return -1;
+	}
+	return open_pool(path, mode, ret);
+}
+
 int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret)
 {
-	int r = openpool(path, mode, ret);
+	int r = open_pool(path, mode, ret);
 	if (r < 0 || ret->store)
 		return r;
 	log_error("%s: has no store; expected a pool that was hashified; run hashify %s first", path, path);

@@ -16,10 +16,10 @@ enum openpool_mode {
 	OPENPOOL_LOOK,    // shared; writes nothing
 };
 
-// 0, or -1: the reason was said.
+// 0, or -1: the reason was said. For a pass, which overlayfs is no place for.
 int openpool(const char *path, enum openpool_mode mode, struct openpool *ret);
 
-// The same for a command that has nothing to do where there is no store: says so, and returns -1.
+// For a command that has nothing to do where there is no store: says so, and returns -1.
 int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret);
 
 void openpool_close(struct openpool *p);

@@ -73,6 +73,26 @@ def _(_):
         os.rmdir(mnt)
 
 
+@case("a pool on overlayfs, where a pass would free nothing; what one did there before can be undone")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        for d in ("u", "w", "m"):
+            os.mkdir(TOP + "/" + d)
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o",
+                        "lowerdir=%s,upperdir=%s/u,workdir=%s/w" % (pool.path, TOP, TOP), TOP + "/m"], check=True)
+        try:
+            for args in ((TOP + "/m",), ("--dry-run", TOP + "/m")):
+                refused(*args, says=("is on overlayfs", "expected", "move the pool"))
+            expect_equal(os.listdir(TOP + "/u"), [], "left behind")
+            os.mkdir(TOP + "/m/d")
+            refused(TOP + "/m/d", says=("is on overlayfs",))
+            expect_equal(command("unshare", TOP + "/m").returncode, 0)
+            expect_equal([os.stat(TOP + "/m/" + g + "/f").st_nlink for g in "abc"], [1, 1, 1])
+        finally:
+            subprocess.run(["umount", TOP + "/m"], check=True)
+            subprocess.run(["rm", "-rf", *(TOP + "/" + d for d in ("u", "w", "m"))], check=True)
+
+
 @case("a store of an unknown version")
 def _(_):
     with shared_pool(TOP, f=b"content") as pool:
