@@ -134,6 +134,8 @@ static int find_object(struct subject *s, struct why *w)
 		auto_close int fd = object_open(s->at->pool.store, &o->key, &st);
 		if (fd < 0 || compare_identity(s, fd, &d) < 0 || !is_least(w, &d))
 			continue;
+		if (content_equal(s->fd, fd, o->key.size, s->buffers[0], s->buffers[1]) != 1)
+			continue;  // damaged, whatever its name says
 		best = o;
 		take_difference(w, &d);
 	}
@@ -271,12 +273,22 @@ static int open_subject(struct subject *s, int dir)
 	return r == -EINVAL ? -EOPNOTSUPP : r;
 }
 
+// Is that known without reading it all?
+static bool is_damaged(struct store *s, const struct known_object *object)
+{
+	struct stat st;
+	if (quarantine_has(s, &object->key, object->ino))
+		return true;
+	auto_close int fd = object_open(s, &object->key, &st);
+	return fd == -EBADMSG;
+}
+
 static int find_file(struct subject *s, int dir, struct why *w)
 {
 	const struct known_object *object = known_ino(&s->known, s->st.st_ino);
 	if (object && s->st.st_dev == s->at->pool.store->dev) {
 		w->state = WHY_LINK;
-		w->damaged = quarantine_has(s->at->pool.store, &object->key, object->ino);
+		w->damaged = is_damaged(s->at->pool.store, object);
 		return add_links(s, object, w);
 	}
 	if (find_rule(s, dir, w) > 0)

@@ -23,7 +23,7 @@ enum why_state {
 struct why {
 	enum why_state state;
 	bool copied_mark;  // it has a mark, and is no link: a copy of one
-	bool damaged;      // the object is in quarantine
+	bool damaged;      // the object is in quarantine, or has not the size or mark that its name says
 	struct object_key key;
 	enum reason reason;
 	int err;

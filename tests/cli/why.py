@@ -176,6 +176,26 @@ def _(_):
         expect_equal(s["linked"], 3)
 
 
+@case("an object that was changed natively has not the content that its name says, and is damaged if that can be seen")
+def _(_):
+    with new_pool(TOP) as pool:
+        for name in ("same", "longer", "unmarked"):
+            pool.put_all("usr/" + name, name.encode() * 10)
+        pool.settle()
+        summary(pool.path)
+        mark = "trusted.hashfs.object"
+        os.setxattr(pool.at("b/usr/unmarked"), mark, os.getxattr(pool.at("b/usr/same"), mark))
+        for name, how in (("same", "r+b"), ("longer", "ab")):
+            with open(pool.at("b/usr", name), how) as f:
+                f.write(b"X")
+            pool.put("c/usr/copy." + name, name.encode() * 10, mtime=tree.OLD + 9)
+            expect_equal(why(pool, "c/usr/copy." + name)["state"], "alone", name)
+        for name, damaged in (("same", False), ("longer", True), ("unmarked", True)):
+            w = why(pool, "a/usr/" + name)
+            expect_equal((w["state"], w["damaged"]), ("link", damaged), name)
+        expect(b"damaged (hashify verify)" in command("why", pool.at("a/usr/longer")).stdout, "not said")
+
+
 @case("a copy of a link is told from a link")
 def _(_):
     with new_pool(TOP) as pool:
