@@ -151,12 +151,22 @@ static void print_apart(const struct pass_args *o, const struct apart *a)
 			  strerror(-a->error));
 }
 
+static void print_damaged(const struct pass_args *o, uint64_t names)
+{
+	if (names > 0)
+		log_warning("%s: %" PRIu64
+			    " files of guests are links to damaged objects; run hashify verify %s, "
+			    "which names them, and restore them from a backup",
+			    o->common.operand, names, o->common.operand);
+}
+
 static int finish(const struct pass_args *o, const struct pass_result *r, int err)
 {
 	command_say_early(&o->common, "hashify", err);
 	print_recovery(o->common.operand, &r->recovery);
 	print_index(o, r);
 	print_apart(o, &r->apart);
+	print_damaged(o, r->tally.skipped[REASON_DAMAGED]);
 	if (o->common.json)
 		print_json(o, r);
 	else if (!o->quiet)

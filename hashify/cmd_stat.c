@@ -54,7 +54,8 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 		{ "unused", f->unused },         { "unused_bytes", f->unused_bytes },
 		{ "links", f->links },           { "disk_bytes", f->disk_bytes },
 		{ "disk_saved", f->disk_saved }, { "ram_bytes", f->ram_bytes },
-		{ "ram_saved", f->ram_saved },   { "errors", f->errors },
+		{ "ram_saved", f->ram_saved },   { "quarantined", f->quarantined },
+		{ "errors", f->errors },
 	};
 	printf("{\"pool\": ");
 	text_json(stdout, o->operand);
@@ -77,6 +78,9 @@ static void print_text(const struct options *o, const struct stat_figures *f)
 	       text_size(f->disk_saved).text);
 	printf("  saved RAM   %s (%s of objects in the page cache, × their further guests)\n",
 	       text_size(f->ram_saved).text, text_size(f->ram_bytes).text);
+	if (f->quarantined > 0)
+		printf("  quarantine  %" PRIu64 " damaged objects (hashify verify names the files)\n",
+		       f->quarantined);
 }
 
 int cmd_stat(int argc, char **argv)

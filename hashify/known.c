@@ -169,6 +169,14 @@ int known_load_linked(struct store *s, struct known *ret)
 	return finish(&k, r, ret);
 }
 
+int known_load_quarantined(struct store *s, struct known *ret)
+{
+	struct loading part = { .store = s, .quarantined = true };
+	struct known k = { 0 };
+	int r = s ? load_parts(&part, 1, &k) : 0;
+	return finish(&k, r, ret);
+}
+
 int known_of(struct known_object *objects, size_t count, struct known *ret)
 {
 	struct known k = { .objects = objects, .count = count };

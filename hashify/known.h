@@ -34,6 +34,9 @@ int known_load(struct store *s, bool any_identity, unsigned threads, struct know
 // As well as the objects, those in quarantine: all that a guest's name may be a link to.
 int known_load_linked(struct store *s, struct known *ret);
 
+// Those in quarantine alone; only known_ino() is to be asked of it.
+int known_load_quarantined(struct store *s, struct known *ret);
+
 // Makes a set of these @count objects alone, in their order; only known_ino() is to be asked of it. Takes
 // the array @objects, also when it fails. -ENOMEM.
 int known_of(struct known_object *objects, size_t count, struct known *ret);

@@ -46,7 +46,7 @@ struct pass {
 	int pool;
 	unsigned threads, walkers;
 	struct report *report;
-	struct known known;
+	struct known known, quarantined;
 	struct mounts mounts;
 	struct hashed hashed;
 	struct tree_budget budget;
@@ -382,6 +382,8 @@ static int run_stages(struct pass *p, struct store *s)
 	adopt_init(&p->adopt, p->pool);
 	int r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
 	if (r == 0)
+		r = known_load_quarantined(s, &p->quarantined);
+	if (r == 0)
 		r = mounts_load(p->pool, &p->mounts);
 	if (r == 0)
 		r = run_parts(p);
@@ -429,6 +431,7 @@ static void pass_free(struct pass *p)
 {
 	free_trees(p);
 	known_free(&p->known);
+	known_free(&p->quarantined);
 	mounts_free(&p->mounts);
 	hashed_free(&p->hashed);
 	mutex_destroy(&p->work.lock);
@@ -480,6 +483,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 				.progress = o->progress,
 				.throttle = o->throttle };
 	p.adopt.known = p.walk.known = &p.known;
+	p.walk.quarantined = &p.quarantined;
 	p.walk.mounts = &p.mounts;
 	p.adopt.hashed = p.walk.hashed = &p.hashed;
 	p.budget.limit = o->memory > 0 ? o->memory : usual_memory();

@@ -17,6 +17,7 @@ static const struct {
 	[REASON_SYMLINK] = { "symlink", "symbolic link" },
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked, but not by hashify" },
+	[REASON_DAMAGED] = { "damaged", "a link to a damaged object; hashify verify names it" },
 	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted" },
 	[REASON_LARGE_XATTRS] = { "large_xattrs", "more than 256 KiB of extended attributes" },
 	[REASON_MOUNT] = { "mount", "another filesystem, a mount point, or mounted by itself" },

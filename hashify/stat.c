@@ -97,6 +97,17 @@ static void add_objects(struct store *s, const struct counting *c, struct report
 	}
 }
 
+static int count_quarantined(struct store *s, struct stat_figures *f)
+{
+	struct known quarantined;
+	int r = known_load_quarantined(s, &quarantined);
+	if (r < 0)
+		return r;
+	f->quarantined = quarantined.count;
+	known_free(&quarantined);
+	return 0;
+}
+
 int stat_pool(int pool, struct store *s, struct report *report, struct stat_figures *ret)
 {
 	struct known known;
@@ -116,6 +127,8 @@ int stat_pool(int pool, struct store *s, struct report *report, struct stat_figu
 		.arg = &counting,
 	};
 	r = usage ? count_links(pool, &walk, &f) : -ENOMEM;
+	if (r == 0)
+		r = count_quarantined(s, &f);
 	if (r == 0)
 		add_objects(s, &counting, report, &f);
 	known_free(&known);

@@ -19,7 +19,8 @@ struct stat_figures {
 	uint64_t ram_bytes;     // of objects in the page cache
 	uint64_t ram_saved;  // bytes: for each object, what of it is in the page cache × (guests with a link
 			     // - 1)
-	uint64_t errors;     // directories and objects that could not be read
+	uint64_t quarantined;  // objects in quarantine; no other figure has them
+	uint64_t errors;       // directories and objects that could not be read
 };
 
 // Looks at all guests of @pool and all objects of @s. -ENOMEM, or the error of reading the store.

@@ -180,6 +180,9 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return r;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
 	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
+	if (reason == REASON_HARD_LINKED && w->walk->quarantined &&
+	    known_ino(w->walk->quarantined, st.stx_ino))
+		reason = REASON_DAMAGED;
 	if (reason == REASON_NONE && w->walk->mounts && mounts_has(w->walk->mounts, st.stx_ino))
 		reason = REASON_MOUNT;
 	if (reason == REASON_NONE && w->depth > DEEPEST)

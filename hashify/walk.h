@@ -19,14 +19,15 @@ struct report_place;
 struct store;
 
 struct walk {
-	const struct known *known;  // borrowed
-	struct report *report;      // borrowed
-	dev_t dev;                  // of the store: files elsewhere cannot be linked to its objects
-	uint64_t seed;              // of identity_class()
-	unsigned ignored;           // of enum identity_field
-	struct hashed *hashed;      // borrowed; NULL: all directories are read; else there is no on_link
-	size_t listing_limit;       // bytes of a guest's listings (hashed.h)
-	bool list;                  // keep them anew
+	const struct known *known;        // borrowed
+	const struct known *quarantined;  // borrowed; NULL: what is in quarantine is not told apart
+	struct report *report;            // borrowed
+	dev_t dev;                        // of the store: files elsewhere cannot be linked to its objects
+	uint64_t seed;                    // of identity_class()
+	unsigned ignored;                 // of enum identity_field
+	struct hashed *hashed;  // borrowed; NULL: all directories are read; else there is no on_link
+	size_t listing_limit;   // bytes of a guest's listings (hashed.h)
+	bool list;              // keep them anew
 	unsigned part,
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded

@@ -248,6 +248,23 @@ def _(_):
         expect_equal(os.listdir(pool.at(".hash/tmp")), [])
 
 
+@case("a pass and stat tell of what is in quarantine")
+def _(_):
+    with shared_pool(TOP, f=b"content", g=b"another content") as pool:
+        expect_equal(summary("stat", pool.path)["quarantined"], 0)
+        flip(object_of(pool, "a/f"))
+        verify(pool, status=1)
+        os.link(pool.at("b/g"), pool.at("b/own"))
+        pool.put("b/pair", b"pair")
+        os.link(pool.at("b/pair"), pool.at("b/pair2"))
+        for s in (pool.dry_run(), summary(pool.path)):
+            expect_equal((s["skipped"]["damaged"], s["skipped"]["hard_linked"], s["already_linked"]), (3, 2, 4))
+        r = command("-q", pool.path)
+        expect(r.returncode == 0 and b"3 files of guests are links to damaged objects; run hashify verify" in r.stderr, r)
+        expect_equal(summary("stat", pool.path)["quarantined"], 1)
+        expect(b"1 damaged object" in command("stat", pool.path).stdout, "not said")
+
+
 @case("a pool that is copied with what is in quarantine: its links are marked anew, too")
 def _(_):
     with shared_pool(TOP, f=b"content") as pool:
