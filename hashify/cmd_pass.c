@@ -1,6 +1,7 @@
 #include "hashify/cmd_pass.h"
 
 #include "hashify/command.h"
+#include "hashify/nested.h"
 #include "hashify/openpool.h"
 #include "hashify/pass.h"
 #include "hashify/pass_args.h"
@@ -243,6 +244,7 @@ static int open_and_run(struct pass_args *o)
 		stop_init();
 		status = check_guests(o, pool.dir);
 		if (status < 0) {
+			nested_warn(o->common.operand, pool.dir, &o->policy);
 			status = run(o, &pool, progress, throttle);
 			progress = NULL;
 		}

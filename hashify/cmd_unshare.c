@@ -1,6 +1,7 @@
 #include "hashify/cmd_unshare.h"
 
 #include "hashify/command.h"
+#include "hashify/nested.h"
 #include "hashify/options.h"
 #include "hashify/place.h"
 #include "hashify/report.h"
@@ -8,6 +9,7 @@
 #include "hashify/text.h"
 #include "hashify/unshare.h"
 #include "store/base/cleanup.h"
+#include "store/base/log.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -84,6 +86,32 @@ static int finish(const struct options *o, const struct unshare_result *r, int e
 	return command_end(err, r->signal, r->errors > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
+static int run(const struct unshare_args *o, const struct place *at)
+{
+	struct report report;
+	report_init(&report, o->common.verbose, o->common.dry_run);
+	const struct unshare_options options = { .dry_run = o->common.dry_run, .sync = o->sync };
+	struct unshare_result result;
+	int err = unshare_run(at, &options, &report, &result);
+	int status = finish(&o->common, &result, err);
+	report_destroy(&report);
+	return status;
+}
+
+// What @outer names has a store of its own, and so links that the pool does not know.
+static int run_nested(const struct unshare_args *o, const struct place *outer, enum openpool_mode mode)
+{
+	struct place inner;
+	if (nested_open(outer, mode, &inner) < 0)
+		return EXIT_FATAL;
+	int status = run(o, &inner);
+	if (status == EXIT_OK && !o->common.dry_run)
+		log_info("%s/" STORE_DIR ": nothing is linked to it any more; remove it, and run hashify %s",
+			 inner.pool_path, outer->pool_path);
+	place_close(&inner);
+	return status;
+}
+
 int cmd_unshare(int argc, char **argv)
 {
 	struct unshare_args o = { .sync = true };
@@ -91,18 +119,14 @@ int cmd_unshare(int argc, char **argv)
 	if (status >= 0)
 		return status;
 
+	enum openpool_mode mode = o.common.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE;
 	struct place at;
-	if (place_open(o.common.operand, o.common.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &at) < 0)
+	if (place_open(o.common.operand, mode, &at) < 0)
 		return EXIT_FATAL;
 
 	stop_init();
-	struct report report;
-	report_init(&report, o.common.verbose, o.common.dry_run);
-	const struct unshare_options options = { .dry_run = o.common.dry_run, .sync = o.sync };
-	struct unshare_result result;
-	int err = unshare_run(&at, &options, &report, &result);
-	status = finish(&o.common, &result, err);
-	report_destroy(&report);
+	bool nested = *at.path && nested_has_store(at.pool.dir, at.path);
+	status = nested ? run_nested(&o, &at, mode) : run(&o, &at);
 	place_close(&at);
 	return status;
 }

@@ -1,6 +1,7 @@
 #include "hashify/openpool.h"
 
 #include "store/base/cleanup.h"
+#include "store/base/fd.h"
 #include "store/base/log.h"
 #include "store/marked.h"
 #include "store/pool.h"
@@ -191,10 +192,7 @@ static int lock_store(struct store *s, const char *path, int pool, enum openpool
 static int open_store(const char *path, int pool, enum openpool_mode mode, struct store **ret)
 {
 	struct store *s = NULL;
-	int r = check_place(path, pool);
-	if (r < 0)
-		return r;
-	r = find_store(pool, mode, &s);
+	int r = find_store(pool, mode, &s);
 	if (r == -ENOENT) {
 		*ret = NULL;
 		return 0;
@@ -219,7 +217,7 @@ static int open_pool(const char *path, enum openpool_mode mode, struct openpool 
 		return -1;
 	}
 	struct store *s = NULL;
-	if (open_store(path, pool, mode, &s) < 0)
+	if (check_place(path, pool) < 0 || open_store(path, pool, mode, &s) < 0)
 		return -1;
 	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
 	return 0;
@@ -247,6 +245,21 @@ int openpool_with_store(const char *path, enum openpool_mode mode, struct openpo
 	log_error("%s: has no store; expected a pool that was hashified; run hashify %s first", path, path);
 	openpool_close(ret);
 	return -1;
+}
+
+int openpool_nested(const char *path, int outer, const char *below, enum openpool_mode mode,
+		    struct openpool *ret)
+{
+	auto_close int pool = beneath_open(outer, below, O_RDONLY | O_DIRECTORY, 0);
+	if (pool < 0) {
+		say(path, pool_sentences, pool);
+		return -1;
+	}
+	struct store *s = NULL;
+	if (open_store(path, pool, mode, &s) < 0)
+		return -1;
+	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
+	return 0;
 }
 
 void openpool_close(struct openpool *p)

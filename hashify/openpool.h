@@ -22,4 +22,8 @@ int openpool(const char *path, enum openpool_mode mode, struct openpool *ret);
 // For a command that has nothing to do where there is no store: says so, and returns -1.
 int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret);
 
+// Opens the directory @below in the pool @outer as a pool, which has a store of its own (nested.h).
+int openpool_nested(const char *path, int outer, const char *below, enum openpool_mode mode,
+		    struct openpool *ret);
+
 void openpool_close(struct openpool *p);

@@ -1,4 +1,5 @@
 """Links become private files that show what they showed, one by one, whatever happens meanwhile."""
+import fcntl
 import os
 import random
 import resource
@@ -179,6 +180,35 @@ def _(_):
         expect_same(before, full_inventory(pool.path), "changed by unshare on a full disk")
         expect_equal(os.listdir(pool.at(".hash/tmp")), [])
         unshare(pool, pool.path)
+
+
+@case("a guest that was taken for a pool: a pass names it, and unshare lets its files be shared with others")
+def _(_):
+    with new_pool(TOP) as pool:
+        for g in "ab":
+            pool.put_all("usr/f", b"shared", guests=(g + "/bin", g + "/lib"))
+        pool.settle()
+        summary(pool.at("a"))
+        expect_equal(os.lstat(pool.at("a/bin/usr/f")).st_nlink, 3)
+        r = command(pool.path)
+        expect(r.returncode == 0 and r.stderr.count(b"\n") == 1, r)
+        expect(b"/a: has a store of its own (.hash)" in r.stderr and b"run hashify unshare " + pool.at("a").encode() in r.stderr,
+               r.stderr)
+        expect(b"store of its own" not in command("--guest=b", pool.path).stderr, "named with another guest")
+        expect_equal(summary("unshare", "-n", pool.at("a"))["unshared"], 2)
+        expect_equal(links(pool, "a/bin"), ["usr/f"])
+        with open(pool.at(".hash/lock")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # as a mount of the guest does
+            r = command("unshare", pool.at("a"))
+            expect(r.returncode == 2 and b"in use" in r.stderr, r)
+        r = command("unshare", pool.at("a"))
+        expect(r.returncode == 0 and b"2 files got copies" in r.stdout and b"/a/.hash: nothing is linked" in r.stderr, r)
+        expect_equal(links(pool, "a/bin") + links(pool, "a/lib"), [])
+        subprocess.run(["rm", "-r", pool.at("a/.hash")], check=True)
+        r = command(pool.path)
+        expect_equal((r.returncode, r.stderr), (0, b""))
+        pool.expect_linked("a/bin/usr/f", "a/lib/usr/f", "b/bin/usr/f", "b/lib/usr/f")
+        expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
 
 
 @case("killed at any moment, nothing is lost and the next command tidies up")
