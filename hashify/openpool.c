@@ -1,5 +1,6 @@
 #include "hashify/openpool.h"
 
+#include "hashify/mounts.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/log.h"
@@ -69,12 +70,25 @@ struct saying {
 	unsigned mounts;
 };
 
+#define MOUNTS_NAMED 3
+
 static int say_mount(const struct registration *r, void *arg)
 {
 	struct saying *saying = arg;
-	saying->mounts++;
-	log_error("%s is in use: %s%s is mounted at %s (hashfs, pid %d); unmount it and run hashify again",
-		  saying->path, saying->path, registration_below(r), r->mountpoint, (int)r->pid);
+	if (++saying->mounts > MOUNTS_NAMED)
+		return 0;
+	if (mounts_shows_hashfs(r->mountpoint))
+		log_error(
+			"%s is in use: %s%s is mounted at %s (hashfs, pid %d); unmount it and run hashify again",
+			saying->path, saying->path, registration_below(r), r->mountpoint, (int)r->pid);
+	else
+		log_error(
+			"%s is in use: hashfs (pid %d) serves %s%s, which was mounted at %s and is not in this "
+			"mount namespace any more: it was unmounted lazily and something uses it still, or another "
+			"namespace, a container's, has it; end what uses it, or hashfs (kill %d), and run hashify "
+			"again",
+			saying->path, (int)r->pid, saying->path, registration_below(r), r->mountpoint,
+			(int)r->pid);
 	return 0;
 }
 
@@ -88,6 +102,9 @@ static void say_locked(struct store *s, const char *path, enum openpool_mode mod
 	struct saying saying = { .path = path };
 	if (mode == OPENPOOL_CHANGE)
 		registry_each(s, say_mount, &saying);
+	if (saying.mounts > MOUNTS_NAMED)
+		log_error("%s is in use: and %u more are mounted; `findmnt -t fuse.hashfs` lists them", path,
+			  saying.mounts - MOUNTS_NAMED);
 	if (saying.mounts == 0)
 		log_error("%s is in use: another hashify runs on it, or a hashfs is starting; "
 			  "wait for its end and run hashify again",

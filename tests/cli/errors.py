@@ -1,4 +1,5 @@
 """What cannot be done is said in a sentence: what happened, what was expected, what to do."""
+import contextlib
 import fcntl
 import json
 import os
@@ -182,16 +183,33 @@ def _(_):
         expect(os.path.exists(pool.at(".hash/pass")), "the lock file was not made")
 
 
-@case("the mount that serves the pool is named")
+def register(pool, number):
+    """As a mount does; to be closed."""
+    mount = open(pool.at(".hash/mounts", str(number)), "w")
+    fcntl.flock(mount, fcntl.LOCK_EX)
+    mount.write("4711\n/vservers/web%d\n/srv/web%d\n" % (number, number))
+    mount.flush()
+    return mount
+
+
+@case("a mount that serves the pool and is in no mount table of ours is told from one that can be unmounted")
 def _(_):
     with shared_pool(TOP, f=b"content") as pool:
-        os.makedirs(pool.at(".hash/mounts"), exist_ok=True)
-        with open(pool.at(".hash/lock")) as lock, open(pool.at(".hash/mounts/1"), "w") as mount:
+        with open(pool.at(".hash/lock")) as lock, register(pool, 1):
             fcntl.flock(lock, fcntl.LOCK_SH)
-            fcntl.flock(mount, fcntl.LOCK_EX)
-            mount.write("4711\n/vservers/web1\n/srv/web1\n")
-            mount.flush()
-            refused(pool.path, says=("in use", "/vservers/web1 is mounted at /srv/web1", "pid 4711", "unmount"))
+            refused(pool.path, says=("in use", "/vservers/web1, which was mounted at /srv/web1", "pid 4711", "namespace",
+                                     "kill 4711"))
+
+
+@case("of many mounts three are named, and the others counted")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool, contextlib.ExitStack() as stack:
+        fcntl.flock(stack.enter_context(open(pool.at(".hash/lock"))), fcntl.LOCK_SH)
+        for i in range(7):
+            stack.enter_context(register(pool, i))
+        r = command(pool.path)
+        expect_equal((r.returncode, r.stderr.count(b"pid 4711"), r.stderr.count(b"\n")), (2, 3, 4), r.stderr)
+        expect(b"4 more are mounted" in r.stderr, r.stderr)
 
 
 @case("a live mount is named, and only looking goes on beside it")

@@ -250,6 +250,21 @@ exec 5<&-
 ended "$pid" "the last close after umount -l"
 ok "umount -l lets open files be read to the end"
 
+mkfifo "$W/end"
+guest_mount "$POOL/a" "$M"
+pid=$(daemon_of "$M")
+unshare --mount --propagation private sh -c 'touch "$1"; read -r _ <"$2"' sh "$W/copied" "$W/end" &
+copy=$!
+until [ -e "$W/copied" ]; do kill -0 $copy; done
+refuses "mounted at $M .*unmount it" "$HASHIFY" "$POOL"
+umount "$M"
+refuses "pid $pid.* mounted at $M .*another namespace.*kill $pid" "$HASHIFY" "$POOL"
+echo >"$W/end"
+wait $copy
+ended "$pid" "the end of the other mount namespace"
+hashify_pool
+ok "a copy in another mount namespace is told from a mount"
+
 title "the limit on the size of files"
 ( ulimit -Sf 4; guest_mount "$POOL/a" "$M" )
 echo changed >>"$M/dir/f8" || fail "a link of more than the daemon's starter may write cannot be changed"
