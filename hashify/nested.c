@@ -43,7 +43,8 @@ static void warn(const char *path, const char *guest)
 	auto_free char *name = text_printable(guest);
 	if (!name)
 		return;
-	log_warning("%s/%s: has a store of its own (" STORE_DIR "), and its links to that are not shared with "
+	log_warning("%s/%s: has a store of its own (" STORE_DIR
+		    "), and its links to that are not shared with "
 		    "other guests; run hashify unshare %s/%s, remove that store, and run hashify again",
 		    path, name, path, name);
 }
