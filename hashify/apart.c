@@ -1,10 +1,12 @@
 #include "hashify/apart.h"
 
+#include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/report.h"
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/mark.h"
+#include "store/object.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -56,7 +58,7 @@ static int list_holdings(const struct tree *trees, size_t count, struct holdings
 	return 0;
 }
 
-// Those of several guests, as what walk_links() looks for.
+// Those of several guests, as what guests_walk_links() looks for.
 static int find_common(const struct holdings *h, struct known *ret)
 {
 	struct known_object *common = calloc(h->count + 1, sizeof(*common));
@@ -126,7 +128,7 @@ static int mark_all(struct marking *m)
 		.on_link = on_name,
 		.arg = m,
 	};
-	int64_t r = walk_links(&walk, m->pool, &tally);
+	int64_t r = guests_walk_links(&walk, m->pool, &tally);
 	report_destroy(&silent);
 	return r < 0 ? (int)r : 0;
 }
@@ -155,25 +157,46 @@ void apart_mark(int pool, struct store *s, const struct tree *trees, size_t coun
 	free(h.list);
 }
 
+// Of the digest that apart_mark() writes there is no object.
+static int restore_object(struct store *s, int fd, const struct stat *st, enum apart_restore restore)
+{
+	struct digest digest;
+
+	int r = mark_read(s->marks, fd, st, &digest);
+	if (r == 0 && digest_equal(digest, (struct digest){ 0 }))
+		r = -ENODATA;
+	return r < 0 || restore == RESTORE_FORETOLD ? r : object_restore(s, fd, st, digest);
+}
+
 // What cannot be read counts as marked: no mount takes it for private.
-static bool is_unmarked(const struct store *s, int dir, const char *name)
+static int look(struct store *s, int dir, const char *name, enum apart_restore restore)
 {
 	struct stat st;
 	if (!s)
-		return true;
+		return APART_OWN;
 	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1 &&
-	       mark_is_link(s->marks, fd, &st) == 0;
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink < 2)
+		return APART_MARKED;
+	if (mark_is_link(s->marks, fd, &st) == 0)
+		return APART_OWN;
+	if (restore == RESTORE_NOTHING || restore_object(s, fd, &st, restore) < 0)
+		return APART_MARKED;
+	return APART_LINK;
 }
 
-int apart_see(struct tree *tree, const struct store *s, dev_t dev, int dir, const char *name,
-	      const struct statx *st)
+int apart_restore(struct store *s, int dir, const char *name)
+{
+	return look(s, dir, name, RESTORE_OBJECTS);
+}
+
+int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char *name,
+	      const struct statx *st, enum apart_restore restore)
 {
 	bool is_elsewhere = makedev(st->stx_dev_major, st->stx_dev_minor) != dev ||
 			    (st->stx_attributes & STATX_ATTR_MOUNT_ROOT);
 	if (!S_ISREG(st->stx_mode) || st->stx_nlink < 2 || is_elsewhere)
-		return 0;
+		return APART_OWN;
 	bool is_new = !map_find(&tree->hard_links, st->stx_ino, NULL, NULL);
-	return is_new && !is_unmarked(s, dir, name) ? 0
-						    : tree_see_hard_link(tree, st->stx_ino, st->stx_nlink);
+	int seen = is_new ? look(s, dir, name, restore) : APART_OWN;
+	return seen == APART_OWN ? tree_see_hard_link(tree, st->stx_ino, st->stx_nlink) : seen;
 }

@@ -19,11 +19,23 @@ struct apart {
 	int error;        // negative errno: not all were looked for; 0
 };
 
+enum apart_restore { RESTORE_NOTHING, RESTORE_FORETOLD, RESTORE_OBJECTS };
+
+enum apart_seen {
+	APART_OWN,     // it has one name, or is its guest's, by all that was seen so far
+	APART_MARKED,  // a link to every mount, of no object
+	APART_LINK,    // a link, whose object had lost its name and has it again
+};
+
 // Sees the name @name, of the status @st, in the directory @dir of the guest @tree: hard links without a
 // mark, of which names are elsewhere, stay in the tree (tree.h). @dev is the store's filesystem; without @s
-// nothing has a mark. -ENOMEM.
-int apart_see(struct tree *tree, const struct store *s, dev_t dev, int dir, const char *name,
-	      const struct statx *st);
+// nothing has a mark. @restore: may there be an APART_LINK, and is it only foretold? Returns enum apart_seen,
+// or -ENOMEM.
+int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char *name,
+	      const struct statx *st, enum apart_restore restore);
+
+// The same for the one file @name, wherever its other names are: is it an APART_LINK?
+int apart_restore(struct store *s, int dir, const char *name);
 
 // Marks the files that more than one of the @count guests @trees of @pool have hard links to. Without @s they
 // are only counted.

@@ -1,6 +1,7 @@
 #include "hashify/cmd_pass.h"
 
 #include "hashify/command.h"
+#include "hashify/guests.h"
 #include "hashify/nested.h"
 #include "hashify/openpool.h"
 #include "hashify/pass.h"
@@ -8,7 +9,6 @@
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/text.h"
-#include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/log.h"
 #include "store/identity.h"
@@ -152,6 +152,15 @@ static void print_apart(const struct pass_args *o, const struct apart *a)
 			  strerror(-a->error));
 }
 
+static void print_restored(const struct pass_args *o, const struct tally *t)
+{
+	if (t->restored > 0)
+		log_info("%s: %" PRIu64
+			 " files of guests are links to objects that had lost their names in the store; "
+			 "they have them again",
+			 o->common.operand, t->restored);
+}
+
 static void print_damaged(const struct pass_args *o, uint64_t names)
 {
 	if (names > 0)
@@ -167,6 +176,7 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 	print_recovery(o->common.operand, &r->recovery);
 	print_index(o, r);
 	print_apart(o, &r->apart);
+	print_restored(o, &r->tally);
 	print_damaged(o, r->tally.skipped[REASON_DAMAGED]);
 	if (o->common.json)
 		print_json(o, r);
@@ -182,7 +192,7 @@ static int check_guests(const struct pass_args *o, int pool)
 		const char *name = o->policy.guests.list[i];
 		struct stat st;
 		bool there = !strchr(name, '/') && fstatat(pool, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-		if (there && S_ISDIR(st.st_mode) && walk_is_guest(name))
+		if (there && S_ISDIR(st.st_mode) && guests_may_be(name))
 			continue;
 		auto_free char *printable = text_printable(name);
 		log_error("%s: has no guest %s; expected the name of a directory in it", o->common.operand,

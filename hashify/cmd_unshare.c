@@ -36,9 +36,10 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be copied; 2 nothing was done, or it had to\n"
-	"end early, because the disk is full for example: what is not done stays shared; 130 or 143 stopped\n"
-	"by SIGINT or SIGTERM.\n";
+	"Exit status: 0 all went well; 1 some files could not be copied, or are hard links of several\n"
+	"guests that no pass has made and stay so; 2 nothing was done, or it had to end early, because\n"
+	"the disk is full for example: what is not done stays shared; 130 or 143 stopped by SIGINT or\n"
+	"SIGTERM.\n";
 
 enum { OPT_SYNC = 256 };
 
@@ -61,9 +62,9 @@ static const struct options_spec spec = { help, "PATH", list, set };
 static void print_json(const struct options *o, const struct unshare_result *r)
 {
 	command_begin_json(o, "path", r->signal);
-	printf(", \"unshared\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"changed\": %" PRIu64
-	       ", \"errors\": %" PRIu64 "}\n",
-	       r->links, r->bytes, r->changed, r->errors);
+	printf(", \"unshared\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"hard_linked\": %" PRIu64
+	       ", \"changed\": %" PRIu64 ", \"errors\": %" PRIu64 "}\n",
+	       r->links, r->bytes, r->hard_linked, r->changed, r->errors);
 }
 
 static void print_text(const struct options *o, const struct unshare_result *r)
@@ -72,6 +73,11 @@ static void print_text(const struct options *o, const struct unshare_result *r)
 	printf("%s: %" PRIu64 " files %s copies of their own, %s%s%s\n", path ? path : "", r->links,
 	       o->dry_run ? "would get" : "got", text_size(r->bytes).text,
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
+	if (r->hard_linked > 0)
+		printf("  %" PRIu64
+		       " names are hard links that several guests have to one file, made by no pass; "
+		       "they stay so: give each guest a copy\n",
+		       r->hard_linked);
 	if (r->changed > 0)
 		printf("  %" PRIu64 " names were changed by the guest meanwhile\n", r->changed);
 }
@@ -83,7 +89,7 @@ static int finish(const struct options *o, const struct unshare_result *r, int e
 		print_json(o, r);
 	else
 		print_text(o, r);
-	return command_end(err, r->signal, r->errors > 0 ? EXIT_ERRORS : EXIT_OK);
+	return command_end(err, r->signal, r->errors + r->hard_linked > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
 static int run(const struct unshare_args *o, const struct place *at)

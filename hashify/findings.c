@@ -1,5 +1,6 @@
 #include "hashify/findings.h"
 
+#include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/report.h"
 #include "hashify/walk.h"
@@ -66,7 +67,7 @@ int findings_find_names(struct findings *f, int pool, dev_t dev, struct report *
 	};
 	int64_t r = load(&s);
 	if (r == 0)
-		r = walk_links(&walk, pool, &tally);
+		r = guests_walk_links(&walk, pool, &tally);
 	known_free(&s.known);
 	*ret_errors += tally_errors(&tally);
 	for (size_t i = 0; i < f->count; i++)

@@ -1,12 +1,13 @@
 #include "hashify/nested.h"
 
+#include "hashify/guests.h"
 #include "hashify/policy.h"
 #include "hashify/text.h"
 #include "hashify/tree.h"
-#include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/log.h"
+#include "store/pool.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,8 +17,7 @@
 bool nested_has_store(int pool, const char *path)
 {
 	auto_close int dir = beneath_open(pool, path, O_PATH | O_DIRECTORY, 0);
-	auto_close int format = dir < 0 ? dir : beneath_open(dir, STORE_DIR "/format", O_PATH, 0);
-	return format >= 0;
+	return dir >= 0 && pool_has_store(dir);
 }
 
 int nested_open(const struct place *outer, enum openpool_mode mode, struct place *ret)
@@ -54,7 +54,7 @@ void nested_warn(const char *path, int pool, const struct policy *policy)
 	struct tree *trees;
 	size_t count;
 
-	if (walk_guests(pool, policy, &trees, &count) < 0)
+	if (guests_list(pool, policy, &trees, &count) < 0)
 		return;  // the pass will say so
 	for (size_t i = 0; i < count; i++) {
 		if (nested_has_store(pool, trees[i].guest))

@@ -3,6 +3,7 @@
 #include "hashify/adopt.h"
 #include "hashify/apart.h"
 #include "hashify/filter.h"
+#include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/mounts.h"
 #include "hashify/progress.h"
@@ -139,7 +140,7 @@ static int walk_all(struct pass *p)
 {
 	progress_phase(p->work.progress, PROGRESS_WALK);
 	free_trees(p);
-	int r = walk_guests(p->pool, p->walk.policy, &p->trees, &p->tree_count);
+	int r = guests_list(p->pool, p->walk.policy, &p->trees, &p->tree_count);
 	if (r < 0)
 		return r;
 	p->budget.files = p->budget.dirs = 0;
@@ -474,6 +475,7 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 			  .seed = s ? s->seed : 0,
 			  .ignored = o->ignored,
 			  .apart = true,
+			  .restore = o->dry_run ? RESTORE_FORETOLD : RESTORE_OBJECTS,
 			  .store = s,
 			  .policy = o->policy },
 	};

@@ -1,7 +1,7 @@
 #include "hashify/place.h"
 
+#include "hashify/guests.h"
 #include "hashify/text.h"
-#include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/log.h"
@@ -51,7 +51,7 @@ static char *find_pool(const char *whole)
 static bool is_in_guest(const char *path)
 {
 	auto_free char *guest = strndup(path, strcspn(path, "/"));
-	return guest && walk_is_guest(guest);
+	return guest && guests_may_be(guest);
 }
 
 static int say(const char *path, const char *what)

@@ -104,6 +104,8 @@ void tally_add(struct tally *sum, const struct tally *part)
 	sum->if_xattrs += part->if_xattrs;
 	sum->later += part->later;
 	sum->already += part->already;
+	sum->restored += part->restored;
+	sum->marked += part->marked;
 	sum->objects += part->objects;
 	sum->linked += part->linked;
 	sum->freed += part->freed;

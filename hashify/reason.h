@@ -54,6 +54,8 @@ struct tally {
 	uint64_t seen;
 	uint64_t later;        // seen, and not in the part that is being worked on
 	uint64_t already;      // links before this pass
+	uint64_t restored;     // of these, links whose objects had lost their names
+	uint64_t marked;       // of what is hard-linked, names that are links to every mount
 	uint64_t objects;      // files that became an object; their names are links now
 	uint64_t linked;       // names that became links to an object that was there
 	uint64_t freed;        // bytes: blocks of inodes whose last name went away

@@ -1,5 +1,6 @@
 #include "hashify/stat.h"
 
+#include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/reason.h"
 #include "hashify/report.h"
@@ -40,7 +41,7 @@ static void on_link(const struct known_object *object, const struct report_place
 static int count_links(int pool, const struct walk *walk, struct stat_figures *f)
 {
 	struct tally tally = { 0 };
-	int64_t guests = walk_links(walk, pool, &tally);
+	int64_t guests = guests_walk_links(walk, pool, &tally);
 	if (guests < 0)
 		return (int)guests;
 	f->guests = (uint64_t)guests;

@@ -1,6 +1,8 @@
 #include "hashify/unshare.h"
 
+#include "hashify/apart.h"
 #include "hashify/dircache.h"
+#include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/place.h"
 #include "hashify/report.h"
@@ -153,11 +155,42 @@ static int unshare_tree(struct unshare *u, struct tree *tree)
 	return r < 0 ? r : u->error;
 }
 
+static int reload(struct unshare *u)
+{
+	known_free(&u->known);
+	return known_load_linked(u->at->pool.store, &u->known);
+}
+
+// Links whose objects have lost their names would not be known.
+static int restore_objects(struct unshare *u, struct tree *tree)
+{
+	struct tally tally = { 0 };
+	struct report silent;
+	const struct walk walk = {
+		.known = &u->known,
+		.quarantined = &u->known,
+		.report = &silent,
+		.dev = u->at->pool.store->dev,
+		.apart = true,
+		.restore = u->options->dry_run ? RESTORE_FORETOLD : RESTORE_OBJECTS,
+		.store = u->at->pool.store,
+	};
+	report_init_silent(&silent);
+	int r = walk_guest(&walk, u->at->pool.dir, tree, &tally);
+	report_destroy(&silent);
+	tree_clear(tree);
+	u->result->hard_linked += tally.marked;
+	return r == 0 && tally.restored > 0 ? reload(u) : r;
+}
+
 static int unshare_trees(struct unshare *u, struct tree *trees, size_t count)
 {
 	int r = dircache_new(trees, u->at->pool.dir, OPEN_DIRS, &u->dirs);
-	for (size_t i = 0; i < count && r == 0 && !stop_asked(); i++)
-		r = unshare_tree(u, &trees[i]);
+	for (size_t i = 0; i < count && r == 0 && !stop_asked(); i++) {
+		r = restore_objects(u, &trees[i]);
+		if (r == 0)
+			r = unshare_tree(u, &trees[i]);
+	}
 	dircache_free(u->dirs);
 	for (size_t i = 0; i < count; i++)
 		tree_free(&trees[i]);
@@ -168,7 +201,7 @@ static int unshare_all(struct unshare *u)
 {
 	struct tree *trees;
 	size_t count;
-	int r = walk_guests(u->at->pool.dir, NULL, &trees, &count);
+	int r = guests_list(u->at->pool.dir, NULL, &trees, &count);
 	if (r < 0)
 		return r;
 	r = unshare_trees(u, trees, count);
@@ -184,8 +217,20 @@ static int unshare_directory(struct unshare *u)
 	return r < 0 ? r : unshare_trees(u, &tree, 1);
 }
 
+static int restore_object(struct unshare *u, int dir, const char *name, const struct stat *st)
+{
+	if (u->options->dry_run || st->st_nlink < 2 || known_ino(&u->known, st->st_ino))
+		return 0;
+	int seen = apart_restore(u->at->pool.store, dir, name);
+	u->result->hard_linked += seen == APART_MARKED;
+	return seen == APART_LINK ? reload(u) : 0;
+}
+
 static int unshare_file(struct unshare *u, int dir, const char *name, const struct stat *st)
 {
+	int restored = restore_object(u, dir, name, st);
+	if (restored < 0)
+		return restored;
 	const struct known_object *object = known_ino(&u->known, st->st_ino);
 	struct tree tree;
 	if (!object || st->st_dev != u->at->pool.store->dev)

@@ -13,9 +13,10 @@ struct unshare_options {
 };
 
 struct unshare_result {
-	uint64_t links;    // names that became private files
-	uint64_t bytes;    // that these take; in a dry run as the objects do
-	uint64_t changed;  // names that the guest itself gave another file meanwhile
+	uint64_t links;        // names that became private files
+	uint64_t bytes;        // that these take; in a dry run as the objects do
+	uint64_t hard_linked;  // names that are hard links of several guests, by no pass of ours: they stay
+	uint64_t changed;      // names that the guest itself gave another file meanwhile
 	uint64_t errors;
 	int signal;  // that stopped it; 0
 };

@@ -1,6 +1,5 @@
 #include "hashify/walk.h"
 
-#include "hashify/apart.h"
 #include "hashify/listing.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
@@ -10,6 +9,7 @@
 #include "store/base/clock.h"
 #include "store/base/fd.h"
 #include "store/identity.h"
+#include "store/pool.h"
 #include "store/store.h"
 
 #include <dirent.h>
@@ -50,9 +50,10 @@ struct walker {
 	size_t depth, level_capacity;
 	uint32_t *pending;  // owned
 	size_t pending_count, pending_capacity;
-	char *buffer;                // owned
-	struct listings listings;    // owned
-	size_t read;                 // directories
+	char *buffer;              // owned
+	struct listings listings;  // owned
+	size_t read;               // directories
+	enum apart_restore restore;
 	struct exclude *exclude;     // owned; NULL: nothing is excluded
 	struct exclude_stack stack;  // owned
 };
@@ -160,6 +161,23 @@ static uint32_t row_of(const struct walk *w, const struct statx *st)
 	return hashed_find(w->hashed, st->stx_ino, index_stamp(w->seed, st->stx_size, mtime, ctime));
 }
 
+// What apart_see() does.
+static int see_hard_link(struct walker *w, const struct level *l, const char *name, const struct statx *st,
+			 bool damaged)
+{
+	const struct walk *walk = w->walk;
+	if (!walk->apart)
+		return APART_OWN;
+	int seen = apart_see(w->tree, walk->store, walk->dev, l->fd, name, st,
+			     damaged ? RESTORE_NOTHING : w->restore);
+	if (seen == APART_LINK) {
+		w->tally->already++;
+		w->tally->restored++;
+	}
+	w->tally->marked += seen == APART_MARKED && !damaged;
+	return seen;
+}
+
 static int see_file(struct walker *w, const struct level *l, const char *name)
 {
 	struct statx st;
@@ -174,14 +192,13 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return see_dir(w, l, name);
 
 	w->tally->seen++;
-	if (w->walk->apart)
-		r = apart_see(w->tree, w->walk->store, w->walk->dev, l->fd, name, &st);
-	if (r < 0)
-		return r;
+	bool damaged = w->walk->quarantined && known_ino(w->walk->quarantined, st.stx_ino);
+	r = see_hard_link(w, l, name, &st, damaged);
+	if (r != APART_OWN && r != APART_MARKED)
+		return r < 0 ? r : 0;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
 	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
-	if (reason == REASON_HARD_LINKED && w->walk->quarantined &&
-	    known_ino(w->walk->quarantined, st.stx_ino))
+	if (reason == REASON_HARD_LINKED && damaged)
 		reason = REASON_DAMAGED;
 	if (reason == REASON_NONE && w->walk->mounts && mounts_has(w->walk->mounts, st.stx_ino))
 		reason = REASON_MOUNT;
@@ -487,6 +504,8 @@ static int walk_from(struct walker *w)
 		skip_dir(w, 0, fd);
 		return 0;
 	}
+	// Links to a store of the guest's own are not ours.
+	w->restore = pool_has_store(fd) ? RESTORE_NOTHING : w->walk->restore;
 	bool usable = true;
 	r = make_exclude(w, fd, &usable);
 	if (r < 0 || !usable) {
@@ -521,77 +540,4 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 	exclude_stack_free(&w.stack);
 	exclude_free(w.exclude);
 	return r;
-}
-
-bool walk_is_guest(const char *name)
-{
-	static const char *const no_guests[] = { ".", "..", STORE_DIR, "lost+found" };
-	for (size_t i = 0; i < sizeof(no_guests) / sizeof(no_guests[0]); i++)
-		if (strcmp(name, no_guests[i]) == 0)
-			return false;
-	return strncmp(name, STORE_DIR ".", strlen(STORE_DIR ".")) != 0;
-}
-
-static int may_be_guest(const struct dirent *d)
-{
-	return walk_is_guest(d->d_name) && (d->d_type == DT_DIR || d->d_type == DT_UNKNOWN);
-}
-
-static bool is_directory(int pool, const struct dirent *d)
-{
-	struct stat st;
-	if (d->d_type == DT_DIR)
-		return true;
-	return fstatat(pool, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
-}
-
-static int compare_names(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t *ret_count)
-{
-	struct dirent **names;
-	int found = scandirat(pool, ".", &names, may_be_guest, compare_names);
-	if (found < 0)
-		return -errno;
-
-	struct tree *trees = calloc((size_t)found + 1, sizeof(*trees));
-	size_t count = 0;
-	int r = trees ? 0 : -ENOMEM;
-	for (int i = 0; i < found; i++) {
-		bool wanted = !policy || policy_wants_guest(policy, names[i]->d_name);
-		if (r == 0 && wanted && is_directory(pool, names[i])) {
-			r = tree_init(&trees[count], names[i]->d_name, (uint32_t)count);
-			count += r == 0;
-		}
-		free(names[i]);
-	}
-	free(names);
-	if (r < 0) {
-		while (count > 0)
-			tree_free(&trees[--count]);
-		free(trees);
-		return r;
-	}
-	*ret = trees;
-	*ret_count = count;
-	return 0;
-}
-
-int64_t walk_links(const struct walk *walk, int pool, struct tally *tally)
-{
-	struct tree *trees = NULL;
-	size_t count = 0;
-	int r = walk_guests(pool, NULL, &trees, &count);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < count; i++) {
-		if (r == 0 && !stop_asked())
-			r = walk_guest(walk, pool, &trees[i], tally);
-		tree_free(&trees[i]);
-	}
-	free(trees);
-	return r < 0 ? r : (int64_t)count;
 }

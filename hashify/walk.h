@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "hashify/apart.h"
 #include "hashify/hashed.h"
 #include "hashify/known.h"
 #include "hashify/mounts.h"
@@ -32,7 +33,8 @@ struct walk {
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded
 	bool apart;  // hard links without a mark, of which names are elsewhere, go into the trees
-	const struct store *store;    // borrowed, for that; NULL: there are no marks
+	enum apart_restore restore;   // and links whose objects have lost their names give them back
+	struct store *store;          // borrowed, for that; NULL: there are no marks
 	const struct mounts *mounts;  // borrowed; NULL: nothing is known to be mounted
 	bool links_only;              // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
@@ -48,15 +50,3 @@ enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const 
 // Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is
 // skipped; files beyond the tree's budget are only counted, as for later. -ENOMEM.
 int walk_guest(const struct walk *w, int pool, struct tree *tree, struct tally *tally);
-
-// May a directory of this name directly in a pool be a guest?
-bool walk_is_guest(const char *name);
-
-// Lists the guests of @pool: every directory in it but the store and what the store is being built as
-// (".hash", ".hash.…"), by name; those that @policy (NULL: none) wants. Fills @ret with trees that the caller
-// frees, and the array.
-int walk_guests(int pool, const struct policy *policy, struct tree **ret, size_t *ret_count);
-
-// Walks all guests of @pool, one after the other, for a @walk of links only, until it is asked to stop;
-// counts in @tally and returns their number. -ENOMEM, or the error of reading the pool.
-int64_t walk_links(const struct walk *walk, int pool, struct tally *tally);

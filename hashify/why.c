@@ -1,6 +1,7 @@
 #include "hashify/why.h"
 
 #include "hashify/findings.h"
+#include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/place.h"
 #include "hashify/policy.h"
@@ -205,7 +206,7 @@ static int find_private(struct subject *s, struct why *w)
 		.dev = s->at->pool.store->dev,
 		.policy = s->policy,
 	};
-	int r = walk_guests(s->at->pool.dir, NULL, &trees, &count);
+	int r = guests_list(s->at->pool.dir, NULL, &trees, &count);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count && r == 0; i++)

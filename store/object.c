@@ -8,6 +8,7 @@
 
 #include "store/base/cleanup.h"
 #include "store/base/dir.h"
+#include "store/identity.h"
 #include "store/mark.h"
 #include "store/store.h"
 
@@ -99,6 +100,31 @@ int object_adopt(struct store *s, int fd, const struct stat *st, const struct ob
 	if (r < 0)
 		mark_remove(s->marks, fd);
 	return r;
+}
+
+static bool is_named(const struct store *s, const char *path, ino_t ino)
+{
+	struct stat st;
+	return fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino;
+}
+
+int object_restore(struct store *s, int fd, const struct stat *st, struct digest digest)
+{
+	struct object_key key = { .digest = digest, .size = (uint64_t)st->st_size };
+	struct xattr_set xattrs;
+	char path[OBJECT_PATH_SIZE];
+
+	int r = xattr_read(fd, &xattrs);
+	if (r < 0)
+		return r;
+	key.identity = identity_digest(s->seed, st, &xattrs, 0);
+	xattr_free(&xattrs);
+	for (;; key.variant++) {
+		object_path_print(&key, path);
+		r = publish(s, fd, path);
+		if (r != -EEXIST || is_named(s, path, st->st_ino))
+			return r == -EEXIST ? 0 : r;
+	}
 }
 
 int object_link(struct store *s, int fd, const char *name)

@@ -24,6 +24,11 @@ int object_open_unchecked(struct store *s, const struct object_key *key);
 // -ESTALE: it has another name by now.
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key);
 
+// Gives the file of @fd, an O_PATH fd with status @st and a true mark of @digest, the name of an object
+// again: that was lost in a restored or incomplete store, and other names of the file are links still. That
+// it has the content is the mark's word, as with all objects. -E2BIG: too many xattrs; -EMLINK.
+int object_restore(struct store *s, int fd, const struct stat *st, struct digest digest);
+
 // Links the object @fd to @name in tmp/. -EMLINK: the inode can take no more names: take the next variant.
 int object_link(struct store *s, int fd, const char *name);
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,7 +11,7 @@
 #include "store/store.h"
 
 // A store that we may not look into is one all the same: opening it will say so.
-static bool has_store(int dir)
+bool pool_has_store(int dir)
 {
 	struct stat st;
 	return fstatat(dir, STORE_DIR "/format", &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES;
@@ -22,7 +21,7 @@ static bool has_store(int dir)
 static int open_if_pool(const char *path)
 {
 	auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir >= 0 && has_store(dir) ? take_fd(&dir) : -1;
+	return dir >= 0 && pool_has_store(dir) ? take_fd(&dir) : -1;
 }
 
 // The next directory on the way from the root to @path, which has it up to *@length. False: that was the

@@ -236,4 +236,66 @@ def _(_):
         print("      %d of %d were hit" % (hit, tried))
 
 
+def lose_objects(pool):
+    """As a store does that was restored from a backup of before the objects were made."""
+    for d, _, names in os.walk(pool.at(".hash/objects")):
+        for n in names:
+            os.unlink(os.path.join(d, n))
+
+
+@case("links whose objects have lost their names are links again after a pass, and are unshared, one or all")
+def _(_):
+    for way in ("pass", "file", "all"):
+        with new_pool(TOP) as pool:
+            pool.put_all("usr/f", b"content")
+            pool.put_all("usr/g", b"another")
+            pool.put_all("usr/own", b"own")
+            os.link(pool.at("a/usr/own"), pool.at("a/usr/own2"))
+            pool.settle()
+            pool.run()
+            lose_objects(pool)
+            if way == "pass":
+                s = pool.run()
+                expect_equal((s["already_linked"], s["skipped"]["hard_linked"]), (8, 2))
+                pool.expect_linked("a/usr/f", "b/usr/f", "c/usr/f")
+                expect_equal(sum(len(names) for _, _, names in os.walk(pool.at(".hash/objects"))), 3, "objects")
+                expect_equal(command("verify", pool.path).returncode, 0, "verify")
+            elif way == "file":
+                expect_equal(command("unshare", pool.at("a/usr/f")).returncode, 0)
+                pool.expect_private("a/usr/f")
+                pool.expect_linked("b/usr/f", "c/usr/f")
+            else:
+                expect_equal(command("unshare", pool.path).returncode, 0)
+                expect_equal((links(pool, "a"), links(pool, "b"), links(pool, "c")), (["usr/own", "usr/own2"], [], []))
+
+
+@case("what is in quarantine gets no name as an object again")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        pool.settle()
+        pool.run()
+        with open(pool.at("a/f"), "r+b") as f:
+            f.write(b"CONTENT")
+        os.utime(pool.at("a/f"), ns=(tree.OLD, tree.OLD))
+        expect_equal(command("verify", pool.path).returncode, 1)
+        s = summary(pool.path)
+        expect_equal((s["already_linked"], s["skipped"]["damaged"]), (0, 3))
+
+
+@case("hard links that several guests have by no pass stay, which is said and an error")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/f", b"content")
+        os.makedirs(pool.at("b"))
+        os.link(pool.at("a/f"), pool.at("b/f"))
+        pool.put_all("g", b"shared", guests="ab")
+        pool.settle()
+        expect_equal(pool.run()["hard_links_marked"], 1)
+        r = command("unshare", pool.path)
+        expect_equal(r.returncode, 1)
+        expect(b"2 names are hard links" in r.stdout, r.stdout)
+        pool.expect_private("a/g", "b/g")
+
+
 sys.exit(cases.run(None))
