@@ -129,7 +129,8 @@ static int open_guest_file(int root)
 	auto_close int dir = beneath_open(root, POLICY_GUEST_DIR, O_PATH | O_DIRECTORY, 0);
 	if (dir < 0)
 		return dir == -ELOOP ? -ENOENT : dir;
-	return beneath_open_file(dir, POLICY_GUEST_FILE);
+	int fd = beneath_open_file(dir, POLICY_GUEST_FILE);
+	return fd == -ENXIO ? -EINVAL : fd;
 }
 
 // The guest may have put anything there.
@@ -141,8 +142,6 @@ static int add_guest_file(struct exclude *x, int root)
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fd < 0 ? fd : -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
 	if (st.st_size > POLICY_GUEST_FILE_SIZE)
 		return -EFBIG;
 	char text[POLICY_GUEST_FILE_SIZE];

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/base/cleanup.h"
 #include "store/base/sys.h"
 
 void fd_close(int fd)
@@ -31,11 +33,31 @@ int beneath_open(int dir, const char *path, int flags, mode_t mode)
 	return fd;
 }
 
+// Opens what @fd, an O_PATH one, has open.
+static int open_to_read(int fd)
+{
+	const int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
+	struct fd_path path = fd_path(fd);
+
+	int r = open(path.text, flags | O_NOATIME);
+	if (r < 0 && errno == EPERM)
+		r = open(path.text, flags);
+	return r < 0 ? -errno : r;
+}
+
+// Opening a device may be enough to set it off: a watchdog restarts the machine. So what has the name is
+// looked at first, and that is what is opened, whatever has the name by then.
 int beneath_open_file(int dir, const char *path)
 {
-	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-	int fd = beneath_open(dir, path, flags | O_NOATIME, 0);
-	return fd == -EPERM ? beneath_open(dir, path, flags, 0) : fd;
+	struct stat st;
+	auto_close int fd = beneath_open(dir, path, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISLNK(st.st_mode) ? -ELOOP : -ENXIO;
+	return open_to_read(fd);
 }
 
 ssize_t fd_pread_all(int fd, void *buf, size_t size, uint64_t offset)

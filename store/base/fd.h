@@ -16,7 +16,7 @@ void fd_close(int fd);
 int beneath_open(int dir, const char *path, int flags, mode_t mode);
 
 // The same, to read a file that a guest may have made: its atime stays as it is where the kernel allows that,
-// to the owner and root, and a FIFO or terminal of that name does no harm.
+// to the owner and root. -ENXIO: it is no regular file; nothing but those is ever opened.
 int beneath_open_file(int dir, const char *path);
 
 // Reads up to @size bytes at @offset and returns how many: fewer only at the end of the file.

@@ -7,7 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +56,28 @@ static void a_file_under_a_lease_is_not_waited_for(void **state)
 	alarm(20);
 	assert_int_equal(opened(t, "file", O_RDONLY | O_NONBLOCK), -EAGAIN);
 	alarm(0);
+}
+
+// Not even to look at it: a FIFO stands for the devices, which only root could make here.
+static void nothing_but_a_regular_file_is_opened_to_read(void **state)
+{
+	struct tree *t = *state;
+	put(t, "a/file", "hello");
+	assert_int_equal(mkfifoat(t->dir, "fifo", 0600), 0);
+	assert_int_equal(symlinkat("a/file", t->dir, "link"), 0);
+	auto_close int seen = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	assert_true(inotify_add_watch(seen, t->path, IN_OPEN) >= 0);
+	struct inotify_event event;
+
+	assert_int_equal(beneath_open_file(t->dir, "fifo"), -ENXIO);
+	assert_int_equal(beneath_open_file(t->dir, "a"), -ENXIO);
+	assert_int_equal(beneath_open_file(t->dir, "link"), -ELOOP);
+	assert_int_equal(beneath_open_file(t->dir, "none"), -ENOENT);
+	assert_true(read(seen, &event, sizeof(event)) < 0 && errno == EAGAIN);
+
+	auto_close int fd = beneath_open_file(t->dir, "a/file");
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
 }
 
 static void a_mount_is_not_crossed(void **state)
@@ -157,11 +181,17 @@ static void cached_pages_are_counted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_tree(only_what_lies_beneath_is_opened), in_tree(a_mount_is_not_crossed),
-		in_tree(descriptors_close_on_exec),        in_tree(a_read_is_short_only_at_the_end),
-		in_tree(a_write_is_whole_or_an_error),     in_tree(a_double_close_aborts),
-		in_tree(a_taken_fd_is_the_taker_s),        in_tree(the_mode_of_an_o_path_fd_can_be_set),
-		in_tree(cached_pages_are_counted),         in_tree(a_file_under_a_lease_is_not_waited_for),
+		in_tree(only_what_lies_beneath_is_opened),
+		in_tree(a_mount_is_not_crossed),
+		in_tree(nothing_but_a_regular_file_is_opened_to_read),
+		in_tree(descriptors_close_on_exec),
+		in_tree(a_read_is_short_only_at_the_end),
+		in_tree(a_write_is_whole_or_an_error),
+		in_tree(a_double_close_aborts),
+		in_tree(a_taken_fd_is_the_taker_s),
+		in_tree(the_mode_of_an_o_path_fd_can_be_set),
+		in_tree(cached_pages_are_counted),
+		in_tree(a_file_under_a_lease_is_not_waited_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
