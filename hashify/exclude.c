@@ -172,13 +172,23 @@ static bool is_anywhere(const void *anywhere, const void *part)
 	return strcmp(((const struct anywhere *)anywhere)->part, part) == 0;
 }
 
+static struct anywhere *find_anywhere(const struct exclude *x, const char *part, bool literal)
+{
+	if (literal)
+		return map_find(&x->names, hash(part), is_anywhere, part);
+	struct anywhere *a = x->globs;
+	while (a && !is_anywhere(a, part))
+		a = a->next;
+	return a;
+}
+
 static int add_anywhere(struct exclude *x, const char *p, size_t len, int64_t number, bool dirs)
 {
 	auto_free char *part = strndup(p, len);
 	if (!part)
 		return -ENOMEM;
 	bool literal = glob_is_literal(p, len);
-	struct anywhere *a = literal ? map_find(&x->names, hash(part), is_anywhere, part) : NULL;
+	struct anywhere *a = find_anywhere(x, part, literal);
 	if (a) {
 		give(&a->verdict, number, dirs);
 		return 0;
@@ -257,36 +267,62 @@ int exclude_push_root(const struct exclude *x, struct exclude_stack *s)
 	return push(s, &x->root);
 }
 
-static int push_children(struct exclude_stack *s, const struct exclude_node *n, const char *name)
+// A name that all patterns are asked about.
+struct asked {
+	uint64_t hash;
+	struct glob_name name;
+};
+
+static void ask(struct asked *a, const char *name)
+{
+	a->hash = hash(name);
+	glob_name_init(&a->name, name);
+}
+
+static const struct exclude_node *named_child(const struct exclude_node *n, const struct asked *a)
+{
+	return n->names.count > 0 ? map_find(&n->names, a->hash, is_child, a->name.text) : NULL;
+}
+
+static int push_children(struct exclude_stack *s, const struct exclude_node *n, struct asked *a)
 {
 	int r = n->is_deep ? push(s, n) : 0;
-	const struct exclude_node *child = n->names.count > 0
-						   ? map_find(&n->names, hash(name), is_child, name)
-						   : NULL;
+	const struct exclude_node *child = named_child(n, a);
 	if (r == 0 && child)
 		r = push(s, child);
 	for (child = n->globs; child && r == 0; child = child->next)
-		if (glob_match(child->part, strlen(child->part), name))
+		if (glob_match(child->part, strlen(child->part), &a->name))
 			r = push(s, child);
 	return r;
 }
 
-// Several ways to one node, by several "**", would multiply.
+static int compare_nodes(const void *a, const void *b)
+{
+	const struct exclude_node *x = *(const struct exclude_node *const *)a,
+				  *y = *(const struct exclude_node *const *)b;
+	return (x > y) - (x < y);
+}
+
+// Several ways to one node, by several "**", would multiply. In what order they are does not matter.
 static void drop_doubles(struct exclude_stack *s, size_t from)
 {
-	for (size_t i = from; i < s->count; i++)
-		for (size_t k = i + 1; k < s->count;)
-			if (s->nodes[k] == s->nodes[i])
-				s->nodes[k] = s->nodes[--s->count];
-			else
-				k++;
+	if (s->count - from < 2)
+		return;
+	qsort(s->nodes + from, s->count - from, sizeof(*s->nodes), compare_nodes);
+	size_t count = from + 1;
+	for (size_t i = count; i < s->count; i++)
+		if (s->nodes[i] != s->nodes[count - 1])
+			s->nodes[count++] = s->nodes[i];
+	s->count = count;
 }
 
 int exclude_push(struct exclude_stack *s, size_t from, size_t to, const char *name)
 {
 	size_t first = s->count;
+	struct asked a;
+	ask(&a, name);
 	for (size_t i = from; i < to; i++) {
-		int r = push_children(s, s->nodes[i], name);
+		int r = push_children(s, s->nodes[i], &a);
 		if (r < 0)
 			return r;
 	}
@@ -311,17 +347,15 @@ static int64_t told(const struct verdict *v, bool is_dir)
 	return is_dir ? later(v->any, v->dirs) : v->any;
 }
 
-// What the patterns that go through @n say of @name in its directory.
-static int64_t told_by(const struct exclude_node *n, const char *name, bool is_dir)
+// What the patterns that go through @n say of a name in its directory.
+static int64_t told_by(const struct exclude_node *n, struct asked *a, bool is_dir)
 {
 	int64_t last = n->is_deep ? told(&n->verdict, is_dir) : 0;
-	const struct exclude_node *child = n->names.count > 0
-						   ? map_find(&n->names, hash(name), is_child, name)
-						   : NULL;
+	const struct exclude_node *child = named_child(n, a);
 	if (child)
 		last = later(last, told(&child->verdict, is_dir));
 	for (child = n->globs; child; child = child->next)
-		if (glob_match(child->part, strlen(child->part), name))
+		if (glob_match(child->part, strlen(child->part), &a->name))
 			last = later(last, told(&child->verdict, is_dir));
 	return last;
 }
@@ -330,14 +364,16 @@ bool exclude_match(const struct exclude *x, const struct exclude_stack *s, size_
 		   const char *name, bool is_dir)
 {
 	int64_t last = 0;
-	const struct anywhere *a = x->names.count > 0 ? map_find(&x->names, hash(name), is_anywhere, name)
+	struct asked asked;
+	ask(&asked, name);
+	const struct anywhere *a = x->names.count > 0 ? map_find(&x->names, asked.hash, is_anywhere, name)
 						      : NULL;
 	if (a)
 		last = told(&a->verdict, is_dir);
 	for (a = x->globs; a; a = a->next)
-		if (glob_match(a->part, a->len, name))
+		if (glob_match(a->part, a->len, &asked.name))
 			last = later(last, told(&a->verdict, is_dir));
 	for (size_t i = from; i < to; i++)
-		last = later(last, told_by(s->nodes[i], name, is_dir));
+		last = later(last, told_by(s->nodes[i], &asked, is_dir));
 	return last > 0;
 }

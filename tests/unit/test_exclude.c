@@ -103,6 +103,14 @@ static const struct example examples[] = {
 	{ "[a-c]", "b", true },
 	{ "[]x]", "]", true },
 	{ "[x", "[x", true },
+	{ "[]", "[]", true },
+	{ "[[[]x", "[[x", false },
+	{ "[[[]x", "[x", true },
+	{ "[!]", "[!]", true },
+	{ "*[!a-cx-z]*[b-b]", "aacqxb", true },
+	{ "*[!a-cx-z]*[b-b]", "aacyxb", false },
+	{ "[z-a]", "b", false },
+	{ "*\x80[\x80-\xff]", "ab\x80\xfe", true },
 	{ "a\\*b", "a*b", true },
 	{ "a\\*b", "axb", false },
 	{ "a?c",
@@ -150,6 +158,13 @@ static bool matches_simply(const char *p, const char *name)
 	return *name && (*p == '?' || *p == *name) && matches_simply(p + 1, name + 1);
 }
 
+static bool matches(const char *p, const char *name)
+{
+	struct glob_name n;
+	glob_name_init(&n, name);
+	return glob_match(p, strlen(p), &n);
+}
+
 static void random_globs_match_as_simply_put(void **state)
 {
 	(void)state;
@@ -160,25 +175,69 @@ static void random_globs_match_as_simply_put(void **state)
 			p[k - 1] = "ab*?"[rand() % 4];
 		for (int k = rand() % 8; k > 0; k--)
 			name[k - 1] = "ab"[rand() % 2];
-		if (strlen(p) && glob_match(p, strlen(p), name) != matches_simply(p, name))
+		if (strlen(p) && matches(p, name) != matches_simply(p, name))
 			fail_msg("%s on %s", p, name);
 	}
 }
 
-static void many_stars_take_no_longer(void **state)
+static void names_of_every_length_match_at_their_ends(void **state)
+{
+	(void)state;
+	char name[258] = "";
+	for (int len = 1; len < 257; len++) {
+		memset(name, 'a', (size_t)len - 1);
+		name[len - 1] = 'b';
+		bool whole = len <= GLOB_NAME_MAX;
+		assert_int_equal(matches("*b", name), whole);
+		assert_int_equal(matches("*?", name), whole);
+		assert_int_equal(matches(name, name), whole);
+		assert_false(matches("*a", name));
+		assert_false(matches("*b?", name));
+	}
+}
+
+// As many bytes of patterns as a guest may have in its list, and the longest names.
+static void assert_patterns_take_no_longer(const char *one, const char *name)
+{
+	char text[16384];
+	size_t size = 0, len = strlen(one);
+	struct exclude *x = exclude_new();
+	struct exclude_stack s = { 0 };
+
+	for (int i = 0; size + len + 5 < sizeof(text); i++)
+		size += (size_t)snprintf(text + size, sizeof(text) - size, "%s%03d\n", one, i);
+	assert_int_equal(exclude_add_text(x, text, size), 0);
+	clock_t start = clock();
+	for (int i = 0; i < 300; i++)
+		assert_false(exclude_match(x, &s, 0, 0, name, false));
+	assert_true(clock() - start < CLOCKS_PER_SEC);
+	exclude_free(x);
+}
+
+static void no_pattern_takes_long(void **state)
 {
 	char p[201], name[256];
 	(void)state;
+	memset(name, 'a', 255);
+	name[255] = '\0';
+	memset(p, 'a', 200);
+	p[0] = '*';
+	p[128] = '\0';
+	assert_patterns_take_no_longer(p, name);
+	p[120] = '*';
+	assert_patterns_take_no_longer(p, name);
+	for (int i = 1; i < 120; i += 2)
+		p[i] = '?';
+	assert_patterns_take_no_longer(p, name);
 	for (int i = 0; i < 100; i++)
 		memcpy(p + 2 * i, "*a", 2);
 	p[200] = '\0';
-	memset(name, 'a', 255);
-	name[254] = 'b';
-	name[255] = '\0';
-	clock_t start = clock();
-	for (int i = 0; i < 1000; i++)
-		assert_false(glob_match(p, 200, name));
-	assert_true(clock() - start < CLOCKS_PER_SEC);
+	assert_patterns_take_no_longer(p, name);
+	assert_patterns_take_no_longer("*[\x01-\xff]a[!b-\xff]", name);
+	memset(name, '[', 255);
+	memset(p, '[', 200);
+	assert_patterns_take_no_longer(p, name);
+	assert_patterns_take_no_longer("*[", name);
 }
 
 static void many_deep_patterns_take_no_longer(void **state)
@@ -200,14 +259,40 @@ static void many_deep_patterns_take_no_longer(void **state)
 	exclude_free(x);
 }
 
+// Each directory's state has all of them.
+static void many_patterns_on_the_way_down_take_no_longer(void **state)
+{
+	char text[16384], name[64] = "";
+	size_t size = 0;
+	(void)state;
+	memset(name, 'a', 60);
+	for (int i = 1; i < 60; i++)
+		for (int k = 0; k < 8 && size < 16000; k++)
+			size += (size_t)sprintf(text + size, "%.*s*%.*s/b\n", i, name, k, name);
+	struct exclude *x = made_of(text);
+	struct exclude_stack s = { 0 };
+	assert_int_equal(exclude_push_root(x, &s), 0);
+	clock_t start = clock();
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(exclude_push(&s, 0, 1, name), 0);
+		assert_true(s.count > 300);
+		s.count = 1;
+	}
+	assert_true(clock() - start < CLOCKS_PER_SEC);
+	exclude_stack_free(&s);
+	exclude_free(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(examples_match),
 		cmocka_unit_test(what_is_no_pattern_is_told_by_its_line),
 		cmocka_unit_test(random_globs_match_as_simply_put),
-		cmocka_unit_test(many_stars_take_no_longer),
+		cmocka_unit_test(names_of_every_length_match_at_their_ends),
+		cmocka_unit_test(no_pattern_takes_long),
 		cmocka_unit_test(many_deep_patterns_take_no_longer),
+		cmocka_unit_test(many_patterns_on_the_way_down_take_no_longer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
