@@ -233,11 +233,11 @@ bool known_size(const struct known *k, uint64_t size)
 	return range(k, &w, BY_SIZE, 1, &first) > 0;
 }
 
-const struct known_object *known_sized(const struct known *k, uint64_t size, size_t *ret_count)
+const struct known_object *known_sized(const struct known *k, uint64_t size, size_t limit, size_t *ret_count)
 {
 	const struct known_object w = wanted(k, size, 0);
 	size_t first;
-	*ret_count = range(k, &w, BY_SIZE, k->count, &first);
+	*ret_count = range(k, &w, BY_SIZE, limit, &first);
 	return *ret_count > 0 ? &k->objects[first] : NULL;
 }
 

@@ -50,8 +50,8 @@ const struct known_object *known_ino(const struct known *k, uint64_t ino);
 bool known_size(const struct known *k, uint64_t size);
 bool known_identity(const struct known *k, uint64_t size, uint64_t identity);
 
-// The objects of @size: the first and how many.
-const struct known_object *known_sized(const struct known *k, uint64_t size, size_t *ret_count);
+// The objects of @size: the first and how many, counted up to @limit.
+const struct known_object *known_sized(const struct known *k, uint64_t size, size_t limit, size_t *ret_count);
 
 // The object of @size and @identity if there is just one; NULL: none or several.
 const struct known_object *known_only(const struct known *k, uint64_t size, uint64_t identity);

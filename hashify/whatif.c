@@ -114,9 +114,11 @@ static void add_object(struct estimate *e, const struct known_object *o)
 static void look_at_objects(struct estimate *e, uint64_t size)
 {
 	size_t count;
-	const struct known_object *objects = known_sized(e->pass->known, size, &count);
+	const struct known_object *objects = known_sized(e->pass->known, size, OBJECTS_MAX - e->looked_at,
+							 &count);
 	e->objects.count = 0;
-	for (size_t i = 0; i < count && e->looked_at < OBJECTS_MAX; i++, e->looked_at++)
+	e->looked_at += count;
+	for (size_t i = 0; i < count; i++)
 		add_object(e, &objects[i]);
 }
 
@@ -200,8 +202,8 @@ static bool is_twin(const struct whatif_pass *p, const struct tree_file *f, cons
 bool whatif_has_twin(const struct whatif_pass *p, const struct tree_file *f, struct digest digest)
 {
 	size_t count;
-	const struct known_object *objects = known_sized(p->known, f->size, &count);
-	for (size_t i = 0; i < count && i < OBJECTS_MAX; i++)
+	const struct known_object *objects = known_sized(p->known, f->size, OBJECTS_MAX, &count);
+	for (size_t i = 0; i < count; i++)
 		if (digest_equal(objects[i].key.digest, digest) && is_twin(p, f, &objects[i].key))
 			return true;
 	return false;
