@@ -9,11 +9,9 @@
 #include "store/replace.h"
 #include "store/store.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -540,6 +538,8 @@ void adopter_take(struct adopter *a, struct reading *r)
 		groups_learn(&a->groups, likely, r->file);
 		likely->group->rights = reader_rights(r);
 	}
+	if (o != DONE && r->file->size > READER_SMALL)
+		adopter_let_go(a);  // or who wants to write to one of those waits for all of this one, too
 	int err = o == DONE ? 0 : reader_hash(a->reader, r);
 	if (err < 0)
 		skip(a, r->file, reason_of_reading(err), err);

@@ -15,7 +15,7 @@ import inventory
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import FULL, command, expect_same, new_pool, summary
+from cli import FULL, HASHIFY, command, expect_same, new_pool, summary
 
 TOP = sys.argv[1]
 SECONDS = 60 if FULL else 7
@@ -228,6 +228,48 @@ def _(_):
                 os.close(fd)
         expect_equal((s["skipped"]["in_use"], s["linked"]), (3, 2 * DIRS * FILES - 3))
         expect(seconds < 10, "the pass took %.0f s" % seconds)
+
+
+def open_files(pid, top):
+    """Which files below @top a process has open."""
+    fds = "/proc/%d/fd" % pid
+    paths = (os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds))
+    return {os.path.relpath(p, top) for p in paths if p.startswith(top + "/") and os.path.isfile(p)}
+
+
+def stopped_within(pool, size, begin):
+    """A pass with one worker that has been stopped when it had read @begin bytes and not yet all of @size more."""
+    for _ in range(20):
+        p = subprocess.Popen([HASHIFY, "-q", "-j1", pool.path])
+        read = 0
+        while read < begin:
+            with open("/proc/%d/io" % p.pid) as f:
+                read = int(f.readline().split()[1])
+        p.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, p.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        with open("/proc/%d/io" % p.pid) as f:
+            line = f.readline()
+        if int(line.split()[1]) < begin + size // 2:
+            return p
+        p.send_signal(signal.SIGCONT)
+        p.wait()
+    raise cases.Failed("no pass could be stopped in time")
+
+
+@case("while a large file is hashed no other one is claimed that writers would have to wait for")
+def _(_):
+    size = 96 << 20
+    with new_pool(TOP) as pool:
+        for g in "abc":
+            pool.put(g + "/f", g.encode() * size)
+        p = stopped_within(pool, size, size + (16 << 20))
+        try:
+            claimed = open_files(p.pid, pool.path)
+        finally:
+            p.send_signal(signal.SIGCONT)
+            expect_equal(p.wait(), 0)
+        claimed = {f for f in claimed if not f.startswith(".hash/")}
+        expect(len(claimed) == 1, "claimed are", claimed)
 
 
 @case("files of any size that are all holes take no time")
