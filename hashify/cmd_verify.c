@@ -55,7 +55,7 @@ static const struct option list[] = {
 static int set(int option, const char *value, struct options *options)
 {
 	(void)option;
-	return options_size("--io-limit", value, &((struct verify_args *)options)->io_limit);
+	return options_limit("--io-limit", value, &((struct verify_args *)options)->io_limit);
 }
 
 static const struct options_spec spec = { help, "POOL", list, set };

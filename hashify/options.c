@@ -51,6 +51,14 @@ int options_size(const char *name, const char *value, uint64_t *ret)
 	return EXIT_FATAL;
 }
 
+int options_limit(const char *name, const char *value, uint64_t *ret)
+{
+	if (strcmp(value, "0") != 0)
+		return options_size(name, value, ret);
+	*ret = 0;
+	return -1;
+}
+
 #define OPTIONS_MAX 32
 
 enum { OPT_HELP = 'h', OPT_VERSION = 0x10000 };

@@ -33,6 +33,9 @@ int options_parse(const struct options_spec *spec, int argc, char **argv, struct
 // Takes the value of the option @name, a number of bytes. Returns as @spec->set does.
 int options_size(const char *name, const char *value, uint64_t *ret);
 
+// The same for what may be limited: 0 is no limit.
+int options_limit(const char *name, const char *value, uint64_t *ret);
+
 // Takes the value of --sync: batch or none. Returns as @spec->set does.
 int options_sync(const char *value, bool *ret);
 

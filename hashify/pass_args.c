@@ -197,7 +197,7 @@ static int set_more(struct pass_args *o, int option, const char *value)
 	case OPT_PROGRESS:
 		return set_progress(o, value);
 	case OPT_IO_LIMIT:
-		return options_size("--io-limit", value, &o->throttle.limit);
+		return options_limit("--io-limit", value, &o->throttle.limit);
 	case OPT_BACK_OFF:
 		return set_back_off(o, value);
 	default:

@@ -15,7 +15,7 @@ import time
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import HASHIFY, command, new_pool
+from cli import HASHIFY, command, new_pool, summary
 
 TOP = sys.argv[1]
 FILES, SIZE, GUESTS = 60, 20_000, "abc"
@@ -270,6 +270,13 @@ def _(_):
         pool.expect_linked(*("%s/f0" % g for g in GUESTS))
         r = command("-q", pool.path + "/none")
         expect(r.returncode == 2 and r.stderr, "an error is not said")
+
+
+@case("--io-limit=0 is no limit")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        expect_equal(summary("--io-limit=1", "--io-limit=0", pool.path)["linked"], 2)
 
 
 @case("what cannot be meant is refused")

@@ -393,7 +393,8 @@ def _(_):
         summary("verify", "--io-limit", "1M", pool.path)
         took = time.monotonic() - start
         expect(took > 1.5, "2 MB at 1 MiB/s took", took, "s")
-        for wrong in ("", "0", "-1", "1X", "1MM", "many", "99999999999999999999", "20000000T"):
+        summary("verify", "--io-limit=0", pool.path)
+        for wrong in ("", "00", "-1", "1X", "1MM", "many", "99999999999999999999", "20000000T"):
             r = command("verify", "--io-limit", wrong, pool.path)
             expect(r.returncode == 2 and b"--io-limit" in r.stderr, wrong, r)
 
