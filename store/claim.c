@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <time.h>
 
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
@@ -71,9 +72,16 @@ int claim_holds(const struct claim *c, bool names_moved)
 	return claim_holds_as(c, &now, names_moved);
 }
 
+// No claim lasts longer.
+#define DAY ((time_t)24 * 60 * 60)
+
 bool claim_may_end_unseen(const struct claim *c)
 {
-	return c->st.st_mtim.tv_nsec == 0 && c->st.st_ctim.tv_nsec == 0 && !clock_is_over(c->st.st_mtim);
+	const struct timespec mtime = c->st.st_mtim;
+
+	if (mtime.tv_nsec != 0 || c->st.st_ctim.tv_nsec != 0)
+		return false;
+	return mtime.tv_sec - DAY < time(NULL) && !clock_is_over(mtime);
 }
 
 bool claim_is_shared(const struct claim *c)

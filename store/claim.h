@@ -23,7 +23,7 @@ int claim_holds_as(const struct claim *c, const struct stat *now, bool names_mov
 
 // Could somebody write to the file when the claim is dropped, and its status tell nothing of that? Where
 // timestamps are whole seconds, a write in the second of the mtime moves none, for the exchange that
-// displaces the file has just set its ctime.
+// displaces the file has just set its ctime. An mtime of more than a day ahead is no time of such a write.
 bool claim_may_end_unseen(const struct claim *c);
 
 // Does somebody wait for us in open(2), to write?

@@ -25,6 +25,15 @@ def _(_):
         expect_equal(pool.run()["linked"], 2)
 
 
+@case("a file from a clock that is days ahead is shared like any other")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content", mtime=(int(time.time()) + 10 * 86400) * SECOND)
+        s = pool.run()
+        expect_equal((s["linked"], s["skipped"]["changed"]), (2, 0))
+        pool.expect_linked("a/f", "b/f", "c/f")
+
+
 @case("older files are shared as everywhere")
 def _(_):
     with new_pool(TOP) as pool:

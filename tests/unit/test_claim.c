@@ -172,6 +172,9 @@ static void only_whole_seconds_that_are_not_over_hide_a_write(void **state)
 	assert_false(claim_may_end_unseen(&c));
 	c.st.st_mtim.tv_sec = now + 60;
 	assert_true(claim_may_end_unseen(&c));
+	c.st.st_mtim.tv_sec = now + 10 * 24 * 60 * 60;
+	assert_false(claim_may_end_unseen(&c));
+	c.st.st_mtim.tv_sec = now + 60;
 	c.st.st_ctim.tv_nsec = 1;
 	assert_false(claim_may_end_unseen(&c));
 }
