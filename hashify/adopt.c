@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 // A name that was replaced since the last flush: the guest's own file may yet be put back.
@@ -43,24 +42,9 @@ enum outcome {
 	FULL       // identical, but the object can take no more names
 };
 
-static uint64_t link_limit(int fd)
-{
-	struct statfs st;
-	if (fstatfs(fd, &st) < 0)
-		return UINT64_MAX;
-	switch (st.f_type) {
-	case 0xef53:  // EXT4_SUPER_MAGIC
-		return 65000;
-	case 0x9123683e:  // BTRFS_SUPER_MAGIC
-		return 65535;
-	default:  // XFS: 2^31-1
-		return INT32_MAX;
-	}
-}
-
 void adopt_init(struct adopt *a, int pool)
 {
-	a->link_limit = link_limit(pool);
+	a->link_limit = object_link_limit(pool);
 	a->clock_offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
 	mutex_init(&a->flushing);
 	dirtimes_init(&a->dirtimes);
@@ -314,6 +298,12 @@ static void count_link(struct adopter *a, const struct reading *r)
 		flush(a);
 }
 
+static enum reason reason_of_replacing(struct adopter *a, const struct reading *r, int err)
+{
+	bool frozen = err == -EPERM && reader_is_frozen(a->reader, r);
+	return frozen ? REASON_FLAGS : reason_of_linking(err);
+}
+
 // Links @r, which is closed then, to @t, which has been found the same.
 static enum outcome link_to(struct adopter *a, struct target *t, struct reading *r)
 {
@@ -329,7 +319,7 @@ static enum outcome link_to(struct adopter *a, struct target *t, struct reading 
 	else if (replaced == KEPT_CHANGED)
 		skip(a, r->file, REASON_CHANGED, 0);
 	else
-		skip(a, r->file, reason_of_linking(replaced), replaced);
+		skip(a, r->file, reason_of_replacing(a, r, replaced), replaced);
 	return DONE;
 }
 

@@ -72,6 +72,18 @@ static bool is_as_seen(const struct reader *r, const struct stat *st, const stru
 	       (uint32_t)identity_class(r->seed, st, r->ignored) == f->class;
 }
 
+static bool is_frozen(int fd)
+{
+	struct statx st;
+	return fd >= 0 && statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) == 0 &&
+	       st.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND);
+}
+
+bool reader_is_frozen(struct reader *r, const struct reading *reading)
+{
+	return is_frozen(reading->claim.fd) || is_frozen(reader_dir(r, reading->file));
+}
+
 // Closing @fd, which stays the caller's, ends the claim.
 static int claim(const struct reader *reader, int fd, const struct tree_file *f, struct claim *ret)
 {

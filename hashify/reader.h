@@ -54,6 +54,9 @@ uint64_t reader_rights(const struct reading *reading);
 // behind the first missing page may seem to have been missing, too.
 void reader_ahead(struct reading *reading, bool likely_cold);
 
+// Can neither it nor what is in its directory be replaced, because one of them is immutable or append-only?
+bool reader_is_frozen(struct reader *r, const struct reading *reading);
+
 // What is in @reading->pages, for who takes over to drop them.
 struct pages reader_take_pages(struct reading *reading);
 

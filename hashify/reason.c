@@ -18,7 +18,7 @@ static const struct {
 	[REASON_SPECIAL] = { "special", "device, FIFO or socket" },
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked, but not by hashify" },
 	[REASON_DAMAGED] = { "damaged", "a link to a damaged object; hashify verify names it" },
-	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted" },
+	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted, or its directory is" },
 	[REASON_LARGE_XATTRS] = { "large_xattrs", "more than 256 KiB of extended attributes" },
 	[REASON_MOUNT] = { "mount", "another filesystem, a mount point, or mounted by itself" },
 	[REASON_SUBVOLUME] = { "subvolume", "another subvolume or project" },

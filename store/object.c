@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
@@ -124,6 +125,21 @@ int object_restore(struct store *s, int fd, const struct stat *st, struct digest
 		r = publish(s, fd, path);
 		if (r != -EEXIST || is_named(s, path, st->st_ino))
 			return r == -EEXIST ? 0 : r;
+	}
+}
+
+uint64_t object_link_limit(int fd)
+{
+	struct statfs st;
+	if (fstatfs(fd, &st) < 0)
+		return UINT64_MAX;
+	switch (st.f_type) {
+	case 0xef53:  // EXT4_SUPER_MAGIC
+		return 65000;
+	case 0x9123683e:  // BTRFS_SUPER_MAGIC
+		return 65535;
+	default:  // XFS: 2^31-1
+		return INT32_MAX;
 	}
 }
 

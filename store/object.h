@@ -32,6 +32,9 @@ int object_restore(struct store *s, int fd, const struct stat *st, struct digest
 // Links the object @fd to @name in tmp/. -EMLINK: the inode can take no more names: take the next variant.
 int object_link(struct store *s, int fd, const char *name);
 
+// How many names an inode can have on the filesystem of @fd.
+uint64_t object_link_limit(int fd);
+
 // Removes @path, below the store's directory, if that is the only name its file has; @ret is the file's
 // status. Whoever has it open goes on reading it. The caller holds the lock of those that change the store:
 // nobody else gives an object a new name. -ENOENT: it is gone; -EINVAL: it is no regular file.
