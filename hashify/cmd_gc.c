@@ -49,9 +49,9 @@ static void print_json(const struct options *o, const struct gc_result *r)
 static void print_text(const struct options *o, const struct gc_result *r)
 {
 	auto_free char *pool = text_printable(o->operand);
-	printf("%s: %" PRIu64 " unused objects %s, %s %s; %" PRIu64 " kept%s%s\n", pool ? pool : "",
-	       r->removed, o->dry_run ? "would be removed" : "removed", text_size(r->freed).text,
-	       o->dry_run ? "would be freed" : "freed", r->kept,
+	printf("%s: %" PRIu64 " unused %s %s, %s %s; %" PRIu64 " kept%s%s\n", pool ? pool : "", r->removed,
+	       text_plural(r->removed, "object", "objects"), o->dry_run ? "would be removed" : "removed",
+	       text_size(r->freed).text, o->dry_run ? "would be freed" : "freed", r->kept,
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
 	if (r->quarantined > 0)
 		printf("  %" PRIu64

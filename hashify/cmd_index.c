@@ -165,10 +165,12 @@ static void print_text(const struct options *o, const struct figures *f)
 	printf("  %10" PRIu64 "  files need not be read again while they do not change\n", f->files);
 	printf("  %10" PRId64 "  passes\n", f->passes);
 	if (f->passes > 0 && localtime_r(&started, &tm) && strftime(when, sizeof(when), "%F %T", &tm) > 0)
-		printf("the last began at %s: %" PRIu64 " names in %" PRIu64 " guests, %" PRIu64
+		printf("the last began at %s: %" PRIu64 " %s in %" PRIu64 " %s, %" PRIu64
 		       " linked, %s freed, in %.1f s%s\n",
-		       when, f->last.seen, f->last.guests, f->last.linked, text_size(f->last.freed).text,
-		       f->last.seconds, f->last.signal ? "; stopped early" : "");
+		       when, f->last.seen, text_plural(f->last.seen, "name", "names"), f->last.guests,
+		       text_plural(f->last.guests, "guest", "guests"), f->last.linked,
+		       text_size(f->last.freed).text, f->last.seconds,
+		       f->last.signal ? "; stopped early" : "");
 }
 
 static int show(const struct options *o, struct store *s)

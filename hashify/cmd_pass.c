@@ -93,8 +93,9 @@ static void print_text(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
 	auto_free char *pool = text_printable(o->common.operand);
-	printf("%s: %zu guests, %" PRIu64 " names in %" PRIu64 " directories%s%s\n", pool ? pool : "",
-	       r->guests, t->seen, t->directories,
+	printf("%s: %zu %s, %" PRIu64 " %s in %" PRIu64 " %s%s%s\n", pool ? pool : "", r->guests,
+	       text_plural(r->guests, "guest", "guests"), t->seen, text_plural(t->seen, "name", "names"),
+	       t->directories, text_plural(t->directories, "directory", "directories"),
 	       o->common.dry_run ? "; a dry run, nothing was changed" : "",
 	       r->signal ? "; stopped early" : "");
 	printf("  %10" PRIu64 "  were links already\n", t->already);
@@ -124,14 +125,15 @@ static void print_recovery(const char *pool, const struct recovery *r)
 static void print_index(const struct pass_args *o, const struct pass_result *r)
 {
 	const char *path = STORE_DIR "/index.sqlite";
+	const char *made = o->common.dry_run ? "would be made" : "is made";
 
 	if (r->index == INDEX_FOREIGN)
-		log_warning("%s/%s: is of another store, version or --ignore; it is made anew, and this pass "
+		log_warning("%s/%s: is of another store, version or --ignore; it %s anew, and this pass "
 			    "reads more",
-			    o->common.operand, path);
+			    o->common.operand, path, made);
 	if (r->index == INDEX_CORRUPT)
-		log_warning("%s/%s: was damaged; it is made anew, and this pass reads more",
-			    o->common.operand, path);
+		log_warning("%s/%s: was damaged; it %s anew, and this pass reads more", o->common.operand,
+			    path, made);
 	if (r->index_error < 0)
 		log_warning("%s/%s: %s; nothing was lost, but the next pass reads more than it need",
 			    o->common.operand, path, strerror(-r->index_error));
@@ -165,9 +167,11 @@ static void print_damaged(const struct pass_args *o, uint64_t names)
 {
 	if (names > 0)
 		log_warning("%s: %" PRIu64
-			    " files of guests are links to damaged objects; run hashify verify %s, "
-			    "which names them, and restore them from a backup",
-			    o->common.operand, names, o->common.operand);
+			    " %s to damaged objects; run hashify verify %s, which names them, and restore "
+			    "them from a backup",
+			    o->common.operand, names,
+			    text_plural(names, "name in guests is a link", "names in guests are links"),
+			    o->common.operand);
 }
 
 static int finish(const struct pass_args *o, const struct pass_result *r, int err)

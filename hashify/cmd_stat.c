@@ -67,7 +67,8 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 static void print_text(const struct options *o, const struct stat_figures *f)
 {
 	auto_free char *pool = text_printable(o->operand);
-	printf("%s: %" PRIu64 " guests, %" PRIu64 " names\n", pool ? pool : "", f->guests, f->files);
+	printf("%s: %" PRIu64 " %s, %" PRIu64 " %s\n", pool ? pool : "", f->guests,
+	       text_plural(f->guests, "guest", "guests"), f->files, text_plural(f->files, "name", "names"));
 	printf("  objects     %" PRIu64 ", %s", f->objects, text_size(f->disk_bytes + f->unused_bytes).text);
 	if (f->variants > 0)
 		printf("; %" PRIu64 " variants", f->variants);
@@ -79,8 +80,8 @@ static void print_text(const struct options *o, const struct stat_figures *f)
 	printf("  saved RAM   %s (%s of objects in the page cache, × their further guests)\n",
 	       text_size(f->ram_saved).text, text_size(f->ram_bytes).text);
 	if (f->quarantined > 0)
-		printf("  quarantine  %" PRIu64 " damaged objects (hashify verify names the files)\n",
-		       f->quarantined);
+		printf("  quarantine  %" PRIu64 " damaged %s (hashify verify names the files)\n",
+		       f->quarantined, text_plural(f->quarantined, "object", "objects"));
 }
 
 int cmd_stat(int argc, char **argv)

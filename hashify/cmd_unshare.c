@@ -70,8 +70,9 @@ static void print_json(const struct options *o, const struct unshare_result *r)
 static void print_text(const struct options *o, const struct unshare_result *r)
 {
 	auto_free char *path = text_printable(o->operand);
-	printf("%s: %" PRIu64 " files %s copies of their own, %s%s%s\n", path ? path : "", r->links,
-	       o->dry_run ? "would get" : "got", text_size(r->bytes).text,
+	printf("%s: %" PRIu64 " %s %s %s own, %s%s%s\n", path ? path : "", r->links,
+	       text_plural(r->links, "file", "files"), o->dry_run ? "would get" : "got",
+	       text_plural(r->links, "a copy of its", "copies of their"), text_size(r->bytes).text,
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
 	if (r->hard_linked > 0)
 		printf("  %" PRIu64

@@ -110,8 +110,8 @@ static void print_finding(const struct finding *f)
 	finding_path(f, path);
 	if (f->damage)
 		damage_print(f->damage, words);
-	printf("  " STORE_DIR "/%s: %s; %zu names in guests%s\n", path, words, f->names.count,
-	       f->names.count > 0 ? ":" : "");
+	printf("  " STORE_DIR "/%s: %s; %zu %s in guests%s\n", path, words, f->names.count,
+	       text_plural(f->names.count, "name", "names"), f->names.count > 0 ? ":" : "");
 	for (size_t i = 0; i < f->names.count; i++) {
 		auto_free char *name = text_printable(f->names.list[i]);
 		printf("    %s\n", name ? name : "");
@@ -121,8 +121,8 @@ static void print_finding(const struct finding *f)
 static void print_text(const struct options *o, const struct verify_result *r)
 {
 	auto_free char *pool = text_printable(o->operand);
-	printf("%s: %" PRIu64 " objects checked, %s read; %" PRIu64 " damaged%s%s\n", pool ? pool : "",
-	       r->objects, text_size(r->read).text, r->damaged,
+	printf("%s: %" PRIu64 " %s checked, %s read; %" PRIu64 " damaged%s%s\n", pool ? pool : "", r->objects,
+	       text_plural(r->objects, "object", "objects"), text_size(r->read).text, r->damaged,
 	       o->dry_run ? "; a dry run, nothing was changed" : "",
 	       r->signal ? "; stopped early, names may be missing" : "");
 	for (size_t i = 0; i < r->findings.count; i++)

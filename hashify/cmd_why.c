@@ -113,9 +113,9 @@ static void print_state(const struct why *w)
 	switch (w->state) {
 	case WHY_LINK:
 		object_name_print(&w->key, object);
-		printf("is shared: a link to the object %s, %s, which %shas %zu names in guests:\n", object,
+		printf("is shared: a link to the object %s, %s, which %shas %zu %s in guests:\n", object,
 		       text_size(w->key.size).text, w->damaged ? "is damaged (hashify verify) and " : "",
-		       w->names.count);
+		       w->names.count, text_plural(w->names.count, "name", "names"));
 		break;
 	case WHY_LEFT:
 		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",

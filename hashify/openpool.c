@@ -49,7 +49,7 @@ static const struct sentence store_sentences[] = {
 	{ EACCES, "no permission to use its store (" STORE_DIR ")",
 	  "expected one of your own; run hashify as the user who made it, root for root's" },
 	{ ESTALE, "its store (" STORE_DIR ") was copied with it and its marks are not true",
-	  "expected the store of this pool; run hashify without --dry-run, which renews them" },
+	  "expected the store of this pool; run `hashify POOL`, which renews them" },
 	{ 0, "its store (" STORE_DIR ") cannot be used",
 	  "expected one that can be read and written; see the kernel log" },
 };

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #ifndef HASHFS_VERSION
 #define HASHFS_VERSION "0.1"
@@ -118,10 +119,21 @@ static int take(const struct options_spec *spec, int option, const char *arg, co
 	}
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int operand(const struct options_spec *spec, int argc, char **argv, const char **ret)
 {
 	if (optind == argc) {
 		log_error("no %s is named; try hashify --help", spec->operand);
+		return EXIT_FATAL;
+	}
+	if (optind + 1 < argc && strcmp(spec->operand, "POOL") == 0 && !is_directory(argv[optind])) {
+		log_error("%s: is no command of hashify's, and no directory; try hashify --help",
+			  argv[optind]);
 		return EXIT_FATAL;
 	}
 	if (optind + 1 < argc) {

@@ -116,6 +116,11 @@ struct text_size text_size(uint64_t bytes)
 	return ret;
 }
 
+const char *text_plural(uint64_t count, const char *one, const char *many)
+{
+	return count == 1 ? one : many;
+}
+
 void text_json_signal(FILE *f, int signal)
 {
 	fputs(signal == 0 ? "null" : signal == SIGINT ? "\"SIGINT\"" : "\"SIGTERM\"", f);

@@ -20,6 +20,9 @@ struct text_size {
 };
 struct text_size text_size(uint64_t bytes);
 
+// The word for @count of them: "guest" or "guests".
+const char *text_plural(uint64_t count, const char *one, const char *many);
+
 // Reads "512", "10M": bytes, or with K, M, G or T as many powers of 1024. -EINVAL: it is something else, or
 // 0; -ERANGE: there are no such numbers.
 int text_parse_size(const char *s, uint64_t *ret);

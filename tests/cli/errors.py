@@ -228,6 +228,47 @@ def _(_):
         refused(*args, says=("--help",))
 
 
+@case("a command that is mistyped is not taken for a pool")
+def _(_):
+    refused("stats", TOP, says=("stats: is no command", "--help"))
+    refused("verfy", "--json", TOP, says=("verfy: is no command",))
+
+
+@case("one of a kind is not called many")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/f", b"content")
+        expect(b": 1 guest, 1 name in 1 directory\n" in command(pool.path).stdout, "pass")
+        expect(b": 1 guest, 1 name\n" in command("stat", pool.path).stdout, "stat")
+        pool.put("a/g", b"content")
+        command(pool.path)
+        expect(b": 1 object checked," in command("verify", pool.path).stdout, "verify")
+        expect(b": 1 file got a copy of its own," in command("unshare", pool.at("a/g")).stdout, "unshare")
+
+
+@case("of a pool that was copied it is said what renews it")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        copy = pool.path + ".copy"
+        subprocess.run(["cp", "-a", pool.path, copy], check=True)
+        try:
+            for args in (("-n", copy), ("stat", copy), ("verify", copy), ("why", copy + "/a/f")):
+                refused(*args, says=("was copied", "run `hashify POOL`"))
+            expect_equal(command(copy).returncode, 0)
+            expect_equal(summary("stat", copy)["links"], 3)
+        finally:
+            subprocess.run(["rm", "-rf", copy], check=True)
+
+
+@case("a dry run says that it would make the index anew")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        with open(pool.at(".hash/index.sqlite"), "wb") as f:
+            f.write(b"rubbish" * 1000)
+        expect(b"would be made anew" in command("-n", pool.path).stderr, "a dry run")
+        expect(b"it is made anew" in command(pool.path).stderr, "a pass")
+
+
 @case("help and version go to standard output and need no pool")
 def _(_):
     for args, word in ((("--help",), "Usage:"), (("-h",), "Usage:"), (("stat", "--help"), "saved RAM"),

@@ -83,10 +83,10 @@ def _(_):
         name = os.path.basename(pool.objects()[0]).encode()
         r = command("gc", "-nv", pool.path)
         expect(name in r.stderr and b"would be removed" in r.stderr, r.stderr)
-        expect(b"1 unused objects would be removed" in r.stdout, r.stdout)
+        expect(b"1 unused object would be removed" in r.stdout, r.stdout)
         r = command("gc", "-v", pool.path)
         expect(name in r.stderr and b"would" not in r.stderr, r.stderr)
-        expect(b"1 unused objects removed" in r.stdout, r.stdout)
+        expect(b"1 unused object removed" in r.stdout, r.stdout)
 
 
 @case("an object that cannot be removed is named, and the others go")

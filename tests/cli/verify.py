@@ -260,9 +260,9 @@ def _(_):
         for s in (pool.dry_run(), summary(pool.path)):
             expect_equal((s["skipped"]["damaged"], s["skipped"]["hard_linked"], s["already_linked"]), (3, 2, 4))
         r = command("-q", pool.path)
-        expect(r.returncode == 0 and b"3 files of guests are links to damaged objects; run hashify verify" in r.stderr, r)
+        expect(r.returncode == 0 and b"3 names in guests are links to damaged objects; run hashify verify" in r.stderr, r)
         expect_equal(summary("stat", pool.path)["quarantined"], 1)
-        expect(b"1 damaged object" in command("stat", pool.path).stdout, "not said")
+        expect(b"1 damaged object (" in command("stat", pool.path).stdout, "not said")
 
 
 @case("a pool that is copied with what is in quarantine: its links are marked anew, too")
