@@ -134,7 +134,7 @@ static int open_guest_file(int root)
 }
 
 // The guest may have put anything there.
-static int add_guest_file(struct exclude *x, int root)
+static int add_guest_file(struct exclude *x, int root, int *ret_line)
 {
 	auto_close int fd = open_guest_file(root);
 	if (fd == -ENOENT || fd == -ENOTDIR)
@@ -149,18 +149,20 @@ static int add_guest_file(struct exclude *x, int root)
 	if (size < 0)
 		return (int)size;
 	int line = exclude_add_text(x, text, (size_t)size);
+	if (line > 0)
+		*ret_line = line;
 	return line > 0 ? -EINVAL : line;
 }
 
-int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error)
+int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error, int *ret_line)
 {
 	struct exclude *x = exclude_new();
 	int r = x ? 0 : -ENOMEM;
-	*ret_error = 0;
+	*ret_error = *ret_line = 0;
 	for (size_t i = 0; i < DEFAULTS && r >= 0 && !p->no_defaults; i++)
 		r = exclude_add_text(x, defaults[i].patterns, strlen(defaults[i].patterns));
 	if (r >= 0)
-		*ret_error = add_guest_file(x, root);
+		*ret_error = add_guest_file(x, root, ret_line);
 	if (*ret_error == -ENOMEM)
 		r = -ENOMEM;
 	if (r >= 0)
@@ -194,14 +196,14 @@ static bool excludes_below(const struct exclude *x, char *path)
 int policy_excludes(const struct policy *p, int pool, const char *path)
 {
 	struct exclude *x;
-	int err;
+	int err, line;
 	auto_free char *copy = strdup(path);
 	char *slash = copy ? strchr(copy, '/') : NULL;
 	if (!slash)
 		return copy ? -EINVAL : -ENOMEM;
 	*slash = '\0';
 	auto_close int root = beneath_open(pool, copy, O_RDONLY | O_DIRECTORY, 0);
-	int r = root < 0 ? root : policy_exclude(p, root, &x, &err);
+	int r = root < 0 ? root : policy_exclude(p, root, &x, &err, &line);
 	if (r < 0)
 		return r;
 	r = err < 0 ? err : excludes_below(x, slash + 1);

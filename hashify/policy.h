@@ -34,8 +34,8 @@ int policy_add_guest(struct policy *p, const char *name);
 bool policy_wants_guest(const struct policy *p, const char *name);
 
 // Makes the set for the guest whose root is open as @root. *@ret_error tells why its own file could not be
-// used: 0 it could, or there is none. -ENOMEM.
-int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error);
+// used: 0 it could, or there is none; *@ret_line is the line that is no pattern, or 0. -ENOMEM.
+int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error, int *ret_line);
 
 // Is the file @path of @pool, "GUEST/…", left alone by name? 1 or 0; or the error of the guest's own file,
 // with which all of the guest is left alone.

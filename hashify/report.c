@@ -1,5 +1,6 @@
 #include "hashify/report.h"
 
+#include "hashify/policy.h"
 #include "hashify/rehash.h"
 #include "hashify/text.h"
 #include "store/base/cleanup.h"
@@ -78,6 +79,20 @@ void report_skip(struct report *r, struct tally *t, const struct report_place *p
 		say_error(r, place, reason, err);
 	else if (r->verbose)
 		say(place, reason_text(reason));
+}
+
+void report_policy(struct report *r, struct tally *t, const struct report_place *place, int err, int line)
+{
+	if (line == 0 || r->silent) {
+		report_skip(r, t, place, REASON_POLICY, err);
+		return;
+	}
+	t->skipped[REASON_POLICY]++;
+	auto_free char *path = printable_path(place);
+	log_error("%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
+		  ":%d: is no pattern; expected one a line, like "
+		  "*.log, /var/log/ or !/etc/; all of the guest is left alone",
+		  path ? path : "", line);
 }
 
 void report_object(struct report *r, struct tally *t, const struct report_place *place)

@@ -32,6 +32,9 @@ void report_destroy(struct report *r);
 void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason,
 		 int err);
 
+// The same of a guest as a whole, of whose etc/hashify.exclude the line @line is no pattern; 0: @err is why.
+void report_policy(struct report *r, struct tally *t, const struct report_place *place, int err, int line);
+
 // Count a file that became an object, or a link that made @freed bytes free.
 void report_object(struct report *r, struct tally *t, const struct report_place *place);
 void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed);

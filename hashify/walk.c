@@ -482,15 +482,15 @@ static int walk_on(struct walker *w)
 // The guest may have asked for files to be left alone. If we cannot tell which, all of them are.
 static int make_exclude(struct walker *w, int root, bool *ret_usable)
 {
-	int err;
+	int err, line;
 	if (!w->walk->policy)
 		return 0;
-	int r = policy_exclude(w->walk->policy, root, &w->exclude, &err);
+	int r = policy_exclude(w->walk->policy, root, &w->exclude, &err, &line);
 	if (r < 0 || err == 0)
 		return r;
 	*ret_usable = false;
 	w->tally->seen++;
-	skip_file(w, 0, NULL, REASON_POLICY, err);
+	report_policy(w->walk->report, w->tally, &(struct report_place){ w->tree, 0, NULL }, err, line);
 	return 0;
 }
 

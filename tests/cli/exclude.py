@@ -115,6 +115,16 @@ def _(_):
             expect_equal(os.lstat(pool.at("c/usr/a")).st_nlink, 1)
 
 
+@case("the line that is no pattern is named, of each guest")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, "usr/a", guests="abc")
+        pool.put("b/etc/hashify.exclude", b"# mine\n/srv/\na//b\n")
+        pool.put("c/etc/hashify.exclude", b"//\n")
+        said = command(pool.path).stderr.decode()
+        expect("b/etc/hashify.exclude:3: is no pattern" in said and "c/etc/hashify.exclude:1: is no pattern" in said, said)
+
+
 @case("a guest whose etc is a link has no list")
 def _(_):
     for to in ("usr/etc", "/etc", "none", "usr/a"):
