@@ -48,16 +48,22 @@ static const char help[] =
 	"  idmap=b:DISK:SHOWN:COUNT  show the ids from DISK on as those from SHOWN on, for guests in user\n"
 	"                      namespaces; or idmap=/proc/PID/ns/user\n"
 	"  threads=N           answer no more than N requests at a time. Default: 32\n"
-	"  ro, nosuid, nodev, noexec, noatime, allow_other and the other options of mount(8) and FUSE\n"
+	"  fsname=NAME         what the mount table shows as its source; default: SOURCE\n"
+	"  ro, rw, [no]suid, [no]dev, [no]exec, sync, async, dirsync, noatime, nodiratime,\n"
+	"  nostrictatime, allow_other, allow_root  as in mount(8) and mount.fuse3(8)\n"
+	"What else fstab(5) has for others (defaults, nofail, _netdev, x-systemd.…) or FUSE cannot change\n"
+	"(relatime, lazytime, silent, nonempty, subtype= …) is accepted, and does nothing.\n"
 	"\n"
 	"Exit status: 0 when the mount works (it goes on in the background); 1 when it does not;\n"
 	"2 when the command line is wrong.\n";
 
 // What mount(8) and fstab(5) carry for others; what we set ourselves; and what the pool's own mount decides.
 static const char *const ignored[] = {
-	"auto",    "noauto",   "user",     "nouser",     "users",       "nousers", "owner",
-	"noowner", "group",    "nogroup",  "defaults",   "_netdev",     "nofail",  "default_permissions",
-	"atime",   "diratime", "relatime", "norelatime", "strictatime", NULL,
+	"auto",     "noauto",     "user",     "nouser",     "users",       "nousers",  "owner",
+	"noowner",  "group",      "nogroup",  "defaults",   "_netdev",     "nofail",   "default_permissions",
+	"atime",    "diratime",   "relatime", "norelatime", "strictatime", "lazytime", "nolazytime",
+	"iversion", "noiversion", "mand",     "nomand",     "silent",      "loud",     "nonempty",
+	NULL,
 };
 
 // The last of two that exclude each other wins.
@@ -212,8 +218,10 @@ static bool parse_option(struct options *o, const char *option)
 		return refuse_auto_unmount();
 	if (is_one_of(option, passed))
 		return pass(o, option);
+	if (starts_with(option, "fsname="))
+		return append(&o->mount, option);
 	if (!*option || is_one_of(option, ignored) || starts_with(option, "x-") ||
-	    starts_with(option, "comment="))
+	    starts_with(option, "X-") || starts_with(option, "comment=") || starts_with(option, "subtype="))
 		return true;
 	log_error("unknown option -o %s; `hashfs --help` lists them", option);
 	return false;

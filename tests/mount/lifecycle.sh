@@ -181,7 +181,11 @@ umount "$M"
 guest_mount "$POOL/a" "$M" nosuid,nodev,noexec
 findmnt -nro OPTIONS "$M" | grep -q 'nosuid.*nodev.*noexec' || fail "$(findmnt -nro OPTIONS "$M")"
 guest_umount "$M"
-for o in ro,rw atime,diratime,relatime,norelatime,strictatime noatime,nodiratime,nostrictatime; do
+guest_mount "$POOL/a" "$M" fsname=web,subtype=other
+[ "$(findmnt -nro SOURCE,FSTYPE "$M")" = "web fuse.hashfs" ] || fail "$(findmnt "$M")"
+guest_umount "$M"
+for o in ro,rw atime,diratime,relatime,norelatime,strictatime noatime,nodiratime,nostrictatime \
+	lazytime,nolazytime,silent,loud,nonempty,iversion,noiversion,mand,nomand,X-mine,x-mine; do
 	guest_mount "$POOL/a" "$M" "$o"
 	: >"$M/new" || fail "-o $o: cannot be written to"
 	guest_umount "$M"
