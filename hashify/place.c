@@ -9,43 +9,134 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-// The absolute path of what @path names, be it a symbolic link.
-static char *absolute(const char *path)
+#define LINKS_MAX 40
+
+// Where a path leads. Links are followed as far as the guest's directory, where who made them knew what he
+// meant; a guest's own may lead into other guests, or out of the pool.
+struct way {
+	char *at;          // owned: absolute, without links
+	char *pool;        // owned: the path of the pool that this is in; NULL: in none
+	char *text;        // owned: of what is to be followed yet
+	const char *rest;  // in that
+	unsigned links;
+};
+
+static void way_free(struct way *w)
 {
-	struct stat st;
-	if (lstat(path, &st) < 0)
-		return NULL;
-	if (S_ISDIR(st.st_mode))
-		return realpath(path, NULL);
-	const char *slash = strrchr(path, '/');
-	auto_free char *parent = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
-	auto_free char *whole = parent ? realpath(parent, NULL) : NULL;
-	char *ret = NULL;
-	if (!whole ||
-	    asprintf(&ret, "%s/%s", strcmp(whole, "/") == 0 ? "" : whole, slash ? slash + 1 : path) < 0)
-		return NULL;
-	return ret;
+	free(w->at);
+	free(w->pool);
+	free(w->text);
 }
 
-// The pool's path: of the outermost store above @whole, which need not be a directory.
-static char *find_pool(const char *whole)
+static bool is_below_pool(const struct way *w)
+{
+	return w->pool && strlen(w->at) > strlen(w->pool);
+}
+
+// Takes @at. The outermost pool counts.
+static int arrive(struct way *w, char *at, bool is_dir)
+{
+	free(w->at);
+	w->at = at;
+	if (!at)
+		return -ENOMEM;
+	if (w->pool || !is_dir)
+		return 0;
+	auto_close int fd = pool_find(at, &w->pool);
+	return fd >= 0 || fd == -ENODATA ? 0 : fd;
+}
+
+static int begin_at_root(struct way *w)
+{
+	free(w->pool);
+	w->pool = NULL;
+	return arrive(w, strdup("/"), true);
+}
+
+static void go_up(struct way *w)
+{
+	char *slash = strrchr(w->at, '/');
+	slash[slash == w->at] = '\0';
+	if (w->pool && strlen(w->at) < strlen(w->pool)) {
+		free(w->pool);
+		w->pool = NULL;
+	}
+}
+
+static int follow_link(struct way *w, const char *link)
+{
+	char target[PATH_MAX];
+	char *text;
+
+	if (++w->links > LINKS_MAX)
+		return -ELOOP;
+	ssize_t size = readlink(link, target, sizeof(target));
+	if (size < 0)
+		return -errno;
+	if (asprintf(&text, "%.*s/%s", (int)size, target, w->rest) < 0)
+		return -ENOMEM;
+	free(w->text);
+	w->rest = w->text = text;
+	return *text == '/' ? begin_at_root(w) : 0;
+}
+
+// Goes on to @name in the directory that it is at. What the whole path names is not followed.
+static int enter(struct way *w, const char *name, size_t len)
 {
 	struct stat st;
-	auto_free char *dir = strdup(whole);
-	if (!dir || lstat(whole, &st) < 0)
-		return NULL;
-	if (!S_ISDIR(st.st_mode))
-		*strrchr(dir, '/') = '\0';
-	char *pool = NULL;
-	auto_close int fd = pool_find(*dir ? dir : "/", &pool);
-	if (fd < 0)
-		errno = -fd;
-	return pool;
+	char *next;
+	if (asprintf(&next, "%s/%.*s", strcmp(w->at, "/") == 0 ? "" : w->at, (int)len, name) < 0)
+		return -ENOMEM;
+	auto_free char *own = next;
+	if (lstat(next, &st) < 0)
+		return -errno;
+	bool is_last = *w->rest == '\0';
+	if (S_ISLNK(st.st_mode) && !is_last)
+		return is_below_pool(w) ? -EMLINK : follow_link(w, next);
+	if (!S_ISDIR(st.st_mode) && !is_last)
+		return -ENOTDIR;
+	own = NULL;
+	return arrive(w, next, S_ISDIR(st.st_mode));
+}
+
+// -EMLINK: through a guest's link.
+static int go(struct way *w)
+{
+	int r = begin_at_root(w);
+	while (r == 0) {
+		const char *name = w->rest + strspn(w->rest, "/");
+		size_t len = strcspn(name, "/");
+		if (len == 0)
+			break;
+		w->rest = name + len;
+		if (len == 2 && memcmp(name, "..", 2) == 0)
+			go_up(w);
+		else if (len != 1 || *name != '.')
+			r = enter(w, name, len);
+	}
+	return r;
+}
+
+static int find(const char *path, struct way *w)
+{
+	auto_free char *here = *path == '/' ? strdup("") : getcwd(NULL, 0);
+	if (!here)
+		return -errno;
+	if (*path == '\0')
+		return -ENOENT;
+	if (asprintf(&w->text, "%s/%s", here, path) < 0) {
+		w->text = NULL;
+		return -ENOMEM;
+	}
+	w->rest = w->text;
+	return go(w);
 }
 
 static bool is_in_guest(const char *path)
@@ -61,34 +152,46 @@ static int say(const char *path, const char *what)
 	return -1;
 }
 
-int place_open(const char *path, enum openpool_mode mode, struct place *ret)
+static int say_wrong_way(const char *path, int err)
+{
+	if (err == -EMLINK)
+		return say(path,
+			   "leads through a symbolic link of a guest, which may lead anywhere; expected a "
+			   "path without any below the guest's directory; name where that file really is");
+	return say(path, strerror(-err));
+}
+
+// Where @w has led to.
+static int open_at(const char *path, struct way *w, enum openpool_mode mode, struct place *ret)
 {
 	struct place p = { 0 };
-	auto_free char *whole = absolute(path);
-	if (!whole)
-		return say(path, strerror(errno));
-	auto_free char *pool = find_pool(whole);
-	if (!pool && errno == ENODATA)
+	if (!w->pool)
 		return say(path, "lies in no pool; expected a path in a directory that was hashified, not in "
 				 "a mount of it");
-	if (!pool)
-		return say(path, strerror(errno));
-
-	const char *rest = whole + strlen(pool);
+	const char *rest = w->at + strlen(w->pool);
 	rest += *rest == '/';
 	if (*rest && !is_in_guest(rest))
 		return say(path, "belongs to no guest; expected a path in one of the pool's guests");
 	p.path = strdup(rest);
 	if (!p.path)
 		return say(path, strerror(ENOMEM));
-	if (openpool_with_store(pool, mode, &p.pool) < 0) {
+	if (openpool_with_store(w->pool, mode, &p.pool) < 0) {
 		free(p.path);
 		return -1;
 	}
-	p.pool_path = pool;
-	pool = NULL;
+	p.pool_path = w->pool;
+	w->pool = NULL;
 	*ret = p;
 	return 0;
+}
+
+int place_open(const char *path, enum openpool_mode mode, struct place *ret)
+{
+	struct way w = { 0 };
+	int r = find(path, &w);
+	r = r < 0 ? say_wrong_way(path, r) : open_at(path, &w, mode, ret);
+	way_free(&w);
+	return r;
 }
 
 void place_close(struct place *p)

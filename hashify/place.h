@@ -9,8 +9,8 @@ struct place {
 	char *path;            // owned: below the pool, "" for the pool itself, else "GUEST" or "GUEST/…"
 };
 
-// Finds and opens the pool that @path lies in. A symbolic link is not followed if it is what @path names. 0,
-// or -1: the reason was said.
+// Finds and opens the pool that @path lies in. A symbolic link is not followed if it is what @path names, and
+// none is below a guest's directory. 0, or -1: the reason was said.
 int place_open(const char *path, enum openpool_mode mode, struct place *ret);
 void place_close(struct place *p);
 

@@ -162,6 +162,46 @@ def _(_):
         os.unlink(TOP + "/to-guest")
 
 
+@case("a guest's symbolic link on the way is not followed, the host's are")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool)
+        os.symlink("../b/usr", pool.at("a/to-b"))
+        os.symlink(pool.at("c"), pool.at("a/usr/to-c"))
+        os.symlink("usr", pool.at("a/inside"))
+        summary(pool.path)
+        for rel in ("a/to-b/plain", "a/to-b/", "a/usr/to-c/usr/plain", "a/usr/to-c/usr/..", "a/inside/plain"):
+            for name in ("unshare", "why"):
+                r = command(name, pool.at(rel))
+                expect(r.returncode == 2 and os.fsencode(rel) in r.stderr and b"symbolic link of a guest" in r.stderr, rel, r)
+        for guest in "abc":
+            pool.expect_linked(guest + "/usr/plain", "b/usr/plain")
+
+        os.symlink(pool.path, TOP + "/to-pool")
+        os.symlink("to-pool/a", TOP + "/to-guest")
+        os.symlink("a", pool.at("host"))
+        try:
+            for path in (TOP + "/to-pool/a/usr/plain", TOP + "/to-guest/usr/plain", pool.at("host/usr/plain"), TOP + "/to-guest/",
+                         TOP + "/to-pool/b/../a//usr/./plain", pool.at("b/usr") + "/../../a/usr/plain"):
+                r = command("why", path)
+                expect_equal((r.returncode, r.stderr), (0, b""), path)
+            r = command("why", TOP + "/to-guest/to-b/plain")
+            expect(r.returncode == 2 and b"symbolic link of a guest" in r.stderr, r)
+        finally:
+            for link in (TOP + "/to-pool", TOP + "/to-guest", pool.at("host")):
+                os.unlink(link)
+
+        for cwd, path in ((pool.at("a/usr"), "plain"), (pool.at("a"), "./usr/acl"), (pool.at("a/odd"), "../usr/cap"),
+                          (pool.path, "a/usr/suid"), (pool.at("b"), "../a/odd/")):
+            s = summary("unshare", path, cwd=cwd)
+            expect_equal(s["unshared"], len(ODD) if path.endswith("odd/") else 1, path)
+        pool.expect_private("a/usr/plain", "a/usr/acl", "a/usr/cap", "a/usr/suid", "a/odd/-n")
+        expect_equal(summary("unshare", ".", cwd=pool.at("b/odd"))["unshared"], len(ODD))
+        for path in ("", "usr/plain/", "usr/plain/..", "usr/none/.."):
+            r = command("unshare", path, cwd=pool.at("a"))
+            expect(r.returncode == 2 and r.stderr, path, r)
+
+
 @case("a full disk ends it, and loses nothing")
 def _(_):
     with new_pool(TOP) as pool:
