@@ -39,6 +39,7 @@ struct subject {
 	struct digest digest;
 	char *buffers[2];  // owned, CONTENT_BUFFER_SIZE bytes each
 	struct known known;
+	struct mounts mounts;  // owned
 	struct report report;
 };
 
@@ -204,6 +205,7 @@ static int find_private(struct subject *s, struct why *w)
 		.known = &s->known,
 		.report = &s->report,
 		.dev = s->at->pool.store->dev,
+		.mounts = &s->mounts,
 		.policy = s->policy,
 	};
 	int r = guests_list(s->at->pool.dir, NULL, &trees, &count);
@@ -237,7 +239,7 @@ static int leave(struct why *w, enum reason reason, int err)
 }
 
 // Does a rule leave the file alone, whatever it holds? 1: yes, and @w says which.
-static int find_rule(const struct subject *s, int dir, struct why *w)
+static int find_rule(struct subject *s, int dir, struct why *w)
 {
 	struct statx st;
 	struct stat dir_st;
@@ -248,11 +250,8 @@ static int find_rule(const struct subject *s, int dir, struct why *w)
 	enum reason reason = walk_judge(s->at->pool.store->dev, 0, dir_st.st_dev, &st);
 	if (reason != REASON_NONE)
 		return leave(w, reason, 0);
-	struct mounts mounts;
-	int r = mounts_load(s->at->pool.dir, &mounts);
-	bool is_mounted = r == 0 && mounts_has(&mounts, st.stx_ino);
-	mounts_free(&mounts);
-	if (is_mounted)
+	int r = mounts_load(s->at->pool.dir, &s->mounts);
+	if (r == 0 && mounts_has(&s->mounts, st.stx_ino))
 		return leave(w, REASON_MOUNT, 0);
 	r = policy_excludes(s->policy, s->at->pool.dir, s->at->path);
 	if (r < 0)
@@ -379,6 +378,7 @@ int why_find(const struct place *at, bool no_defaults, struct why *ret)
 		fd_close(s.fd);
 	xattr_free(&s.xattrs);
 	known_free(&s.known);
+	mounts_free(&s.mounts);
 	free(s.buffers[0]);
 	free(s.buffers[1]);
 	report_destroy(&s.report);

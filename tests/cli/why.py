@@ -116,6 +116,22 @@ def _(_):
         expect_equal(summary("-n", pool.path)["linked"], 1)
 
 
+@case("an equal file that is mounted by itself is none to share with")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="ab")
+        pool.settle()
+        tree.put(TOP + "/target", b"")
+        subprocess.run(["mount", "--bind", pool.at("b/usr/f"), TOP + "/target"], check=True)
+        try:
+            expect_equal(why(pool_with_store(pool), "a/usr/f")["state"], "alone")
+            expect_equal(summary("-n", pool.path)["linked"], 0)
+        finally:
+            subprocess.run(["umount", TOP + "/target"], check=True)
+            os.unlink(TOP + "/target")
+        expect_equal(why(pool, "a/usr/f")["state"], "shared_by_next_pass")
+
+
 @case("an object that differs does not hide a file that does not")
 def _(_):
     with new_pool(TOP) as pool:
