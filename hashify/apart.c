@@ -2,9 +2,11 @@
 
 #include "hashify/guests.h"
 #include "hashify/known.h"
+#include "hashify/rehash.h"
 #include "hashify/report.h"
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
+#include "store/base/fd.h"
 #include "store/mark.h"
 #include "store/object.h"
 #include "store/store.h"
@@ -157,15 +159,49 @@ void apart_mark(int pool, struct store *s, const struct tree *trees, size_t coun
 	free(h.list);
 }
 
-// Of the digest that apart_mark() writes there is no object.
-static int restore_object(struct store *s, int fd, const struct stat *st, enum apart_restore restore)
+static int hash(struct store *s, int dir, const char *name, const struct stat *st, struct digest *ret)
+{
+	struct rehash *h;
+	struct stat opened;
+	auto_close int fd = beneath_open_file(dir, name);
+
+	if (fd < 0 || fstat(fd, &opened) < 0)
+		return fd < 0 ? fd : -errno;
+	if (opened.st_ino != st->st_ino)
+		return -ESTALE;
+	int r = rehash_new(s, NULL, &h);
+	if (r < 0)
+		return r;
+	r = rehash_content(h, fd, (uint64_t)st->st_size, ret);
+	rehash_free(h);
+	return r;
+}
+
+// 1: the file of @fd, an O_PATH fd, is an object; 0: it may be, by its mark and content. A mark alone proves
+// nothing: where marks are in user. a guest may have made it.
+static int check_mark(struct store *s, int dir, const char *name, int fd, const struct stat *st,
+		      struct digest *ret)
+{
+	struct digest content = { 0 };
+
+	int r = mark_read(s->marks, fd, st, ret);
+	if (r == 0 && digest_equal(*ret, (struct digest){ 0 }))  // apart_mark()'s
+		r = -ENODATA;
+	if (r == 0)
+		r = object_is_named(s, fd, st, *ret);
+	if (r != 0)
+		return r;
+	r = hash(s, dir, name, st, &content);
+	return r == 0 && !digest_equal(*ret, content) ? -EBADMSG : r;
+}
+
+static int restore_object(struct store *s, int dir, const char *name, int fd, const struct stat *st,
+			  enum apart_restore restore)
 {
 	struct digest digest;
 
-	int r = mark_read(s->marks, fd, st, &digest);
-	if (r == 0 && digest_equal(digest, (struct digest){ 0 }))
-		r = -ENODATA;
-	return r < 0 || restore == RESTORE_FORETOLD ? r : object_restore(s, fd, st, digest);
+	int r = check_mark(s, dir, name, fd, st, &digest);
+	return r == 0 && restore == RESTORE_OBJECTS ? object_restore(s, fd, st, digest) : r;
 }
 
 // What cannot be read counts as marked: no mount takes it for private.
@@ -179,7 +215,7 @@ static int look(struct store *s, int dir, const char *name, enum apart_restore r
 		return APART_MARKED;
 	if (mark_is_link(s->marks, fd, &st) == 0)
 		return APART_OWN;
-	if (restore == RESTORE_NOTHING || restore_object(s, fd, &st, restore) < 0)
+	if (restore == RESTORE_NOTHING || restore_object(s, dir, name, fd, &st, restore) < 0)
 		return APART_MARKED;
 	return APART_LINK;
 }

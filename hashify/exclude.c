@@ -308,7 +308,7 @@ static void drop_doubles(struct exclude_stack *s, size_t from)
 {
 	if (s->count - from < 2)
 		return;
-	qsort(s->nodes + from, s->count - from, sizeof(*s->nodes), compare_nodes);
+	qsort(s->nodes + from, s->count - from, sizeof(void *), compare_nodes);
 	size_t count = from + 1;
 	for (size_t i = count; i < s->count; i++)
 		if (s->nodes[i] != s->nodes[count - 1])

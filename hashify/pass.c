@@ -446,6 +446,46 @@ static double seconds_since(const struct timespec *start)
 	return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
+static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, const struct pass_options *o,
+		      struct report *report)
+{
+	*p = (struct pass){
+		.pool = pool,
+		.threads = thread_count(o->threads),
+		.walkers = o->threads > 0 ? o->threads : DEFAULT_WALKERS,
+		.report = report,
+		.adopt = { .store = s,
+			   .known = &p->known,
+			   .hashed = &p->hashed,
+			   .report = report,
+			   .dry_run = o->dry_run,
+			   .sync = o->sync,
+			   .ignored = o->ignored },
+		.walk = { .known = &p->known,
+			  .quarantined = &p->quarantined,
+			  .mounts = &p->mounts,
+			  .hashed = &p->hashed,
+			  .report = report,
+			  .dev = s ? s->dev : dev,
+			  .seed = s ? s->seed : 0,
+			  .ignored = o->ignored,
+			  .apart = true,
+			  .restore = o->dry_run ? RESTORE_FORETOLD : RESTORE_OBJECTS,
+			  .store = s,
+			  .policy = o->policy },
+		.work = { .adopt = &p->adopt,
+			  .classes = &p->classes,
+			  .pool = pool,
+			  .progress = o->progress,
+			  .throttle = o->throttle },
+		.budget.limit = o->memory > 0 ? o->memory : usual_memory(),
+	};
+	p->walk.listing_limit = p->budget.limit / p->walkers / LISTING_SHARE;
+	share_fds(p);
+	mutex_init(&p->lock);
+	mutex_init(&p->work.lock);
+}
+
 int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report,
 	     struct pass_result *ret)
 {
@@ -460,39 +500,8 @@ int pass_run(int pool, struct store *s, const struct pass_options *o, struct rep
 	if (r < 0)
 		return r;
 
-	struct pass p = {
-		.pool = pool,
-		.threads = thread_count(o->threads),
-		.walkers = o->threads > 0 ? o->threads : DEFAULT_WALKERS,
-		.report = report,
-		.adopt = { .store = s,
-			   .report = report,
-			   .dry_run = o->dry_run,
-			   .sync = o->sync,
-			   .ignored = o->ignored },
-		.walk = { .report = report,
-			  .dev = s ? s->dev : st.st_dev,
-			  .seed = s ? s->seed : 0,
-			  .ignored = o->ignored,
-			  .apart = true,
-			  .restore = o->dry_run ? RESTORE_FORETOLD : RESTORE_OBJECTS,
-			  .store = s,
-			  .policy = o->policy },
-	};
-	p.work = (struct work){ .adopt = &p.adopt,
-				.classes = &p.classes,
-				.pool = pool,
-				.progress = o->progress,
-				.throttle = o->throttle };
-	p.adopt.known = p.walk.known = &p.known;
-	p.walk.quarantined = &p.quarantined;
-	p.walk.mounts = &p.mounts;
-	p.adopt.hashed = p.walk.hashed = &p.hashed;
-	p.budget.limit = o->memory > 0 ? o->memory : usual_memory();
-	p.walk.listing_limit = p.budget.limit / p.walkers / LISTING_SHARE;
-	share_fds(&p);
-	mutex_init(&p.lock);
-	mutex_init(&p.work.lock);
+	struct pass p;
+	pass_init(&p, pool, st.st_dev, s, o, report);
 	r = hashed_load(s, o->ignored, !o->dry_run || o->write_index, &p.hashed, &ret->index,
 			&ret->index_error);
 	if (r == 0)

@@ -119,7 +119,7 @@ static int hash_part(struct rehash *h, int fd, const struct pages *p)
 	return 0;
 }
 
-static int hash_content(struct rehash *h, int fd, uint64_t size, struct digest *ret)
+int rehash_content(struct rehash *h, int fd, uint64_t size, struct digest *ret)
 {
 	struct window *now = &h->windows[0], *next = &h->windows[1];
 	int r = 0;
@@ -179,7 +179,7 @@ static int check(struct rehash *h, int fd, const struct object_key *key, unsigne
 		*ret |= DAMAGE_SIZE;
 		return 0;
 	}
-	r = hash_content(h, fd, key->size, &digest);
+	r = rehash_content(h, fd, key->size, &digest);
 	if (r == -ESTALE) {
 		*ret |= DAMAGE_SIZE;
 		return 0;

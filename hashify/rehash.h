@@ -32,6 +32,9 @@ int rehash_new(struct store *s, struct throttle *throttle, struct rehash **ret);
 // NULL is fine.
 void rehash_free(struct rehash *h);
 
+// The digest of the content of @fd, @size bytes. -ESTALE: it is shorter; -EINTR.
+int rehash_content(struct rehash *h, int fd, uint64_t size, struct digest *ret);
+
 // Checks the object @key. Its damage, 0 if it is sound, goes to @ret, and the bytes that were read are added
 // to @ret_read. -ENOENT: it is gone; -EINTR: asked to stop (stop.h); others say nothing of the object.
 int rehash_object(struct rehash *h, const struct object_key *key, unsigned *ret, uint64_t *ret_read);

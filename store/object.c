@@ -103,17 +103,13 @@ int object_adopt(struct store *s, int fd, const struct stat *st, const struct ob
 	return r;
 }
 
-static bool is_named(const struct store *s, const char *path, ino_t ino)
-{
-	struct stat st;
-	return fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino;
-}
-
-int object_restore(struct store *s, int fd, const struct stat *st, struct digest digest)
+// The name that the file of @fd has, or may have, as an object with @digest. 1: it has it; 0: it is free.
+static int find_name(struct store *s, int fd, const struct stat *st, struct digest digest,
+		     char ret[OBJECT_PATH_SIZE])
 {
 	struct object_key key = { .digest = digest, .size = (uint64_t)st->st_size };
 	struct xattr_set xattrs;
-	char path[OBJECT_PATH_SIZE];
+	struct stat named;
 
 	int r = xattr_read(fd, &xattrs);
 	if (r < 0)
@@ -121,11 +117,31 @@ int object_restore(struct store *s, int fd, const struct stat *st, struct digest
 	key.identity = identity_digest(s->seed, st, &xattrs, 0);
 	xattr_free(&xattrs);
 	for (;; key.variant++) {
-		object_path_print(&key, path);
-		r = publish(s, fd, path);
-		if (r != -EEXIST || is_named(s, path, st->st_ino))
-			return r == -EEXIST ? 0 : r;
+		object_path_print(&key, ret);
+		if (fstatat(s->dir, ret, &named, AT_SYMLINK_NOFOLLOW) < 0)
+			return errno == ENOENT ? 0 : -errno;
+		if (named.st_ino == st->st_ino)
+			return 1;
 	}
+}
+
+int object_is_named(struct store *s, int fd, const struct stat *st, struct digest digest)
+{
+	char path[OBJECT_PATH_SIZE];
+	return find_name(s, fd, st, digest, path);
+}
+
+int object_restore(struct store *s, int fd, const struct stat *st, struct digest digest)
+{
+	char path[OBJECT_PATH_SIZE];
+	int r;
+
+	do {
+		r = find_name(s, fd, st, digest, path);
+		if (r == 0)
+			r = publish(s, fd, path);
+	} while (r == -EEXIST);  // another thread was faster
+	return r < 0 ? r : 0;
 }
 
 uint64_t object_link_limit(int fd)

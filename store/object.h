@@ -24,9 +24,12 @@ int object_open_unchecked(struct store *s, const struct object_key *key);
 // -ESTALE: it has another name by now.
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key);
 
-// Gives the file of @fd, an O_PATH fd with status @st and a true mark of @digest, the name of an object
-// again: that was lost in a restored or incomplete store, and other names of the file are links still. That
-// it has the content is the mark's word, as with all objects. -E2BIG: too many xattrs; -EMLINK.
+// Has the file of @fd, an O_PATH fd with status @st and a true mark of @digest, its name as an object? 1 or
+// 0; -E2BIG: it has too many xattrs for one.
+int object_is_named(struct store *s, int fd, const struct stat *st, struct digest digest);
+
+// Gives it that name again: it was lost in a store that is older than the links, and other names of the file
+// are links still. The caller knows that its content has @digest. -EMLINK.
 int object_restore(struct store *s, int fd, const struct stat *st, struct digest digest);
 
 // Links the object @fd to @name in tmp/. -EMLINK: the inode can take no more names: take the next variant.
