@@ -17,9 +17,16 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FUSE_MAGIC 0x65735546
+
+// How long a pass waits for daemons to end: 3 s, and 0.1 s for one that has given up its registration
+// already.
+#define ENDING_PAUSE (20 * 1000 * 1000)
+#define ENDING_PAUSES 150
+#define ENDED_PAUSES 5
 
 struct sentence {
 	int err;  // 0: any other, which is named in between
@@ -181,6 +188,33 @@ static int find_store(int pool, enum openpool_mode mode, struct store **ret)
 	return r == 0 || r == -EEXIST ? store_open(pool, ret) : r;  // another hashify may have been faster
 }
 
+static int see_mount(const struct registration *r, void *arg)
+{
+	*(bool *)arg = true;
+	return mounts_shows_hashfs(r->mountpoint);
+}
+
+// Does our namespace show a mount of the pool? Sets *@ret_any if there is any.
+static bool shows_mount(struct store *s, bool *ret_any)
+{
+	return registry_each(s, see_mount, ret_any) != 0;
+}
+
+// A daemon outlives its mount by the time that it needs to end: who has just unmounted it need not wait.
+static int lock_after_mounts(struct store *s)
+{
+	const struct timespec pause = { .tv_nsec = ENDING_PAUSE };
+	bool any = false;
+	int r = store_lock(s, STORE_EXCLUSIVE);
+	for (int i = 0; r == -EWOULDBLOCK && !shows_mount(s, &any); i++) {
+		if (i == (any ? ENDING_PAUSES : ENDED_PAUSES))
+			break;
+		nanosleep(&pause, NULL);
+		r = store_lock(s, STORE_EXCLUSIVE);
+	}
+	return r;
+}
+
 // 0, or -1: the reason was said.
 static int lock_store(struct store *s, const char *path, int pool, enum openpool_mode mode)
 {
@@ -192,7 +226,7 @@ static int lock_store(struct store *s, const char *path, int pool, enum openpool
 		return -1;
 	}
 	if (r == 0 && mode != OPENPOOL_TIDY)
-		r = store_lock(s, mode == OPENPOOL_CHANGE ? STORE_EXCLUSIVE : STORE_SHARED);
+		r = mode == OPENPOOL_CHANGE ? lock_after_mounts(s) : store_lock(s, STORE_SHARED);
 	if (r == -EWOULDBLOCK) {
 		say_locked(s, path, mode);
 		return -1;

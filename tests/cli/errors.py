@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import command, mounted, new_pool, shared_pool, summary
+from cli import HASHIFY, command, mounted, new_pool, shared_pool, summary
 
 TOP = sys.argv[1]
 NOBODY = 65534
@@ -199,6 +200,21 @@ def _(_):
             fcntl.flock(lock, fcntl.LOCK_SH)
             refused(pool.path, says=("in use", "/vservers/web1, which was mounted at /srv/web1", "pid 4711", "namespace",
                                      "kill 4711"))
+
+
+@case("a daemon whose mount has just gone is waited for")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        lock = open(pool.at(".hash/lock"))
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        mount = register(pool, 1)
+        process = subprocess.Popen([HASHIFY, pool.path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(0.3)  # it has nothing to be seen by
+        os.unlink(mount.name)
+        mount.close()
+        lock.close()
+        _, said = process.communicate(timeout=60)
+        expect_equal((process.returncode, said), (0, b""))
 
 
 @case("of many mounts three are named, and the others counted")
