@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,6 @@
 #include "store/base/cleanup.h"
 #include "store/base/limit.h"
 #include "store/base/log.h"
-
-#define OVERLAYFS_MAGIC 0x794c7630
 
 // What nobody else may change is right for ever.
 #define FOR_EVER 1e9
@@ -86,7 +85,7 @@ static void set_up_passthrough(struct mount *m, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_PASSTHROUGH);
 	// 0 lets overlayfs be mounted on top of us; a pool that is on overlayfs itself takes the one level
 	// there is.
-	bool stacked = fstatfs(m->fs.pool, &st) == 0 && st.f_type == OVERLAYFS_MAGIC;
+	bool stacked = fstatfs(m->fs.pool, &st) == 0 && st.f_type == OVERLAYFS_SUPER_MAGIC;
 	conn->max_backing_stack_depth = stacked ? 1 : 0;
 	// Spares a GETXATTR for each write; set-uid is then ours to clear. Only what the kernel writes by
 	// itself profits, and coherent mounts read and write links through us.

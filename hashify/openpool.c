@@ -20,8 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FUSE_MAGIC 0x65735546
-
 // How long a pass waits for daemons to end: 3 s, and 0.1 s for one that has given up its registration
 // already.
 #define ENDING_PAUSE (20 * 1000 * 1000)
@@ -129,7 +127,7 @@ static bool is_same_file(int a, int b)
 static int check_place(const char *path, int pool)
 {
 	struct statfs fs;
-	if (fstatfs(pool, &fs) == 0 && fs.f_type == FUSE_MAGIC) {
+	if (fstatfs(pool, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC) {
 		log_error("%s: is on a FUSE filesystem, a mount of hashfs perhaps; expected the pool itself; "
 			  "name the directory that is mounted there",
 			  path);
@@ -260,6 +258,16 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 	return 0;
 }
 
+// Takes *@pool, a directory.
+static int open_in(const char *path, int *pool, enum openpool_mode mode, struct openpool *ret)
+{
+	struct store *s = NULL;
+	if (open_store(path, *pool, mode, &s) < 0)
+		return -1;
+	*ret = (struct openpool){ .dir = take_fd(pool), .store = s };
+	return 0;
+}
+
 static int open_pool(const char *path, enum openpool_mode mode, struct openpool *ret)
 {
 	auto_close int pool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -267,11 +275,7 @@ static int open_pool(const char *path, enum openpool_mode mode, struct openpool 
 		say(path, pool_sentences, -errno);
 		return -1;
 	}
-	struct store *s = NULL;
-	if (check_place(path, pool) < 0 || open_store(path, pool, mode, &s) < 0)
-		return -1;
-	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
-	return 0;
+	return check_place(path, pool) < 0 ? -1 : open_in(path, &pool, mode, ret);
 }
 
 int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
@@ -306,11 +310,7 @@ int openpool_nested(const char *path, int outer, const char *below, enum openpoo
 		say(path, pool_sentences, pool);
 		return -1;
 	}
-	struct store *s = NULL;
-	if (open_store(path, pool, mode, &s) < 0)
-		return -1;
-	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
-	return 0;
+	return open_in(path, &pool, mode, ret);
 }
 
 void openpool_close(struct openpool *p)

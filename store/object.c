@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -150,9 +151,9 @@ uint64_t object_link_limit(int fd)
 	if (fstatfs(fd, &st) < 0)
 		return UINT64_MAX;
 	switch (st.f_type) {
-	case 0xef53:  // EXT4_SUPER_MAGIC
+	case EXT4_SUPER_MAGIC:
 		return 65000;
-	case 0x9123683e:  // BTRFS_SUPER_MAGIC
+	case BTRFS_SUPER_MAGIC:
 		return 65535;
 	default:  // XFS: 2^31-1
 		return INT32_MAX;

@@ -80,6 +80,7 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 	tmp_worker_make(s, worker, r->dir);
 	int e = exchange_log_open(s, r->dir, &r->log);
 	if (e < 0) {
+		tmp_worker_remove(s, r->dir);
 		cleanup_close(&r->journal);
 		free(r);
 		return e;

@@ -172,17 +172,20 @@ def append_only(t, name):
     return path
 
 
+SPOILT = b"####"
+
+
 def spoil_by_mapping(path):
     fd = os.open(path, os.O_RDWR | os.O_APPEND)
     with mmap.mmap(fd, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as m:
-        m[0:4] = b"XXXX"
+        m[0:4] = SPOILT
         m.flush()
 
 
 def spoil_by_flag(path):
     fd = os.open(path, os.O_WRONLY | os.O_APPEND)
     fcntl.fcntl(fd, fcntl.F_SETFL, 0)
-    os.pwrite(fd, b"XXXX", 2)
+    os.pwrite(fd, SPOILT, 2)
 
 
 RWF_NOAPPEND = 0x20
@@ -190,7 +193,7 @@ RWF_NOAPPEND = 0x20
 
 def spoil_by_call(path):
     fd = os.open(path, os.O_WRONLY | os.O_APPEND)
-    os.pwritev(fd, [b"XXXX"], 4, RWF_NOAPPEND)
+    os.pwritev(fd, [SPOILT], 4, RWF_NOAPPEND)
 
 
 def spoil_by_aio(path):
@@ -199,7 +202,7 @@ def spoil_by_aio(path):
     fcntl.fcntl(fd, fcntl.F_SETFL, 0)
     context = ctypes.c_ulong(0)
     expect_equal(libc.syscall(206, 4, ctypes.byref(context)), 0, "io_setup")
-    buf = ctypes.create_string_buffer(b"XXXX", 4)
+    buf = ctypes.create_string_buffer(SPOILT, 4)
     import struct
     block = ctypes.create_string_buffer(struct.pack("<QIIHhIQQqQII", 1, 0, 0, 1, 0, fd, ctypes.addressof(buf), 4, 2, 0, 0, 0))
     blocks = (ctypes.c_void_p * 1)(ctypes.addressof(block))
