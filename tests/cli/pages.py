@@ -81,6 +81,7 @@ def _(_):
 
 
 @case("what was there stays there, page by page")
+@kernel.undisturbed
 def _(_):
     for how in ("--dry-run", "--sync=none"):
         with new_pool(TOP) as pool, kernel.caches_alone():

@@ -48,6 +48,7 @@ def truth(pool):
     return t
 
 
+@kernel.undisturbed
 def expect_truth(pool):
     s, t = look(pool), truth(pool)
     expect_equal({k: s[k] for k in t}, t)

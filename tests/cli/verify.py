@@ -282,6 +282,7 @@ def _(_):
 
 
 @case("reading leaves no trace: neither atime nor pages that were not there before")
+@kernel.undisturbed
 def _(_):
     with new_pool(TOP) as pool, kernel.caches_alone():
         size = 20_000_000

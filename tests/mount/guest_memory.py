@@ -99,7 +99,7 @@ def main(pool, mounts, guests):
             if ok is not None:
                 break
     finally:
-        group.remove()
+        group.close()
     print("%s  %d guests are in memory once" % ("ok  " if ok else "FAIL", len(guests)), flush=True)
     return 0 if ok else 1
 

@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import mmap
 import os
 import struct
@@ -205,6 +206,26 @@ def _drop_caches():
         f.write("3")
 
 
+def _pages_reclaimed():
+    with open("/proc/vmstat") as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith(("pgsteal_kswapd ", "pgsteal_direct ")))
+
+
+def undisturbed(fn):
+    """A function that calls @fn, and again, ten times at most, if it fails while the kernel takes pages from the page cache
+    by itself, as it does whenever memory is full of it."""
+    @functools.wraps(fn)
+    def repeated(*args, **kw):
+        for last in [False] * 9 + [True]:
+            before = _pages_reclaimed()
+            try:
+                return fn(*args, **kw)
+            except Exception:
+                if last or _pages_reclaimed() == before:
+                    raise
+    return repeated
+
+
 def meminfo_cached():
     """Bytes of page cache of the whole machine."""
     with open("/proc/meminfo") as f:
@@ -254,6 +275,6 @@ class PageCacheOf:
             raise RuntimeError("the child has failed")
         return self.bytes() - before
 
-    def remove(self):
+    def close(self):
         if self.dir:
             os.rmdir(self.dir)
