@@ -238,7 +238,7 @@ static int open_target(struct adopter *a, struct target *t)
 	if (err < 0)
 		return err;
 	if (t->is_recalled) {
-		reader_ahead(&r, true);
+		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
 		t->pages = reader_take_pages(&r);
 		t->is_recalled = false;
 	}

@@ -1,6 +1,7 @@
 #include "hashify/reader.h"
 
 #include "hashify/dircache.h"
+#include "hashify/ring.h"
 #include "hashify/stop.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
@@ -27,6 +28,7 @@ struct reader {
 	struct dircache *dirs;         // owned
 	struct digest_stream *stream;  // owned
 	char *buffers[2];              // owned, PIECE bytes each
+	struct ring *ring;             // owned; NULL: there is none
 };
 
 int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
@@ -40,6 +42,7 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	r->stream = digest_stream_new(seed);
 	r->buffers[0] = malloc(PIECE);
 	r->buffers[1] = malloc(PIECE);
+	r->ring = ring_new(READER_AHEAD);
 	if (!r->stream || !r->buffers[0] || !r->buffers[1] || dircache_new(trees, pool, dirs, &r->dirs) < 0) {
 		reader_free(r);
 		return -ENOMEM;
@@ -57,6 +60,7 @@ void reader_free(struct reader *r)
 		digest_stream_free(r->stream);
 	free(r->buffers[0]);
 	free(r->buffers[1]);
+	ring_free(r->ring);
 	free(r);
 }
 
@@ -191,17 +195,11 @@ static void look_late(struct reading *reading, size_t missing)
 		memset(there + missing, 0, count - missing);
 }
 
-static void small_ahead(struct reading *reading, bool likely_cold)
+// What came of a small file at once: @got bytes, or -errno.
+static void take_small(struct reading *reading, ssize_t got, bool likely_cold)
 {
-	uint64_t size = size_of(reading);
-
-	if (!has_room(reading))
-		return;
-	// What is not there yet is on its way then (filemap_get_pages() in the kernel's mm/filemap.c).
-	const struct iovec all = { reading->content, size };
-	ssize_t got = preadv2(reading->claim.fd, &all, 1, 0, RWF_NOWAIT);
-	reading->loaded = got >= 0 && (uint64_t)got == size;
-	reading->cold = got < 0 && errno == EAGAIN;
+	reading->loaded = got >= 0 && (uint64_t)got == size_of(reading);
+	reading->cold = got == -EAGAIN;
 	if (reading->loaded)
 		return;
 	free(reading->content);  // it takes no memory while it is on its way
@@ -214,17 +212,67 @@ static void small_ahead(struct reading *reading, bool likely_cold)
 		look_first(reading);
 }
 
-void reader_ahead(struct reading *reading, bool likely_cold)
+static void large_ahead(struct reading *reading)
 {
-	if (likely_cold || !is_small(reading))
-		look_first(reading);
-	if (is_small(reading)) {
-		small_ahead(reading, likely_cold);
-		return;
-	}
 	reading->cold = reading->pages.size > 0 && !reading->pages.there;
 	if (reading->cold)
 		readahead(reading->claim.fd, 0, AHEAD);
+}
+
+static void read_at_once(struct ring_read *read)
+{
+	const struct iovec all = { read->buffer, read->size };
+	ssize_t got = preadv2(read->fd, &all, 1, 0, RWF_NOWAIT);
+	read->got = got < 0 ? -errno : got;
+}
+
+// What is not there yet is on its way then (filemap_get_pages() in the kernel's mm/filemap.c).
+static void read_all_at_once(struct reader *r, struct ring_read *reads, unsigned count)
+{
+	if (r->ring && count > 1) {
+		if (ring_read(r->ring, reads, count) == 0)
+			return;
+		ring_free(r->ring);
+		r->ring = NULL;
+	}
+	for (unsigned i = 0; i < count; i++)
+		read_at_once(&reads[i]);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct tree_file *x = (*(struct reading *const *)a)->file;
+	const struct tree_file *y = (*(struct reading *const *)b)->file;
+
+	if (x->guest != y->guest)
+		return x->guest < y->guest ? -1 : 1;
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+void reader_ahead(struct reader *r, struct reading **readings, unsigned count, bool likely_cold)
+{
+	struct ring_read reads[READER_AHEAD];
+	struct reading *small[READER_AHEAD];
+	unsigned asked = 0;
+
+	if (count > 1)
+		qsort(readings, count, sizeof(struct reading *), by_place);
+	for (unsigned i = 0; i < count; i++) {
+		if (likely_cold || !is_small(readings[i]))
+			look_first(readings[i]);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct reading *s = readings[i];
+		if (!is_small(s)) {
+			large_ahead(s);
+		} else if (has_room(s)) {
+			reads[asked] = (struct ring_read){ s->claim.fd, s->content, size_of(s), 0 };
+			small[asked++] = s;
+		}
+	}
+	read_all_at_once(r, reads, asked);
+	for (unsigned i = 0; i < asked; i++)
+		take_small(small[i], reads[i].got, likely_cold);
 }
 
 // Reads exactly @size bytes.

@@ -16,6 +16,9 @@ struct reader;
 // Content up to this size is read at once and kept while it is compared; it comes from malloc's own heap.
 #define READER_SMALL ((uint64_t)64 * 1024)
 
+// How many files can be sent for at once.
+#define READER_AHEAD 64
+
 // A file that is open under a claim: nobody can write it unseen until reader_close().
 struct reading {
 	struct tree_file *file;   // NULL: it is an object of the store
@@ -48,11 +51,12 @@ void reader_close(struct reading *reading);
 // 64 bits of its xattrs that give rights, and so are never ignored; 0: it has none.
 uint64_t reader_rights(const struct reading *reading);
 
-// Takes what the page cache has of a small file and has the disk begin with the rest, without waiting for it.
-// Which pages were there is certain if the file is taken to be @likely_cold. If not, it costs nothing where
-// all are; but what comes without the disk (a file in btrfs' metadata) seems to have been there, and what is
+// Takes what the page cache has of small files and has the disk begin with the rest, without waiting for it,
+// in the order of their places on the disk; @readings is put in that order.
+// Which pages were there is certain if they are taken to be @likely_cold. If not, it costs nothing where all
+// are; but what comes without the disk (a file in btrfs' metadata) seems to have been there, and what is
 // behind the first missing page may seem to have been missing, too.
-void reader_ahead(struct reading *reading, bool likely_cold);
+void reader_ahead(struct reader *r, struct reading **readings, unsigned count, bool likely_cold);
 
 // Can neither it nor what is in its directory be replaced, because one of them is immutable or append-only?
 bool reader_is_frozen(struct reader *r, const struct reading *reading);

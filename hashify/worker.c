@@ -19,7 +19,7 @@
 
 // More bytes than these are not sent for ahead of time, so that nothing is evicted before it is read and no
 // writer waits long for a claim.
-#define WINDOW_BYTES ((uint64_t)256 * 1024)
+#define WINDOW_BYTES ((uint64_t)1024 * 1024)
 
 struct ahead {
 	const struct class *class;
@@ -37,6 +37,7 @@ struct worker {
 	const struct class *adopting;  // the class that the adopter knows
 	struct ahead window[WORKER_WINDOW];
 	unsigned first, count;  // of the window
+	unsigned sent;          // how many of the window's files the disk was sent for
 	uint64_t bytes;         // in the window
 	unsigned cold;          // how many more files to open ahead
 	unsigned number;
@@ -109,9 +110,15 @@ static void leave_alone(struct worker *w, struct tree_file *f, bool has_rights)
 	leave_unread(w, f, REASON_ALONE, 0);
 }
 
+// The file at place @i of the window.
+static struct ahead *at(struct worker *w, unsigned i)
+{
+	return &w->window[(w->first + i) % WORKER_WINDOW];
+}
+
 static void put_last(struct worker *w, const struct ahead *a)
 {
-	w->window[(w->first + w->count++) % WORKER_WINDOW] = *a;
+	*at(w, w->count++) = *a;
 	w->bytes += a->bytes;
 }
 
@@ -137,13 +144,28 @@ static void open_ahead(struct worker *w, struct tree_file *f, enum recalled reca
 		reader_close(&a.reading);
 		return;
 	}
-	reader_ahead(&a.reading, w->cold > 0);
-	if (a.reading.cold)
-		w->cold = WORKER_WINDOW;
-	else if (w->cold > 0)
-		w->cold--;
 	a.bytes = f->size;
 	put_last(w, &a);
+}
+
+// Has the disk begin with what was opened.
+static void send_ahead(struct worker *w)
+{
+	struct reading *readings[WORKER_WINDOW];
+	unsigned count = 0;
+
+	for (; w->sent < w->count; w->sent++) {
+		struct reading *r = &at(w, w->sent)->reading;
+		if (r->claim.fd >= 0)
+			readings[count++] = r;
+	}
+	reader_ahead(w->reader, readings, count, w->cold > 0);
+	for (unsigned i = 0; i < count; i++) {
+		if (readings[i]->cold)
+			w->cold = WORKER_WINDOW;
+		else if (w->cold > 0)
+			w->cold--;
+	}
 }
 
 static bool has_room(const struct worker *w, const struct tree_file *next)
@@ -156,8 +178,16 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
 }
 
-static void fill_window(struct worker *w)
+// In a cold window half of it is to be sent for at once.
+static bool is_filled(const struct worker *w)
 {
+	return w->cold > 0 && (w->count > WORKER_WINDOW / 2 || w->bytes > WINDOW_BYTES / 2);
+}
+
+static void open_window(struct worker *w)
+{
+	if (is_filled(w))
+		return;
 	for (struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
 		uint64_t identity = 0;
 		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
@@ -171,10 +201,17 @@ static void fill_window(struct worker *w)
 	}
 }
 
+static void fill_window(struct worker *w)
+{
+	open_window(w);
+	send_ahead(w);
+}
+
 static struct ahead take_first(struct worker *w)
 {
 	struct ahead a = w->window[w->first++ % WORKER_WINDOW];
 	w->count--;
+	w->sent--;
 	w->bytes -= a.bytes;
 	return a;
 }
@@ -193,7 +230,7 @@ static void adopt(struct worker *w, struct ahead *a)
 			skip_file(w, f, reason_of_opening(w, err), err);
 			return;
 		}
-		reader_ahead(&a->reading, w->cold > 0);
+		reader_ahead(w->reader, &(struct reading *){ &a->reading }, 1, w->cold > 0);
 	}
 	w->tally->read += f->size;
 	adopter_take(w->adopter, &a->reading);

@@ -8,9 +8,10 @@
 
 #include "hashify/adopt.h"
 #include "hashify/filter.h"
+#include "hashify/reader.h"
 
 // How many files a worker keeps open ahead at most.
-#define WORKER_WINDOW 64
+#define WORKER_WINDOW READER_AHEAD
 
 // What the workers of a pass share.
 struct work {

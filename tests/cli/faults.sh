@@ -3,7 +3,7 @@
 DEFAULT_TIMEOUT=900
 . "$(dirname "$0")/../support/cli.sh"
 need cc
-cc -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -shared -fPIC -O1 -I "$TEST_DIR/../.." -o "$W/fault.so" "$TEST_DIR/fault.c"
+cc -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -shared -fPIC -O1 -I "$TEST_DIR/../.." -o "$W/fault.so" "$TEST_DIR/fault.c" "$TEST_DIR/no_ring.c"
 export FAULT_SO=$W/fault.so
 chmod 755 "$W"
 r=0

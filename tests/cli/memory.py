@@ -16,7 +16,7 @@ FEW, MANY = 1000, 21_000
 # Bytes a file; a pass has room for what is in its queues besides, which counts less in a larger pool (tools/bench).
 MOST = {"-q": 200, "-q --dry-run": 200, "index --rebuild": 200, "gc": 20, "gc --json": 20}
 PEAK = os.environ.get("PEAK")
-PRELOAD = os.environ.get("OPENAT2")
+PRELOAD = os.environ.get("VALGRIND_PRELOAD")
 
 
 def clean(*args, status=0):

@@ -5,7 +5,8 @@ DEFAULT_TIMEOUT=900
 if ! grep -qaE '__asan_init|__tsan_init' "$HASHIFY"; then
 	need valgrind cc
 	cc -D_GNU_SOURCE -shared -fPIC -O1 -I "$TEST_DIR/../.." -o "$W/openat2.so" "$TEST_DIR/openat2.c"
+	cc -shared -fPIC -O1 -o "$W/no_ring.so" "$TEST_DIR/no_ring.c"
 	cc -O1 -o "$W/peak" "$TEST_DIR/peak.c"
-	export OPENAT2=$W/openat2.so PEAK=$W/peak
+	export VALGRIND_PRELOAD=$W/openat2.so:$W/no_ring.so PEAK=$W/peak
 fi
 on_each memory.py ext4

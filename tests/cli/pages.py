@@ -7,10 +7,14 @@ import sys
 import cases
 import kernel
 import tree
-from cases import case, expect, expect_equal
+from cases import NotHere, case, expect, expect_equal
 from cli import HASHIFY, new_pool, summary
 
 TOP = sys.argv[1]
+NO_RING = os.environ.get("NO_RING")
+if NO_RING:
+    os.environ["LD_PRELOAD"] = NO_RING
+    os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
 SIZES = (3000, 50_000, 3_000_000)  # of small files, and of one that is read in pieces
 
 
@@ -139,6 +143,34 @@ def _(_):
         expect_equal(process.returncode, 130)
         expect_cold(pool)
         expect_atimes(pool)
+
+
+def requests_to_disk(path):
+    """How many reads the disk below @path has done."""
+    dev = os.stat(path).st_dev
+    stat = "/sys/dev/block/%d:%d/stat" % (os.major(dev), os.minor(dev))
+    if not os.path.exists(stat):
+        raise NotHere("btrfs has a disk of its own making")
+    with open(stat) as f:
+        return int(f.read().split()[0])
+
+
+@case("small files that are side by side on the disk are read together")
+def _(_):
+    files = 2000
+    with new_pool(TOP) as pool, kernel.caches_alone():
+        for g in "ab":
+            for i in range(files // 2):
+                pool.put("%s/f%d" % (g, i), tree.noise(i, 4000))
+        kernel.drop_caches()
+        summary("--dry-run", "--jobs=1", "--min-size=5000", pool.path)  # the walk alone
+        walk = requests_to_disk(TOP)
+        summary("--dry-run", "--jobs=1", pool.path)
+        reads = requests_to_disk(TOP) - walk
+        if NO_RING:
+            expect(reads > 0.9 * files, reads, "reads for", files, "files")
+        else:
+            expect(reads < 0.4 * files, reads, "reads for", files, "files")
 
 
 sys.exit(cases.run(None))
