@@ -134,10 +134,27 @@ struct pages reader_take_pages(struct reading *reading)
 	return taken;
 }
 
+static uint64_t size_of(const struct reading *reading)
+{
+	return (uint64_t)reading->claim.st.st_size;
+}
+
+// What the disk was sent for and nobody has read. It cannot be dropped before it is there.
+static void await(const struct reading *reading)
+{
+	uint64_t sent = size_of(reading) < AHEAD ? size_of(reading) : AHEAD;
+	char last;
+
+	if (reading->cold && !reading->loaded && reading->pages.size > 0)
+		(void)!pread(reading->claim.fd, &last, 1, (off_t)sent - 1);
+}
+
 void reader_close(struct reading *reading)
 {
-	if (reading->claim.fd >= 0)
+	if (reading->claim.fd >= 0) {
+		await(reading);
 		pages_drop(reading->claim.fd, &reading->pages);
+	}
 	pages_free(&reading->pages);
 	claim_end(&reading->claim);
 	xattr_free(&reading->xattrs);
@@ -150,11 +167,6 @@ uint64_t reader_rights(const struct reading *reading)
 {
 	struct xattr_set rights = xattr_find(&reading->xattrs, "security.capability");
 	return rights.size > 0 ? digest_hash64(0, rights.data, rights.size) : 0;
-}
-
-static uint64_t size_of(const struct reading *reading)
-{
-	return (uint64_t)reading->claim.st.st_size;
 }
 
 static bool is_small(const struct reading *reading)
@@ -255,8 +267,7 @@ void reader_ahead(struct reader *r, struct reading **readings, unsigned count, b
 	struct reading *small[READER_AHEAD];
 	unsigned asked = 0;
 
-	if (count > 1)
-		qsort(readings, count, sizeof(struct reading *), by_place);
+	qsort(readings, count, sizeof(struct reading *), by_place);
 	for (unsigned i = 0; i < count; i++) {
 		if (likely_cold || !is_small(readings[i]))
 			look_first(readings[i]);

@@ -32,7 +32,6 @@ static void put(struct ring *r, struct ring_read *read)
 	io_uring_prep_read(sqe, read->fd, read->buffer, (unsigned)read->size, 0);
 	sqe->rw_flags = RWF_NOWAIT;
 	io_uring_sqe_set_data(sqe, read);
-	read->got = -EAGAIN;
 }
 
 static int take(struct ring *r)

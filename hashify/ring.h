@@ -20,5 +20,5 @@ void ring_free(struct ring *r);
 
 // Does @count reads from the begin of files, as preadv2(2) with RWF_NOWAIT does one, in this order: takes
 // what the page cache has, and has the disk begin with the rest. -errno: the kernel did not do all of them,
-// and this ring must not be used again; those that it did not say it does not have (-EAGAIN).
+// it is not known which, and this ring must not be used again.
 int ring_read(struct ring *r, struct ring_read *reads, unsigned count);

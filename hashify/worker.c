@@ -37,7 +37,6 @@ struct worker {
 	const struct class *adopting;  // the class that the adopter knows
 	struct ahead window[WORKER_WINDOW];
 	unsigned first, count;  // of the window
-	unsigned sent;          // how many of the window's files the disk was sent for
 	uint64_t bytes;         // in the window
 	unsigned cold;          // how many more files to open ahead
 	unsigned number;
@@ -148,14 +147,14 @@ static void open_ahead(struct worker *w, struct tree_file *f, enum recalled reca
 	put_last(w, &a);
 }
 
-// Has the disk begin with what was opened.
-static void send_ahead(struct worker *w)
+// Has the disk begin with the files of the window from place @from on.
+static void send_ahead(struct worker *w, unsigned from)
 {
 	struct reading *readings[WORKER_WINDOW];
 	unsigned count = 0;
 
-	for (; w->sent < w->count; w->sent++) {
-		struct reading *r = &at(w, w->sent)->reading;
+	for (unsigned i = from; i < w->count; i++) {
+		struct reading *r = &at(w, i)->reading;
 		if (r->claim.fd >= 0)
 			readings[count++] = r;
 	}
@@ -203,15 +202,16 @@ static void open_window(struct worker *w)
 
 static void fill_window(struct worker *w)
 {
+	unsigned from = w->count;
 	open_window(w);
-	send_ahead(w);
+	if (!is_stopped(w))
+		send_ahead(w, from);
 }
 
 static struct ahead take_first(struct worker *w)
 {
 	struct ahead a = w->window[w->first++ % WORKER_WINDOW];
 	w->count--;
-	w->sent--;
 	w->bytes -= a.bytes;
 	return a;
 }
