@@ -269,11 +269,9 @@ void reader_ahead(struct reader *r, struct reading **readings, unsigned count, b
 
 	qsort(readings, count, sizeof(struct reading *), by_place);
 	for (unsigned i = 0; i < count; i++) {
-		if (likely_cold || !is_small(readings[i]))
-			look_first(readings[i]);
-	}
-	for (unsigned i = 0; i < count; i++) {
 		struct reading *s = readings[i];
+		if (likely_cold || !is_small(s))
+			look_first(s);
 		if (!is_small(s)) {
 			large_ahead(s);
 		} else if (has_room(s)) {
