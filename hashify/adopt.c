@@ -4,6 +4,7 @@
 #include "hashify/whatif.h"
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
+#include "store/base/sys.h"
 #include "store/identity.h"
 #include "store/object.h"
 #include "store/replace.h"
@@ -82,9 +83,11 @@ static bool clock_is_steady(const struct adopt *a)
 	return llabs(offset - a->clock_offset) <= CLOCK_MARGIN / 10;
 }
 
-static bool is_durable(const struct adopt *a, const struct stat *st)
+// A write(2) moves the ctime when it begins, and may have brought its last bytes after the flush.
+static bool is_durable(const struct adopt *a, const struct claim *c)
 {
-	return clock_is_steady(a) && clock_latest(st->st_ctim) < a->durable_till;
+	return clock_is_steady(a) && clock_latest(c->st.st_ctim) < a->durable_till &&
+	       sys_unwritten_pages(c->fd, (uint64_t)c->st.st_size) <= 0;
 }
 
 static bool is_settled(const struct adopt *a, const struct stat *st)
@@ -94,7 +97,7 @@ static bool is_settled(const struct adopt *a, const struct stat *st)
 
 static int make_durable(const struct adopt *a, const struct reading *r)
 {
-	if (!a->sync || is_durable(a, &r->claim.st))
+	if (!a->sync || is_durable(a, &r->claim))
 		return 0;
 	return fdatasync(r->claim.fd) < 0 ? -errno : 0;
 }
@@ -146,9 +149,10 @@ static bool was_put_back(struct adopter *a, const struct displaced *d)
 
 static void flush(struct adopter *a)
 {
-	uint64_t put_back = 0;
-	int r = replacer_flush(a->replacer, &put_back);
-	for (size_t i = 0; i < a->displaced_count && put_back > 0; i++) {
+	struct replacer_done done;
+	int r = replacer_flush(a->replacer, &done);
+	a->tally->kept += done.kept;
+	for (size_t i = 0; i < a->displaced_count && done.put_back > 0; i++) {
 		const struct displaced *d = &a->displaced[i];
 		if (!was_put_back(a, d))
 			continue;
@@ -345,12 +349,34 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	return NO_MATCH;
 }
 
+// Is an open target still what was compared? Somebody may have it open for writing, natively: he waits for
+// our lease, and we stop using what he will write to. Or has changed its xattrs, which breaks no lease and
+// moves the ctime alone; and each of our own links moves that, too (@names_moved).
+static bool holds(const struct reading *target, bool names_moved)
+{
+	return claim_holds(&target->claim, names_moved) == 1 && xattr_same(target->claim.fd, &target->xattrs);
+}
+
+// A guest may have changed its file meanwhile, natively and without opening it for writing. From here on it
+// has two names, and so tells every guest that it is shared.
+static int adopt_file(struct adopt *a, const struct reading *r, struct object_key *key)
+{
+	int err = make_durable(a, r);
+	while (err == 0 && (err = object_adopt(a->store, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
+		key->variant++;
+		err = 0;
+	}
+	if (err < 0 || holds(r, true))
+		return err;
+	err = object_disown(a->store, r->claim.fd, key);
+	return err < 0 ? err : -ESTALE;
+}
+
 // Makes the file that @t has open an object, the next variant of its group; or skips it.
 static int make_object(struct adopter *a, struct target *t)
 {
 	const struct reading *r = groups_reading(&a->groups, t);
 	const struct store *s = a->shared->store;
-	int err = 0;
 
 	t->key = (struct object_key){
 		.digest = t->group->digest,
@@ -358,14 +384,7 @@ static int make_object(struct adopter *a, struct target *t)
 		.identity = identity_digest(s ? s->seed : 0, &r->claim.st, &r->xattrs, 0),
 		.variant = group_free_variant(t->group),
 	};
-	if (!a->shared->dry_run) {
-		err = make_durable(a->shared, r);
-		while (err == 0 && (err = object_adopt(a->shared->store, r->claim.fd, &r->claim.st,
-						       &t->key)) == -EEXIST) {
-			t->key.variant++;
-			err = 0;
-		}
-	}
+	int err = a->shared->dry_run ? 0 : adopt_file(a->shared, r, &t->key);
 	t->group->error = err;
 	if (err < 0) {
 		skip_target(a, t, reason_of_linking(err), err);
@@ -379,15 +398,6 @@ static int make_object(struct adopter *a, struct target *t)
 	struct report_place place = place_of(a, t->file);
 	report_object(a->shared->report, a->tally, &place);
 	return 0;
-}
-
-// Is @t still what was compared? Somebody may have it open for writing, natively: he waits for our lease, and
-// we stop using what he will write to. Or has changed its xattrs, which breaks no lease and moves the ctime
-// alone, as each of our own links does once it is an object.
-static bool object_holds(const struct target *t, const struct reading *object)
-{
-	return claim_holds(&object->claim, t->is_object) == 1 &&
-	       (!t->is_object || xattr_same(object->claim.fd, &object->xattrs));
 }
 
 static enum outcome try_target(struct adopter *a, struct target *t, struct reading *r)
@@ -414,7 +424,7 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 		return r->hashed || claim_is_broken(&object->claim) ? refuse(a, t, same) : NO_MATCH;
 	if (same == 0)
 		return NO_MATCH;
-	if (!object_holds(t, object))
+	if (!holds(object, t->is_object))
 		return refuse(a, t, -EAGAIN);
 	if (!t->is_object && make_object(a, t) < 0)
 		return NO_MATCH;

@@ -73,7 +73,8 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 	printf(", \"errors\": %" PRIu64, errors_of(r));
 	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
 	       ", \"kept_before\": %" PRIu64 "}",
-	       r->recovery.removed, r->recovery.put_back, r->recovery.kept, r->recovery.kept_before);
+	       r->recovery.removed, r->recovery.put_back, r->recovery.kept + r->tally.kept,
+	       r->recovery.kept_before);
 	printf(", \"hard_links_marked\": %" PRIu64 ", \"foreign\": %" PRIu64 ", \"seconds\": %.3f}\n",
 	       r->apart.files, r->foreign, r->seconds);
 }
@@ -120,6 +121,16 @@ static void print_recovery(const char *pool, const struct recovery *r)
 			 " put back into their guests, %" PRIu64 " removed, %" PRIu64
 			 " of unknown origin kept in " STORE_DIR "/tmp",
 			 r->removed + r->put_back + r->kept, r->put_back, r->removed, r->kept);
+}
+
+static void print_kept(const char *pool, uint64_t kept)
+{
+	if (kept > 0)
+		log_warning(
+			"%s/" STORE_DIR "/tmp: %" PRIu64
+			" %s by their guests while they were linked, and their places were taken; look at "
+			"kept-*, and remove what nobody misses",
+			pool, kept, text_plural(kept, "file was changed", "files were changed"));
 }
 
 static void print_index(const struct pass_args *o, const struct pass_result *r)
@@ -178,6 +189,7 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 {
 	command_say_early(&o->common, "hashify", err);
 	print_recovery(o->common.operand, &r->recovery);
+	print_kept(o->common.operand, r->tally.kept);
 	print_index(o, r);
 	print_apart(o, &r->apart);
 	print_restored(o, &r->tally);

@@ -109,6 +109,7 @@ void tally_add(struct tally *sum, const struct tally *part)
 	sum->objects += part->objects;
 	sum->linked += part->linked;
 	sum->freed += part->freed;
+	sum->kept += part->kept;
 	sum->read += part->read;
 	for (int i = 0; i < REASON_COUNT; i++)
 		sum->skipped[i] += part->skipped[i];

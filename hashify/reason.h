@@ -60,6 +60,7 @@ struct tally {
 	uint64_t linked;       // names that became links to an object that was there
 	uint64_t freed;        // bytes: blocks of inodes whose last name went away
 	uint64_t if_xattrs;    // bytes that would be freed as well if xattrs were ignored
+	uint64_t kept;         // files that guests changed while they were linked, now in tmp/kept-…
 	uint64_t read;         // bytes of content read to be hashed
 	uint64_t bad_objects;  // that could not be used: each an error
 	uint64_t skipped[REASON_COUNT];

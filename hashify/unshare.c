@@ -52,6 +52,13 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 	return r;
 }
 
+// Copying may have taken long.
+static bool is_still(int dir, const char *name, const struct known_object *object)
+{
+	struct stat st;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == object->ino;
+}
+
 static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
 			 const struct known_object *object)
 {
@@ -61,7 +68,7 @@ static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
 
 	if (fstat(copy, &st) < 0)
 		return -errno;
-	int r = link_copy(u, copy, &object->key, tmp);
+	int r = is_still(dir, name, object) ? link_copy(u, copy, &object->key, tmp) : -ESTALE;
 	if (r < 0)
 		return r;
 	auto_close int link = openat(s->tmp, tmp, O_PATH | O_NOFOLLOW | O_CLOEXEC);

@@ -34,8 +34,8 @@ void claim_drop(struct claim *c);
 // While it holds: does anybody else have the file open, if only for reading? (A write lease is refused then.)
 bool claim_is_shared(const struct claim *c);
 
-// Claims again, after claim_drop(): 1 if the file is as @c->st says, ctime included; 0: somebody has changed
-// it, or writes it and has not been claimed from; or a negative errno.
+// Claims again, whether that claim lasts or not: 1 if the file is as @c->st says, ctime included; 0: somebody
+// has changed it, writes it, or waits in open(2) to do so; or a negative errno.
 int claim_retake(const struct claim *c);
 
 // Closes the claim's fd, which takes the lease with it. With an fd of -1 it does nothing.

@@ -19,6 +19,10 @@ int displaced_name_parse(const char *name, struct object_key *ret);
 // is going to compare with it; stops at its first non-zero answer and returns that.
 int displaced_each(struct store *s, int (*each)(const struct object_key *key, void *arg), void *arg);
 
+// How long it waits, in nanoseconds: a writer that has looked its file up before our exchange has taken its
+// open(2) as far as our lease by then, or is descheduled on a machine in trouble.
+#define DISPLACED_GRACE_NSEC (20 * INT64_C(1000000))
+
 // Exchanges @tmp with the name @name in @dir.
 int displaced_exchange(struct store *s, const char *tmp, int dir, const char *name);
 

@@ -27,7 +27,8 @@ int journal_open(struct store *s, unsigned worker)
 	char name[TMP_NAME_SIZE];
 
 	name_print(worker, name);
-	int fd = openat(s->tmp, name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	unlinkat(s->tmp, name, 0);
+	int fd = openat(s->tmp, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -45,10 +46,10 @@ static int find_in(int dir, const char *name, const char *tmp, char **ret_path)
 {
 	char record[SLOT_SIZE];
 	size_t length = strlen(tmp);
-	auto_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = beneath_open_file(dir, name);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	for (uint64_t slot = 0; slot < JOURNAL_SLOTS; slot++) {
 		ssize_t got = fd_pread_all(fd, record, sizeof(record), slot * SLOT_SIZE);
 		if (got <= (ssize_t)length)

@@ -33,7 +33,7 @@ static uint64_t sum_of(const struct store *s, const struct marked *m)
 // What is not whole says nothing.
 static void load(const struct store *s, struct marked *ret)
 {
-	auto_close int fd = openat(s->dir, "marked", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = beneath_open_file(s->dir, "marked");
 	if (fd < 0 || fd_pread_all(fd, ret, sizeof(*ret), 0) != sizeof(*ret) || ret->sum != sum_of(s, ret))
 		*ret = (struct marked){ 0 };
 }
@@ -42,8 +42,8 @@ static int save(const struct store *s, struct marked *m)
 {
 	static const char attempt[] = "marked.new";
 
-	auto_close int fd = openat(s->dir, attempt, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-				   0600);
+	unlinkat(s->dir, attempt, 0);
+	auto_close int fd = openat(s->dir, attempt, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	m->sum = sum_of(s, m);

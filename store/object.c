@@ -33,17 +33,14 @@ int object_open_unchecked(struct store *s, const struct object_key *key)
 	char path[OBJECT_PATH_SIZE];
 
 	object_path_print(key, path);
-	int fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME | O_CLOEXEC);
-	if (fd < 0 && errno == EPERM)  // O_NOATIME is for the owner
-		fd = openat(s->dir, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return beneath_open_file(s->dir, path);
 }
 
 int object_open(struct store *s, const struct object_key *key, struct stat *ret)
 {
 	auto_close int fd = object_open_unchecked(s, key);
 	if (fd < 0)
-		return fd == -ELOOP ? -EBADMSG : fd;
+		return fd == -ELOOP || fd == -ENXIO ? -EBADMSG : fd;
 	int r = check(s, fd, key, ret);
 	return r < 0 ? r : take_fd(&fd);
 }
@@ -102,6 +99,16 @@ int object_adopt(struct store *s, int fd, const struct stat *st, const struct ob
 	if (r < 0)
 		mark_remove(s->marks, fd);
 	return r;
+}
+
+int object_disown(struct store *s, int fd, const struct object_key *key)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	object_path_print(key, path);
+	if (unlinkat(s->dir, path, 0) < 0)
+		return -errno;
+	return mark_remove(s->marks, fd);
 }
 
 // The name that the file of @fd has, or may have, as an object with @digest. 1: it has it; 0: it is free.

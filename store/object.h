@@ -24,6 +24,10 @@ int object_open_unchecked(struct store *s, const struct object_key *key);
 // -ESTALE: it has another name by now.
 int object_adopt(struct store *s, int fd, const struct stat *st, const struct object_key *key);
 
+// Makes it a private file again: nothing is linked to it but its own name, and it has changed meanwhile. The
+// caller holds the lock of those that change the store.
+int object_disown(struct store *s, int fd, const struct object_key *key);
+
 // Has the file of @fd, an O_PATH fd with status @st and a true mark of @digest, its name as an object? 1 or
 // 0; -E2BIG: it has too many xattrs for one.
 int object_is_named(struct store *s, int fd, const struct stat *st, struct digest digest);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "store/base/cleanup.h"
 #include "store/claim.h"
@@ -80,10 +81,10 @@ static int drop_if_same(struct store *s, const char *name, int object, const str
 			struct recovery *ret)
 {
 	struct claim claim;
-	auto_close int fd = openat(s->tmp, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = beneath_open_file(s->tmp, name);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	int r = claim_take(fd, &claim);
 	if (r < 0)
 		return r;
@@ -135,6 +136,7 @@ static int recover_displaced(struct store *s, const char *name, const struct obj
 struct recovering {
 	struct store *store;
 	struct recovery done;
+	uint64_t displaced;
 	int first_error;
 };
 
@@ -159,17 +161,28 @@ static int visit(const char *name, void *arg)
 	return 0;
 }
 
-static int count_kept(const char *name, void *arg)
+static int count(const char *name, void *arg)
 {
 	struct recovering *x = arg;
+	struct object_key key;
 	x->done.kept_before += displaced_is_kept(name);
+	x->displaced += displaced_name_parse(name, &key) == 0;
 	return 0;
+}
+
+// Who was killed may have displaced a file just now.
+static void wait_for_writers(const struct recovering *x)
+{
+	const struct timespec grace = { .tv_nsec = DISPLACED_GRACE_NSEC };
+	if (x->displaced > 0)
+		nanosleep(&grace, NULL);
 }
 
 int replace_recover(struct store *s, struct recovery *ret)
 {
 	struct recovering x = { .store = s };
-	int r = tmp_each(s, count_kept, &x);  // first: what is kept now is none of these
+	int r = tmp_each(s, count, &x);  // first: what is kept now is none of those before
+	wait_for_writers(&x);
 	if (r == 0)
 		r = tmp_each(s, visit, &x);
 	if (r == 0)

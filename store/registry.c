@@ -9,11 +9,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
 #include "store/base/dir.h"
 #include "store/store.h"
+
+// A second in all.
+#define HELD_PAUSE (10 * 1000 * 1000)
+#define HELD_PAUSES 100
 
 // pid, source and mountpoint, each escaped to four times its length at most.
 #define TEXT_MAX (32 + 2 * 4 * 4096)
@@ -113,6 +118,18 @@ static bool is_live(int fd)
 	return flock(fd, LOCK_EX | LOCK_NB) < 0;
 }
 
+// It is held for moments only; but a store in a guest may be held by that for ever.
+static int lock_patiently(int dir)
+{
+	const struct timespec pause = { .tv_nsec = HELD_PAUSE };
+	for (int i = 0; flock(dir, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EWOULDBLOCK || i == HELD_PAUSES)
+			return errno == EWOULDBLOCK ? -EBUSY : -errno;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 int registry_hold(struct store *s)
 {
 	if (mkdirat(s->dir, "mounts", 0700) < 0 && errno != EEXIST)
@@ -120,9 +137,8 @@ int registry_hold(struct store *s)
 	auto_close int dir = openat(s->dir, "mounts", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return -errno;
-	if (flock(dir, LOCK_EX) < 0)
-		return -errno;
-	return take_fd(&dir);
+	int r = lock_patiently(dir);
+	return r < 0 ? r : take_fd(&dir);
 }
 
 struct visit {
@@ -135,7 +151,7 @@ static int visit(int dir, const struct dirent64 *entry, void *arg)
 	const struct visit *v = arg;
 	const char *name = entry->d_name;
 	struct registration r;
-	auto_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = beneath_open_file(dir, name);
 
 	if (fd < 0)
 		return 0;  // unmounted meanwhile

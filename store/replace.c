@@ -20,10 +20,6 @@
 #include "store/store.h"
 #include "store/xattr.h"
 
-// A writer that has looked its file up before our exchange has taken its open(2) that far by then, or is
-// descheduled on a machine in trouble.
-#define GRACE_NSEC (20 * INT64_C(1000000))
-
 // Who has it open for reading alone may be about to change its mode, or to link it: no lease tells of that.
 // Most such descriptors are as old as the process, though, and are not waited for any longer.
 #define OPEN_GRACE_NSEC (1000 * INT64_C(1000000))
@@ -32,8 +28,8 @@ struct waiting {
 	char *path;       // owned; in the pool
 	uint64_t serial;  // in its tmp name
 	struct object_key key;
-	int link;            // owned; O_PATH, opened before the exchange
-	struct claim claim;  // dropped; its fd is owned, its status the displaced file's after the exchange
+	int link;                 // owned; O_PATH, opened before the exchange
+	struct claim claim;       // its fd is owned, its status the displaced file's after the exchange
 	struct xattr_set xattrs;  // owned; the displaced file's
 	bool give_back;           // it is the guest's
 	int64_t due, latest;      // to settle it, in nanoseconds on CLOCK_MONOTONIC
@@ -47,9 +43,9 @@ struct replacer {
 	struct exchange_log log;    // of @dir
 	uint64_t serial;            // of the next name in tmp/: none is used twice
 	uint64_t first, next;       // the waiting ones: ring[first % size] up to, without, next
-	uint64_t put_back;
-	int first_error;  // of settling, since the last flush
-	bool unsettled;   // recovery will want the journal
+	struct replacer_done done;  // since the last flush
+	int first_error;            // of settling, since then
+	bool unsettled;             // recovery will want the journal
 	unsigned size;
 	struct waiting ring[];
 };
@@ -130,12 +126,13 @@ static int settle(struct replacer *r, struct waiting *w, bool whole)
 
 	int e = put_back_path(s, tmp, w->link, w->path);
 	if (e == PUT_BACK)
-		r->put_back++;
+		r->done.put_back++;
+	if (e != PLACE_TAKEN)
+		return e < 0 ? e : 0;
 	// A guest that replaced the name meanwhile has done away with this file itself; but what we cannot
 	// tell, we keep.
-	if (e == PLACE_TAKEN)
-		return displaced_keep(s, tmp);
-	return e < 0 ? e : 0;
+	r->done.kept++;
+	return displaced_keep(s, tmp);
 }
 
 // Puts @w, which was the first and is claimed, behind the others, if somebody else has it open.
@@ -149,14 +146,14 @@ static bool wait_longer(struct replacer *r, struct waiting *w)
 	print_tmp(r, w, tmp);
 	if (record(r, tmp, w->path) < 0)
 		return false;
-	claim_drop(&w->claim);
 	struct waiting later = *w;
-	later.due = now + GRACE_NSEC;
+	later.due = now + DISPLACED_GRACE_NSEC;
 	r->ring[r->next++ % r->size] = later;
 	return true;
 }
 
-// Claims @w again. Before Linux 6.13 a setxattr(2) in the tick of our exchange moves no ctime.
+// It is claimed still; but who has got past write access, and not as far as our lease, is seen when it is
+// claimed again. Before Linux 6.13 a setxattr(2) in the tick of our exchange moves no ctime.
 static bool is_whole(const struct waiting *w)
 {
 	return !w->give_back && claim_retake(&w->claim) > 0 && xattr_same(w->claim.fd, &w->xattrs);
@@ -192,23 +189,23 @@ static void settle_all(struct replacer *r)
 		settle_first(r, true);
 }
 
-int replacer_flush(struct replacer *r, uint64_t *ret_put_back)
+int replacer_flush(struct replacer *r, struct replacer_done *ret)
 {
 	settle_all(r);
 	int e = r->first_error;
-	*ret_put_back = r->put_back;
-	r->put_back = 0;
+	*ret = r->done;
+	r->done = (struct replacer_done){ 0 };
 	r->first_error = 0;
 	return e;
 }
 
 int replacer_free(struct replacer *r)
 {
-	uint64_t put_back;
+	struct replacer_done done;
 
 	if (!r)
 		return 0;
-	int e = replacer_flush(r, &put_back);
+	int e = replacer_flush(r, &done);
 	if (!r->unsettled)
 		journal_remove(r->store, r->worker);
 	exchange_log_close(&r->log);
@@ -287,6 +284,7 @@ static int exchange_checked(struct replacer *r, const char *tmp, const struct vi
 
 	// Changed, or we cannot tell: the guest keeps its own file.
 	e = put_back_or_keep(s, tmp, w->link, v->dir, v->name);
+	r->done.kept += e == PLACE_TAKEN;
 	if (e < 0) {
 		*ret_left = w->give_back = true;
 		return e;
@@ -325,11 +323,9 @@ static int run(struct replacer *r, const struct victim *v, const struct object_k
 	e = exchange_announced(r, tmp, v, w, &left);
 	if (!left)
 		return e;
-	if (e == REPLACED) {
-		claim_drop(v->claim);
+	if (e == REPLACED)
 		w->claim.fd = take_fd(&v->claim->fd);
-	}
-	w->due = clock_ns(CLOCK_MONOTONIC) + GRACE_NSEC;
+	w->due = clock_ns(CLOCK_MONOTONIC) + DISPLACED_GRACE_NSEC;
 	w->latest = w->due + OPEN_GRACE_NSEC;
 	r->ring[r->next++ % r->size] = *w;
 	*w = (struct waiting){ .link = -1, .claim.fd = -1 };

@@ -47,19 +47,24 @@ struct victim {
 };
 
 // Replaces @v by a link to the object @key, open as @object, with the inode @ino. When it is REPLACED the
-// replacer drops the claim and takes its fd (which becomes -1). Else the caller keeps both. -EMLINK: the
+// replacer takes the claim with its fd (which becomes -1). Else the caller keeps both. -EMLINK: the
 // object is full; -EXDEV: another filesystem, subvolume or project; anything else: nothing has changed, or
 // the next flush or recovery puts the guest's file back.
 int replacer_run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
 		 uint64_t ino);
 
+// Of displaced files that somebody opened for writing or changed, since the flush before.
+struct replacer_done {
+	uint64_t put_back;
+	uint64_t kept;  // their place was taken: tmp/kept-…
+};
+
 // A writer may be on its way into open(2) between its look-up and the check of our lease, and would write to
-// a file without a name. So displaced files stay in tmp/ for a grace period, which is longer for what
-// somebody else has open. Waits until that has passed for all, claims them again, puts back those that
-// somebody opened for writing or changed (counted in
-// @ret_put_back), drops the others. Returns the first error of dropping or putting back since the flush
-// before; what it hit stays in tmp/ for recovery.
-int replacer_flush(struct replacer *r, uint64_t *ret_put_back);
+// a file without a name. So displaced files stay in tmp/, and claimed, for a grace period, which is longer
+// for what somebody else has open. Waits until that has passed for all, puts back those that somebody
+// changed, or waits to write to, drops the others. Returns the first error of dropping or putting back since
+// the flush before; what it hit stays in tmp/ for recovery.
+int replacer_flush(struct replacer *r, struct replacer_done *ret);
 
 // Flushes and frees; NULL is fine.
 int replacer_free(struct replacer *r);

@@ -270,10 +270,10 @@ static int read_format_mark(const struct store *s, int fd)
 static int read_format(struct store *s)
 {
 	char text[FORMAT_MAX + 1];
-	auto_close int fd = openat(s->dir, "format", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = beneath_open_file(s->dir, "format");
 
 	if (fd < 0)
-		return errno == ENOENT ? -EBADMSG : -errno;
+		return fd == -ENOENT || fd == -ENXIO ? -EBADMSG : fd;
 	ssize_t size = fd_pread_all(fd, text, FORMAT_MAX, 0);
 	if (size < 0)
 		return (int)size;
@@ -363,10 +363,9 @@ void store_close(struct store *s)
 
 int store_lock(struct store *s, enum store_lock_mode mode)
 {
-	auto_close int fd = s->lock >= 0 ? take_fd(&s->lock)
-					 : openat(s->dir, "lock", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	auto_close int fd = s->lock >= 0 ? take_fd(&s->lock) : beneath_open_file(s->dir, "lock");
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (flock(fd, (mode == STORE_SHARED ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)
 		return -errno;
 	s->lock = take_fd(&fd);
@@ -375,9 +374,16 @@ int store_lock(struct store *s, enum store_lock_mode mode)
 
 int store_lock_pass(struct store *s)
 {
-	// A store of before there was this file gets it now.
-	auto_close int fd = openat(s->dir, "pass", O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+	auto_close int fd = beneath_open_file(s->dir, "pass");
+	if (fd == -ENOENT) {  // a store of before there was this file gets it now
+		int made = openat(s->dir, "pass", O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (made >= 0)
+			fd_close(made);
+		fd = beneath_open_file(s->dir, "pass");
+	}
+	if (fd < 0)
+		return fd;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return -errno;
 	s->pass = take_fd(&fd);
 	return 0;

@@ -39,9 +39,9 @@ static int open_to_read(int fd)
 	const int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
 	struct fd_path path = fd_path(fd);
 
-	int r = open(path.text, flags | O_NOATIME);
+	int r = openat(AT_FDCWD, path.text, flags | O_NOATIME);
 	if (r < 0 && errno == EPERM)
-		r = open(path.text, flags);
+		r = openat(AT_FDCWD, path.text, flags);
 	return r < 0 ? -errno : r;
 }
 

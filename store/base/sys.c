@@ -117,18 +117,35 @@ static int64_t mincore_pages(int fd, uint64_t size)
 	return cached;
 }
 
-int64_t sys_cached_pages(int fd, uint64_t size)
+struct cachestat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+static int cachestat(int fd, uint64_t size, struct cachestat *ret)
 {
 	struct {
 		uint64_t off, len;
 	} range = { 0, size };
-	struct {
-		uint64_t cached, dirty, writeback, evicted, recently_evicted;
-	} stat = { 0 };
 
-	if (syscall(SYS_cachestat, fd, &range, &stat, 0) == 0)
-		return (int64_t)stat.cached;
-	return errno == ENOSYS ? mincore_pages(fd, size) : -errno;
+	return syscall(SYS_cachestat, fd, &range, ret, 0) < 0 ? -errno : 0;
+}
+
+int64_t sys_cached_pages(int fd, uint64_t size)
+{
+	struct cachestat stat = { 0 };
+	int r = cachestat(fd, size, &stat);
+
+	if (r == -ENOSYS)
+		return mincore_pages(fd, size);
+	return r < 0 ? r : (int64_t)stat.cached;
+}
+
+int64_t sys_unwritten_pages(int fd, uint64_t size)
+{
+	struct cachestat stat = { 0 };
+	int r = cachestat(fd, size, &stat);
+
+	return r < 0 ? r : (int64_t)(stat.dirty + stat.writeback);
 }
 
 // As in headers since 6.9.

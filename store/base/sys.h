@@ -36,6 +36,10 @@ int sys_mount_idmap(int fd, int user_namespace);
 // Pages of @fd that are in the page cache now (cachestat(2), Linux 6.5; falls back to mincore(2)).
 int64_t sys_cached_pages(int fd, uint64_t size);
 
+// Pages of @fd that are not on the disk yet, or are on their way (cachestat(2)). 0 also where no filesystem
+// writes them; -ENOSYS, -EPERM: it cannot be told.
+int64_t sys_unwritten_pages(int fd, uint64_t size);
+
 // The UUID of the filesystem of @fd in hexadecimal (FS_IOC_GETFSUUID, Linux 6.9); "": it cannot be told.
 void sys_fs_uuid(int fd, char ret[33]);
 

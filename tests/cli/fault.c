@@ -1,7 +1,8 @@
 // Preloaded, it makes system calls of a program fail, of which these variables of the environment tell:
 // FAULT_CALL, its name; FAULT_ERROR, the number; FAULT_AT, what the path in question must contain, that of
 // the first fd with the name that goes with it, for renameat2 the new one; FAULT_EVERY, 1: each, 2: each
-// second.
+// second. With FAULT_RUN none fails, but just before the first a command is run, with the fd's path in
+// FAULT_FILE.
 #include "tests/cli/stand_in.h"
 
 #include <dlfcn.h>
@@ -34,6 +35,19 @@ static bool is_at(int fd, const char *name, const char *part)
 	return strstr(path, part) != NULL;
 }
 
+static void run_once(const char *command, int fd)
+{
+	static atomic_flag done = ATOMIC_FLAG_INIT;
+	char link[40], path[4096] = "";
+
+	if (atomic_flag_test_and_set(&done))
+		return;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, path, sizeof(path) - 1) < 0 || setenv("FAULT_FILE", path, 1) < 0 ||
+	    system(command) != 0)
+		abort();
+}
+
 static bool fails(const char *call, int fd, const char *name)
 {
 	static atomic_uint met;
@@ -45,6 +59,10 @@ static bool fails(const char *call, int fd, const char *name)
 		return errno = before, false;
 	if (every && (atomic_fetch_add(&met, 1) + 1) % (unsigned)atoi(every) != 0)
 		return errno = before, false;
+	if (getenv("FAULT_RUN")) {
+		run_once(getenv("FAULT_RUN"), fd);
+		return errno = before, false;
+	}
 	errno = atoi(getenv("FAULT_ERROR"));
 	return true;
 }

@@ -34,12 +34,49 @@ def files_only(inv):
 def failing(pool, call, error, at="", every=1, *args):
     """A pass in which system calls fail. Guests notice nothing."""
     before = files_only(full_inventory(pool.path))
-    env = dict(os.environ, LC_ALL="C", LD_PRELOAD=os.environ["FAULT_SO"], FAULT_CALL=call, FAULT_ERROR=str(error), FAULT_AT=at,
-               FAULT_EVERY=str(every))
-    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    env = preloaded(FAULT_CALL=call, FAULT_ERROR=str(error), FAULT_AT=at, FAULT_EVERY=str(every))
     r = run(pool, env, *args)
     expect_same(before, files_only(full_inventory(pool.path)), "changed when %s failed with %s" % (call, errno.errorcode[error]))
     return r
+
+
+CHANGES = {
+    "truncated": "os.close(os.open(f, os.O_RDONLY | os.O_TRUNC))",
+    "other mode": "os.chmod(f, 0o600)",
+    "xattr": "os.setxattr(f, 'user.own', b'1')",
+    "written": "os.open(f, os.O_WRONLY | os.O_NONBLOCK)",  # and has to try again
+}
+
+
+@case("a guest that changes its file while that becomes an object changes nobody else's")
+def _(_):
+    for call in ("fsetxattr", "linkat"):  # before it is marked, and before it has the second name
+        for how, change in CHANGES.items():
+            with new_pool(TOP) as pool:
+                pool.put_all("file", tree.noise(1, 9000), guests="ab")
+                tree.settle(pool.path)
+                before = full_inventory(pool.path)
+                said_by_guest = pool.at("said")
+                script = "env -u LD_PRELOAD %s -c \"import os; f = os.environ['FAULT_FILE']; print(f); %s\" >%s 2>&1" % (
+                    sys.executable, change, said_by_guest)
+                _, s, said = run(pool, preloaded(FAULT_CALL=call, FAULT_AT="/file/", FAULT_RUN=script + "; true"), "--jobs=1")
+                lines = tree.slurp(said_by_guest).decode().splitlines()
+                expect_equal("Resource temporarily unavailable" in lines[-1], how == "written", lines)
+                guest = lines[0].split("/")[-2] if len(lines) == 1 else None
+                expect_equal((s["linked"], s["objects_created"], s["errors"]), (0, 0, 0), (call, how, said))
+                expect_equal(pool.objects(), [], (call, how))
+                after = full_inventory(pool.path)
+                expect_equal([g for g in "ab" if after[g] != before[g]], [guest] if guest else [], (call, how))
+                for g in "ab":  # its own, and no link to an object
+                    os.link(pool.at(g, "file"), pool.at(g, "file2"))
+                skipped = summary(pool.path)["skipped"]
+                expect_equal(skipped["empty"] + skipped["hard_linked"], 4)
+
+
+def preloaded(**fault):
+    env = dict(os.environ, LC_ALL="C", LD_PRELOAD=os.environ["FAULT_SO"], **fault)
+    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return env
 
 
 def run(pool, env=None, *args):

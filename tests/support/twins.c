@@ -2,12 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -45,6 +49,7 @@ struct twins given_twins(const struct pool *p)
 	struct twins w;
 	struct object_key key = put_twins(p);
 
+	twins_await_writers();
 	assert_int_equal(twins_open(p, &key, &w), 0);
 	return w;
 }
@@ -106,11 +111,53 @@ int twins_replace_and_put_back(struct twins *w, void (*run)(void *arg))
 	return r;
 }
 
+// Shared with them, as they may outlive who began them.
+static atomic_int *writers;
+
+static void write_in_a_child(int fd)
+{
+	dup2(fd, 3);
+	close_range(4, ~0U, 0);  // those of our leases
+	int late = open("/proc/self/fd/3", O_WRONLY | O_CLOEXEC);
+	bool written = late >= 0 && write(late, "HELLO", 5) == 5;
+	atomic_fetch_sub(writers, 1);
+	_exit(!written);
+}
+
+// By system calls that are not disturbed.
+static bool is_being_opened(int fd)
+{
+	if (syscall(SYS_fcntl, fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN;
+	syscall(SYS_fcntl, fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
+void twins_write_late(int fd)
+{
+	atomic_fetch_add(writers, 1);
+	pid_t child = fork();
+	if (child == 0)
+		write_in_a_child(fd);
+	while (atomic_load(writers) > 0 && !is_being_opened(fd))
+		sched_yield();
+}
+
+void twins_await_writers(void)
+{
+	if (!writers)
+		writers = mmap(NULL, sizeof(*writers), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			       0);
+	while (atomic_load(writers) > 0)
+		sched_yield();
+}
+
 uint64_t twins_flush(struct twins *w)
 {
-	uint64_t put_back;
-	assert_int_equal(replacer_flush(w->replacer, &put_back), 0);
-	return put_back;
+	struct replacer_done done;
+	assert_int_equal(replacer_flush(w->replacer, &done), 0);
+	twins_await_writers();
+	return done.put_back;
 }
 
 void twins_done(struct twins *w)

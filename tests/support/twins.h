@@ -37,6 +37,13 @@ int twins_run(struct twins *w, int dir, const char *path, struct claim *claim);
 // tree) just before that, which is the second exchange.
 int twins_replace_and_put_back(struct twins *w, void (*run)(void *arg));
 
+// A guest's process opens the file of @fd for writing and writes "HELLO": returns when it waits for whoever
+// has claimed that, or has written.
+void twins_write_late(int fd);
+
+// Waits until all these have written.
+void twins_await_writers(void);
+
 // How many files were put back.
 uint64_t twins_flush(struct twins *w);
 

@@ -135,6 +135,7 @@ static struct object_key key;
 // a/file is an object, b/file its twin.
 static void given_pair(const struct pool *p)
 {
+	twins_await_writers();
 	unlinkat(p->tree->dir, "b/file", 0);
 	put_old(p, "b/file", "hello");
 	if (faccessat(p->tree->dir, "a/file", F_OK, 0) == 0)
@@ -176,10 +177,9 @@ static void replace(const struct pool *p, enum writer writer)
 		begin();
 	if (replacer_new(p->store, 0, TWINS_WAITING, &w.replacer) == 0)
 		twins_run(&w, dir, "b/file", &claim);
-	claim_drop(&(struct claim){ .fd = fd });  // if that was disturbed
 	claim_end(&claim);
 	if (writer == BEFORE_THE_FLUSH)
-		write_to(reader);
+		twins_write_late(reader);
 	if (later)
 		begin();
 	replacer_free(w.replacer);
@@ -245,6 +245,7 @@ static void it_has_its_bytes(const struct pool *p)
 // Only where the file's place could not be opened it is kept.
 static void what_was_written_is_there(const struct pool *p)
 {
+	twins_await_writers();
 	recover(p);
 	if (take_kept(p, "HELLO") == 0) {
 		assert_content(p->tree, "b/file", "HELLO");

@@ -425,9 +425,7 @@ static void a_file_that_is_removed_under_its_new_name_is_kept(void **state)
 
 static void write_late(int reader)
 {
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
+	twins_write_late(reader);
 	close(reader);
 }
 
@@ -457,14 +455,15 @@ static void what_cannot_be_put_back_keeps_its_journal(void **state)
 {
 	struct twins w = given_twins(*state);
 	int reader = open_read(w.p->tree, "b/file");
-	uint64_t put_back;
+	struct replacer_done done;
 	struct recovery recovery;
 
 	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
 	write_late(reader);
 	fault_next("renameat2", EIO);
-	assert_int_equal(replacer_flush(w.replacer, &put_back), -EIO);
+	assert_int_equal(replacer_flush(w.replacer, &done), -EIO);
 	assert_true(fault_was_met());
+	twins_await_writers();
 	twins_done(&w);
 
 	assert_int_equal(replace_recover(w.p->store, &recovery), 0);

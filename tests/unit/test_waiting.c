@@ -1,4 +1,5 @@
 // What a link has displaced waits until nobody can write to it any more: then it goes, or comes back.
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +54,7 @@ static void stop_clock(void)
 	is_stopped = true;
 }
 
-static void who_writes_late_gets_the_file_put_back(void **state)
+static void who_waits_to_write_gets_the_file_put_back(void **state)
 {
 	struct twins w = given_twins(*state);
 	ino_t before = twins_inode(&w, "b/file");
@@ -61,9 +62,8 @@ static void who_writes_late_gets_the_file_put_back(void **state)
 
 	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
 	assert_true(twins_linked(&w, "b/file"));
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
+	twins_write_late(reader);
+	assert_true(twins_linked(&w, "b/file"));  // so he waits
 	close(reader);
 
 	assert_int_equal(twins_flush(&w), 1);
@@ -71,6 +71,19 @@ static void who_writes_late_gets_the_file_put_back(void **state)
 	assert_content(w.p->tree, "b/file", "HELLO");
 	assert_content(w.p->tree, "a/file", "hello");
 	assert_int_equal(names_in_flight(w.p), 0);
+	twins_done(&w);
+}
+
+// Whatever he does to the times.
+static void nobody_writes_to_a_displaced_file(void **state)
+{
+	struct twins w = given_twins(*state);
+	int reader = open_read(w.p->tree, "b/file");
+
+	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
+	assert_true(open(fd_path(reader).text, O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0);
+	assert_int_equal(errno, EAGAIN);
+	close(reader);
 	twins_done(&w);
 }
 
@@ -97,42 +110,6 @@ static void an_xattr_that_is_set_late_is_no_more_lost_than_a_write(void **state)
 	twins_done(&w);
 }
 
-static void who_has_it_open_for_writing_late_gets_it_put_back(void **state)
-{
-	struct twins w = given_twins(*state);
-	int reader = open_read(w.p->tree, "b/file");
-
-	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(twins_flush(&w), 1);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
-	close(reader);
-
-	assert_content(w.p->tree, "b/file", "HELLO");
-	twins_done(&w);
-}
-
-// A store to a page that is dirty already moves no time stamp; only the lease tells.
-static void who_has_it_mapped_for_writing_late_gets_it_put_back(void **state)
-{
-	struct twins w = given_twins(*state);
-	int reader = open_read(w.p->tree, "b/file");
-
-	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
-	int late = open(fd_path(reader).text, O_RDWR | O_CLOEXEC);
-	char *map = mmap(NULL, 5, PROT_READ | PROT_WRITE, MAP_SHARED, late, 0);
-	assert_ptr_not_equal(map, MAP_FAILED);
-	close(late);
-	close(reader);
-	assert_int_equal(twins_flush(&w), 1);
-	memcpy(map, "HELLO", 5);
-	munmap(map, 5);
-
-	assert_content(w.p->tree, "b/file", "HELLO");
-	twins_done(&w);
-}
-
 static void a_path_longer_than_the_kernel_takes_is_put_back(void **state)
 {
 	struct twins w = given_twins(*state);
@@ -156,10 +133,9 @@ static void a_path_longer_than_the_kernel_takes_is_put_back(void **state)
 	assert_int_equal(claim_take(fd, &claim), 0);
 
 	assert_int_equal(twins_run(&w, dir, path, &claim), REPLACED);
-	int late = open(fd_path(fd).text, O_WRONLY | O_CLOEXEC);
+	twins_write_late(fd);
 	assert_int_equal(twins_flush(&w), 1);
 
-	close(late);
 	struct stat st;
 	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
 	assert_int_equal(st.st_ino, claim.st.st_ino);
@@ -208,9 +184,7 @@ static void who_writes_late_gets_it_put_back_though_many_came_after(void **state
 
 	assert_int_equal(twins_replace(&w, "b/file"), REPLACED);
 	replace_many(&w, 0, TWINS_WAITING - 1);
-	int late = open(fd_path(reader).text, O_WRONLY | O_CLOEXEC);
-	assert_int_equal(write(late, "HELLO", 5), 5);
-	close(late);
+	twins_write_late(reader);
 	close(reader);
 	replace_many(&w, TWINS_WAITING - 1, TWINS_WAITING + 2);
 	is_stopped = false;
@@ -343,10 +317,9 @@ static void workers_do_not_get_into_each_other_s_way(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_pool(who_writes_late_gets_the_file_put_back),
+		in_pool(who_waits_to_write_gets_the_file_put_back),
+		in_pool(nobody_writes_to_a_displaced_file),
 		in_pool(an_xattr_that_is_set_late_is_no_more_lost_than_a_write),
-		in_pool(who_has_it_open_for_writing_late_gets_it_put_back),
-		in_pool(who_has_it_mapped_for_writing_late_gets_it_put_back),
 		in_pool(no_more_files_wait_than_there_is_room_for),
 		in_pool(who_writes_late_gets_it_put_back_though_many_came_after),
 		in_pool(who_has_it_open_is_waited_for),
