@@ -19,12 +19,13 @@ struct verdict {
 
 // Patterns that go through slashes are a tree, a level for each part between them.
 struct exclude_node {
-	char *part;                  // owned: a glob, or a name
-	struct verdict verdict;      // of what ends here
-	struct map names;            // by hash: children that are names
-	struct exclude_node *globs;  // children that are globs
-	struct exclude_node *deep;   // "**": goes on here and in every directory below
-	struct exclude_node *next;   // of @globs
+	char *part;                        // owned: a glob, or a name
+	struct verdict verdict;            // of what ends here
+	struct map names;                  // by hash: children that are names
+	struct exclude_node *globs;        // children that are globs
+	struct exclude_node *deep;         // "**": goes on here and in every directory below
+	struct exclude_node *next;         // of @globs
+	const struct exclude_node *below;  // of the node above the guest's root: that
 	bool is_deep;
 };
 
@@ -38,8 +39,9 @@ struct anywhere {
 
 struct exclude {
 	struct exclude_node root;
-	struct map names;        // those that are names
-	struct anywhere *globs;  // the others
+	struct exclude_node above;  // the directory that the root is in; its part is the root's name
+	struct map names;           // those that are names
+	struct anywhere *globs;     // the others
 	int64_t count;
 };
 
@@ -89,6 +91,7 @@ void exclude_free(struct exclude *x)
 	if (!x)
 		return;
 	free_inside(&x->root);
+	free_inside(&x->above);
 	map_each(&x->names, free_anywhere, NULL);
 	map_free(&x->names);
 	while (x->globs) {
@@ -252,8 +255,13 @@ int exclude_add_text(struct exclude *x, const char *text, size_t size)
 	return wrong;
 }
 
+// Of pointers: 8 MiB.
+#define STACK_MAX ((size_t)1024 * 1024)
+
 static int push(struct exclude_stack *s, const struct exclude_node *n)
 {
+	if (s->count == STACK_MAX)
+		return -ENOBUFS;
 	const struct exclude_node **nodes = array_grow(s->nodes, s->count, &s->capacity, sizeof(void *));
 	if (!nodes)
 		return -ENOMEM;
@@ -262,9 +270,22 @@ static int push(struct exclude_stack *s, const struct exclude_node *n)
 	return n->deep ? push(s, n->deep) : 0;
 }
 
+int exclude_set_root(struct exclude *x, const char *name)
+{
+	free(x->above.part);
+	x->above.part = strdup(name);
+	x->above.below = &x->root;
+	return x->above.part ? 0 : -ENOMEM;
+}
+
+const char *exclude_root(const struct exclude *x)
+{
+	return x->above.part;
+}
+
 int exclude_push_root(const struct exclude *x, struct exclude_stack *s)
 {
-	return push(s, &x->root);
+	return push(s, x->above.part ? &x->above : &x->root);
 }
 
 // A name that all patterns are asked about.
@@ -286,6 +307,8 @@ static const struct exclude_node *named_child(const struct exclude_node *n, cons
 
 static int push_children(struct exclude_stack *s, const struct exclude_node *n, struct asked *a)
 {
+	if (n->below)
+		return is_child(n, a->name.text) ? push(s, n->below) : 0;
 	int r = n->is_deep ? push(s, n) : 0;
 	const struct exclude_node *child = named_child(n, a);
 	if (r == 0 && child)
@@ -365,6 +388,8 @@ bool exclude_match(const struct exclude *x, const struct exclude_stack *s, size_
 {
 	int64_t last = 0;
 	struct asked asked;
+	if (from < to && s->nodes[from]->below)
+		return !is_child(s->nodes[from], name);
 	ask(&asked, name);
 	const struct anywhere *a = x->names.count > 0 ? map_find(&x->names, asked.hash, is_anywhere, name)
 						      : NULL;

@@ -22,6 +22,13 @@ void exclude_free(struct exclude *x);
 // path may be; -ENOMEM.
 int exclude_add(struct exclude *x, const char *pattern);
 
+// The guest's root, where patterns begin, is the directory @name in that where the walk begins. What is
+// beside it is left alone, whatever they say. -ENOMEM.
+int exclude_set_root(struct exclude *x, const char *name);
+
+// What was set, or NULL.
+const char *exclude_root(const struct exclude *x);
+
 // Adds those of a text, one a line; what begins with '#' and empty lines are none. A line that is no pattern
 // (a NUL in it as well) is passed over; returns the number of the first such line, 0: there was none, or
 // -ENOMEM.
@@ -34,8 +41,9 @@ struct exclude_stack {
 	size_t count, capacity;
 };
 
-// Pushes the state of the guest's root, or that of the directory @name in the one whose state lies from @from
-// up to @to on the stack. -ENOMEM.
+// Pushes the state of where the walk begins, or that of the directory @name in the one whose state lies from
+// @from up to @to on the stack. -ENOMEM; -ENOBUFS: it would take megabytes, as patterns made for that do deep
+// down.
 int exclude_push_root(const struct exclude *x, struct exclude_stack *s);
 int exclude_push(struct exclude_stack *s, size_t from, size_t to, const char *name);
 void exclude_stack_free(struct exclude_stack *s);

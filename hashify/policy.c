@@ -154,15 +154,35 @@ static int add_guest_file(struct exclude *x, int root, int *ret_line)
 	return line > 0 ? -EINVAL : line;
 }
 
-int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error, int *ret_line)
+static bool has(int dir, const char *name)
+{
+	struct stat st;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static bool is_root_tree(int dir)
+{
+	return has(dir, "etc") || has(dir, "usr");
+}
+
+// -1: the guest's directory is its root.
+static int open_rootfs(int top)
+{
+	auto_close int fd = is_root_tree(top) ? -1
+					      : beneath_open(top, POLICY_ROOTFS, O_PATH | O_DIRECTORY, 0);
+	return fd >= 0 && is_root_tree(fd) ? take_fd(&fd) : -1;
+}
+
+int policy_exclude(const struct policy *p, int top, struct exclude **ret, int *ret_error, int *ret_line)
 {
 	struct exclude *x = exclude_new();
-	int r = x ? 0 : -ENOMEM;
+	auto_close int rootfs = open_rootfs(top);
+	int r = !x ? -ENOMEM : rootfs < 0 ? 0 : exclude_set_root(x, POLICY_ROOTFS);
 	*ret_error = *ret_line = 0;
 	for (size_t i = 0; i < DEFAULTS && r >= 0 && !p->no_defaults; i++)
 		r = exclude_add_text(x, defaults[i].patterns, strlen(defaults[i].patterns));
 	if (r >= 0)
-		*ret_error = add_guest_file(x, root, ret_line);
+		*ret_error = add_guest_file(x, rootfs < 0 ? top : rootfs, ret_line);
 	if (*ret_error == -ENOMEM)
 		r = -ENOMEM;
 	if (r >= 0)

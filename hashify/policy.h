@@ -15,6 +15,10 @@
 #define POLICY_GUEST_FILE "hashify.exclude"  // in that
 #define POLICY_GUEST_FILE_SIZE 16384
 
+// Where LXC and Incus have a container's root, and OCI bundles have, beside files of the host's. A guest has
+// that layout if neither of two directories that every system has is at its top, but in there.
+#define POLICY_ROOTFS "rootfs"
+
 struct policy {
 	bool no_defaults;
 	struct names guests;  // owned: the only ones to be walked; none: all
@@ -33,9 +37,9 @@ int policy_add_file(struct policy *p, const char *path, int *ret_line);
 int policy_add_guest(struct policy *p, const char *name);
 bool policy_wants_guest(const struct policy *p, const char *name);
 
-// Makes the set for the guest whose root is open as @root. *@ret_error tells why its own file could not be
-// used: 0 it could, or there is none; *@ret_line is the line that is no pattern, or 0. -ENOMEM.
-int policy_exclude(const struct policy *p, int root, struct exclude **ret, int *ret_error, int *ret_line);
+// Makes the set for the guest whose directory in the pool is open as @top. *@ret_error tells why its own file
+// could not be used: 0 it could, or there is none; *@ret_line is the line that is no pattern, or 0. -ENOMEM.
+int policy_exclude(const struct policy *p, int top, struct exclude **ret, int *ret_error, int *ret_line);
 
 // Is the file @path of @pool, "GUEST/…", left alone by name? 1 or 0; or the error of the guest's own file,
 // with which all of the guest is left alone.

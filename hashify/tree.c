@@ -106,6 +106,9 @@ void tree_free(struct tree *t)
 #define FILE_SHARE (2 * sizeof(void *))
 #define DIR_SHARE (2 * sizeof(struct tree_dir))
 
+// With what malloc(3) and the map take.
+#define HARD_LINK_SHARE (5 * sizeof(struct hard_link))
+
 // Threads meet at the budget: not for every name.
 #define CHARGED_AT_ONCE ((size_t)16 * 1024)
 
@@ -195,6 +198,10 @@ int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names)
 	}
 	*link = (struct hard_link){ ino, names - 1 };
 	map_add(&t->hard_links, ino, link);
+	if (t->hard_links.count > t->hard_links_charged) {
+		t->hard_links_charged = t->hard_links.count;
+		charge(t, 0, HARD_LINK_SHARE);
+	}
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct tree {
 	struct tree_chunk *names, *files;  // newest first
 	size_t file_count;
 	struct map hard_links;       // by inode number: struct hard_link, owned
+	size_t hard_links_charged;   // the most there were
 	uint64_t seen;               // names, by the walk
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit

@@ -73,6 +73,11 @@ static void skip_dir(struct walker *w, uint32_t dir, int err)
 static int add_dir(struct walker *w, uint32_t parent, const char *name)
 {
 	int64_t dir = tree_add_dir(w->tree, parent, name);
+	if (dir == -ENAMETOOLONG) {
+		w->tally->seen++;
+		skip_file(w, parent, name, REASON_DEEP, 0);
+		return 0;
+	}
 	if (dir < 0)
 		return (int)dir;
 	uint32_t *list = array_grow(w->pending, w->pending_count, &w->pending_capacity, sizeof(*list));
@@ -386,6 +391,11 @@ static int enter(struct walker *w, uint32_t dir, int fd)
 	}
 	size_t excludes = w->stack.count;
 	int r = push_excludes(w, dir);
+	if (r == -ENOBUFS) {
+		w->stack.count = excludes;
+		skip_dir(w, dir, r);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	struct level *levels = array_grow(w->levels, w->depth, &w->level_capacity, sizeof(*levels));
@@ -480,17 +490,18 @@ static int walk_on(struct walker *w)
 }
 
 // The guest may have asked for files to be left alone. If we cannot tell which, all of them are.
-static int make_exclude(struct walker *w, int root, bool *ret_usable)
+static int make_exclude(struct walker *w, int top, bool *ret_usable)
 {
 	int err, line;
 	if (!w->walk->policy)
 		return 0;
-	int r = policy_exclude(w->walk->policy, root, &w->exclude, &err, &line);
+	int r = policy_exclude(w->walk->policy, top, &w->exclude, &err, &line);
 	if (r < 0 || err == 0)
 		return r;
 	*ret_usable = false;
 	w->tally->seen++;
-	report_policy(w->walk->report, w->tally, &(struct report_place){ w->tree, 0, NULL }, err, line);
+	const struct report_place place = { w->tree, 0, exclude_root(w->exclude) };
+	report_policy(w->walk->report, w->tally, &place, err, line);
 	return 0;
 }
 

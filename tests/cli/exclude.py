@@ -69,6 +69,40 @@ def _(_):
         expect_equal(shared(pool, "--exclude=/srv/"), ["etc/a", "usr/a", "usr/b"])
 
 
+@case("where the root is in rootfs, as in LXC's layout and in OCI bundles, patterns begin there; what is beside it is the host's")
+def _(_):
+    beside = ["config", "fstab", "snaps/snap0/rootfs/usr/x", "rootfs.hold", "rootfs2/usr/x"]
+    below = lambda names: sorted("rootfs/" + n for n in names)
+    with new_pool(TOP) as pool:
+        fill(pool, *below(BY_DEFAULT + SHARED), *beside)
+        expect_equal(shared(pool), below(SHARED))
+        expect_equal(shared(pool, "--exclude=!rootfs2/", "--exclude=!fstab"), below(SHARED))
+        expect_equal(shared(pool, "--no-default-excludes"), below(SHARED + BY_DEFAULT))
+        for path, reason in (("a/fstab", "excluded"), ("a/rootfs/etc/own", "excluded"), ("a/rootfs/usr/own", "alone")):
+            pool.put(path, b"own") if path.endswith("own") else None
+            s = summary("why", pool.at(path), defaults=True)
+            expect_equal(s.get("reason", s["state"]), reason, path)
+    with new_pool(TOP) as pool:
+        fill(pool, "rootfs/usr/bin/x", "rootfs/usr/bin/y", "rootfs/srv/z")
+        pool.put("a/rootfs/etc/hashify.exclude", b"/usr/bin/y\n")
+        expect_equal(shared(pool), ["rootfs/srv/z", "rootfs/usr/bin/x"])
+        pool.put("b/rootfs/etc/hashify.exclude", b"//\n")
+        r = command(pool.path)
+        expect(r.returncode == 1 and b"b/rootfs/etc/hashify.exclude:1: is no pattern" in r.stderr, r)
+
+
+@case("a guest that has a directory rootfs besides its own system is none of those")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool, "usr/bin/x", "rootfs/usr/bin/x", "rootfs/etc/x")
+        expect_equal(shared(pool), ["rootfs/etc/x", "rootfs/usr/bin/x", "usr/bin/x"])
+    with new_pool(TOP) as pool:  # nor is one with a symbolic link of that name, wherever it leads
+        fill(pool, "srv/etc/x", "srv/usr/x")
+        for g in "ab":
+            os.symlink("srv", pool.at(g, "rootfs"))
+        expect_equal(shared(pool), ["srv/etc/x", "srv/usr/x"])
+
+
 @case("links beneath what is excluded later stay links")
 def _(_):
     with new_pool(TOP) as pool:
