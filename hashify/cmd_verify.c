@@ -31,7 +31,8 @@ static const char help[] =
 	"POOL/.hash/quarantine, so that no further file is linked to it, and the guests' files that are\n"
 	"links to it are listed: who reads them reads the damage, until they are restored from a backup. No\n"
 	"guest's file is touched. Guests may be mounted and in use meanwhile. It does not run beside\n"
-	"another hashify that changes the store. A run that is stopped is gone on with by the next.\n"
+	"another hashify that changes the store. A run that is stopped lists what it has found as well, and\n"
+	"the next goes on from there.\n"
 	"\n"
 	"  -n, --dry-run         move nothing, and report what is damaged\n"
 	"      --io-limit=BYTES  read no more than that in a second; with K, M, G or T it is KiB, MiB …\n"
@@ -41,7 +42,7 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 all objects are sound; 1 some are damaged, or guests still have files that are\n"
 	"links to what is in quarantine; 2 something could not be checked, moved or listed, whatever else\n"
-	"was found; 130 or 143 stopped by SIGINT or SIGTERM.\n";
+	"was found; 130 or 143 stopped by SIGINT or SIGTERM, and all that was checked is sound.\n";
 
 enum { OPT_IO_LIMIT = 256 };
 
@@ -94,8 +95,8 @@ static void print_json(const struct options *o, const struct verify_result *r)
 {
 	command_begin_json(o, "pool", r->signal);
 	printf(", \"objects\": %" PRIu64 ", \"bytes_read\": %" PRIu64 ", \"damaged\": %" PRIu64
-	       ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"findings\": [",
-	       r->objects, r->read, r->damaged, r->foreign, r->errors);
+	       ", \"foreign\": %" PRIu64 ", \"errors\": %" PRIu64 ", \"names_complete\": %s, \"findings\": [",
+	       r->objects, r->read, r->damaged, r->foreign, r->errors, r->no_names ? "false" : "true");
 	for (size_t i = 0; i < r->findings.count; i++) {
 		fputs(i > 0 ? ", " : "", stdout);
 		print_json_finding(&r->findings.list[i]);
@@ -124,7 +125,9 @@ static void print_text(const struct options *o, const struct verify_result *r)
 	printf("%s: %" PRIu64 " %s checked, %s read; %" PRIu64 " damaged%s%s\n", pool ? pool : "", r->objects,
 	       text_plural(r->objects, "object", "objects"), text_size(r->read).text, r->damaged,
 	       o->dry_run ? "; a dry run, nothing was changed" : "",
-	       r->signal ? "; stopped early, names may be missing" : "");
+	       r->no_names ? "; stopped early, names are missing"
+	       : r->signal ? "; stopped early"
+			   : "");
 	for (size_t i = 0; i < r->findings.count; i++)
 		print_finding(&r->findings.list[i]);
 	if (r->foreign > 0)
@@ -142,8 +145,9 @@ static int finish(const struct options *o, const struct verify_result *r, int er
 		print_json(o, r);
 	else
 		print_text(o, r);
-	int found = r->findings.count > 0 ? EXIT_DAMAGE : EXIT_OK;
-	return command_end(err, r->signal, r->errors > 0 ? EXIT_FATAL : found);
+	int status = r->errors > 0 ? EXIT_FATAL : r->findings.count > 0 ? EXIT_DAMAGE : EXIT_OK;
+	// Who stops each run after some hours must see that there is damage.
+	return command_end(err, status == EXIT_OK ? r->signal : 0, status);
 }
 
 int cmd_verify(int argc, char **argv)

@@ -22,6 +22,11 @@ int stop_signal(void)
 	return atomic_load_explicit(&stop_flag, memory_order_relaxed);
 }
 
+void stop_forget(void)
+{
+	atomic_store_explicit(&stop_flag, 0, memory_order_relaxed);
+}
+
 bool stop_asked(void)
 {
 	return stop_signal() != 0;

@@ -7,5 +7,8 @@ void stop_init(void);
 
 bool stop_asked(void);
 
+// What was asked for so far is done with: what follows is not stopped by it.
+void stop_forget(void);
+
 // The signal that asked, or 0.
 int stop_signal(void);

@@ -218,10 +218,12 @@ int verify_run(int pool, struct store *s, const struct verify_options *o, struct
 	free(v.candidates);
 	rehash_free(v.rehash);
 	throttle_free(throttle);
-	// Even after an error: what was found must be told.
+	// Even after an error or a stop: what was found must be told.
+	ret->signal = stop_signal();
+	stop_forget();
 	int names = ret->findings.count == 0
 			    ? 0
 			    : findings_find_names(&ret->findings, pool, s->dev, report, &ret->errors);
-	ret->signal = stop_signal();
+	ret->no_names = stop_asked();
 	return r < 0 ? r : names;
 }

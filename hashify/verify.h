@@ -26,6 +26,7 @@ struct verify_result {
 	uint64_t errors;   // what could not be checked, moved or searched for names
 	int index_error;   // the next run does not know what this one has checked
 	int signal;        // that stopped it; 0: it went through
+	bool no_names;     // another signal stopped the search for names
 };
 
 // Verifies the objects of @s, for which store_lock_pass() was called unless this is a dry run. Errors of
