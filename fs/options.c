@@ -42,8 +42,8 @@ static const char help[] =
 	"                      files is then not shared\n"
 	"  volatile            do not flush a copy to disk before it replaces a shared file: faster, but a\n"
 	"                      power cut may leave the file empty\n"
-	"  cache=SECONDS       trust names and attributes for so long only, for trees that others change;\n"
-	"                      by default for ever, because nobody else may\n"
+	"  cache=SECONDS       trust names and attributes for so long only; by default for ever, because\n"
+	"                      nobody but this mount may change SOURCE\n"
 	"  store=POOL/.hash    the store to use: SOURCE may then be a bind mount of a directory in POOL\n"
 	"  idmap=b:DISK:SHOWN:COUNT  show the ids from DISK on as those from SHOWN on, for guests in user\n"
 	"                      namespaces; or idmap=/proc/PID/ns/user\n"
@@ -156,7 +156,7 @@ static bool wrong_directory(const char *path, const char *what)
 	else if (errno == ENOENT)
 		log_error("%s: no such directory; %s", path, what);
 	else
-		log_error("%s: %s", path, strerror(errno));
+		log_error("%s: %s; %s", path, strerror(errno), what);
 	return false;
 }
 

@@ -32,7 +32,9 @@ static int no_pool(const char *source, int r)
 		log_error("%s: in no pool: no directory above it has a store (%s); run `hashify POOL` first",
 			  source, STORE_DIR);
 	else
-		log_error("%s: cannot open its pool: %s", source, strerror(-r));
+		log_error(
+			"%s: cannot open the pool that it is in: %s; expected directories above it that can be read",
+			source, strerror(-r));
 	return r;
 }
 
@@ -45,8 +47,9 @@ static int no_store(const char *pool, int r)
 			  pool, STORE_DIR);
 	else if (r == -EBADMSG)
 		log_error(
-			"%s/%s: its format file is broken; expected the text that hashify wrote; restore it "
-			"from a backup, or see docs/format.md; do not remove the store, as guests' files are still linked to it",
+			"%s/%s: is not a store to be trusted; expected a directory of mode 0700 with objects, tmp and "
+			"an unchanged format file; if its mode was changed, chmod 700 it; if something is missing, "
+			"restore that from a backup; do not remove it, as guests' files are still linked to it",
 			pool, STORE_DIR);
 	else if (r == -EACCES || r == -EPERM)
 		log_error("%s/%s: no permission; expected a store of your own or, for root, root's; "

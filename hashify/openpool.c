@@ -20,11 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-// How long a pass waits for daemons to end: 3 s, and 0.1 s for one that has given up its registration
-// already.
+// How long a pass waits for daemons that are ending, and for who looks at the store: 3 s.
 #define ENDING_PAUSE (20 * 1000 * 1000)
 #define ENDING_PAUSES 150
-#define ENDED_PAUSES 5
 
 struct sentence {
 	int err;  // 0: any other, which is named in between
@@ -44,12 +42,14 @@ static const struct sentence pool_sentences[] = {
 // And with its store, in opening, making and locking it.
 static const struct sentence store_sentences[] = {
 	{ EBADMSG, "its store (" STORE_DIR ") is not one to be trusted",
-	  "expected a directory of mode 0700 with an unchanged format file; restore these from a backup" },
+	  "expected a directory of mode 0700 with objects, tmp and an unchanged format file; if its mode was "
+	  "changed, chmod 700 it; if something is missing, restore that from a backup; do not remove it, as "
+	  "guests' files are still linked to it" },
 	{ EPROTONOSUPPORT, "its store (" STORE_DIR ") is of a version, digest or policy that is unknown here",
 	  "expected version 1 with xxh3-128; use the newer hashify that made it" },
 	{ EROFS, "is on a read-only filesystem",
 	  "expected one that can be written; remount it (mount -o remount,rw), or look with --dry-run" },
-	{ EOPNOTSUPP, "its filesystem lacks hard links, extended attributes or RENAME_EXCHANGE",
+	{ EOPNOTSUPP, "its filesystem lacks hard links, extended attributes, RENAME_EXCHANGE or O_TMPFILE",
 	  "expected one like ext4, XFS or btrfs; move the pool to such a filesystem" },
 	{ EACCES, "no permission to use its store (" STORE_DIR ")",
 	  "expected one of your own; run hashify as the user who made it, root for root's" },
@@ -188,25 +188,23 @@ static int find_store(int pool, enum openpool_mode mode, struct store **ret)
 
 static int see_mount(const struct registration *r, void *arg)
 {
-	*(bool *)arg = true;
+	(void)arg;
 	return mounts_shows_hashfs(r->mountpoint);
 }
 
-// Does our namespace show a mount of the pool? Sets *@ret_any if there is any.
-static bool shows_mount(struct store *s, bool *ret_any)
+// Does our namespace show a mount of the pool?
+static bool shows_mount(struct store *s)
 {
-	return registry_each(s, see_mount, ret_any) != 0;
+	return registry_each(s, see_mount, NULL) != 0;
 }
 
-// A daemon outlives its mount by the time that it needs to end: who has just unmounted it need not wait.
+// A daemon outlives its mount by the time that it needs to end, and a nightly pass may meet a `hashify stat`:
+// neither is to be in its way.
 static int lock_after_mounts(struct store *s)
 {
 	const struct timespec pause = { .tv_nsec = ENDING_PAUSE };
-	bool any = false;
 	int r = store_lock(s, STORE_EXCLUSIVE);
-	for (int i = 0; r == -EWOULDBLOCK && !shows_mount(s, &any); i++) {
-		if (i == (any ? ENDING_PAUSES : ENDED_PAUSES))
-			break;
+	for (int i = 0; r == -EWOULDBLOCK && i < ENDING_PAUSES && !shows_mount(s); i++) {
 		nanosleep(&pause, NULL);
 		r = store_lock(s, STORE_EXCLUSIVE);
 	}

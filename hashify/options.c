@@ -91,6 +91,16 @@ static size_t add(struct table *t, size_t count, const struct option *list)
 	return count;
 }
 
+// getopt(3) has not gone past @given yet where letters stand together.
+static int wrong_option(const char *given)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+	if (strncmp(given, "--", 2) != 0 && optopt != 0)
+		return options_usage("unknown option ", letter);
+	return optopt != 0 ? options_usage("no value is to follow the option in ", given)
+			   : options_usage("unknown option ", given);
+}
+
 static int take(const struct options_spec *spec, int option, const char *arg, const char *given,
 		struct options *ret)
 {
@@ -107,7 +117,7 @@ static int take(const struct options_spec *spec, int option, const char *arg, co
 	case ':':
 		return options_usage(given, " needs a value");
 	case '?':
-		return options_usage("unknown option ", given);
+		return wrong_option(given);
 	case OPT_HELP:
 		fputs(spec->help, stdout);
 		return EXIT_OK;

@@ -131,11 +131,18 @@ static int set_exclude_from(struct pass_args *o, const char *value)
 	int line;
 	int r = policy_add_file(&o->policy, value, &line);
 	if (r == -EINVAL) {
-		log_error("%s:%d: is no pattern; expected one a line, like *.log, /var/log/ or !/etc/", value,
-			  line);
+		if (line == 0)
+			log_error("%s: has a NUL byte; expected a text file, a pattern a line", value);
+		else
+			log_error(
+				"%s:%d: is no pattern; expected one a line, like *.log, /var/log/ or !/etc/",
+				value, line);
 		return EXIT_FATAL;
 	}
-	return r < 0 ? fail(value, r) : -1;
+	if (r < 0)
+		log_error("%s: cannot be read: %s; expected a file of patterns, one a line; check the path",
+			  value, strerror(-r));
+	return r < 0 ? EXIT_FATAL : -1;
 }
 
 static int print_defaults(void)

@@ -158,6 +158,10 @@ static int say_wrong_way(const char *path, int err)
 		return say(path,
 			   "leads through a symbolic link of a guest, which may lead anywhere; expected a "
 			   "path without any below the guest's directory; name where that file really is");
+	if (err == -ENOENT || err == -ENOTDIR)
+		return say(
+			path,
+			"does not exist; expected a file or directory in a guest of a pool; check the path");
 	return say(path, strerror(-err));
 }
 

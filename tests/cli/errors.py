@@ -159,7 +159,7 @@ def _(_):
         expect(not os.path.exists(pool.at("a/.hash")), "a store was made in a guest")
 
 
-@case("another program has the pool: a pass waits for nobody, looking does not disturb it")
+@case("another program has the pool: a pass does not wait for long, looking does not disturb it")
 def _(_):
     with shared_pool(TOP, f=b"content") as pool:
         with open(pool.at(".hash/lock")) as lock:
@@ -169,6 +169,17 @@ def _(_):
             expect_equal(summary("stat", pool.path)["links"], 3)
             fcntl.flock(lock, fcntl.LOCK_EX)  # as another pass does
             refused_everywhere(pool.path, "in use", "again")
+
+
+@case("a pass that meets somebody who only looks waits for him")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        with open(pool.at(".hash/lock")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # as hashify stat does
+            process = subprocess.Popen([HASHIFY, "-q", pool.path])
+            time.sleep(0.5)
+            expect_equal(process.poll(), None, "it is over")
+        expect_equal(process.wait(60), 0)
 
 
 @case("another program changes the store: a pass waits for nobody and says so, looking does not disturb it")
@@ -242,6 +253,9 @@ def _(_):
     for args in ((), ("--none", TOP), ("-x", TOP), (TOP, TOP), ("--sync", ), ("--sync=often", TOP), ("stat",),
                  ("stat", "--dry-run", TOP), ("stat", "-v", TOP)):
         refused(*args, says=("--help",))
+    refused("gc", "-vx", TOP, says=("unknown option -x",))
+    refused("gc", "--jso", "--nonsense=1", TOP, says=("unknown option --nonsense=1",))
+    refused("--json=yes", TOP, says=("no value", "--json=yes"))
 
 
 @case("a command that is mistyped is not taken for a pool")
