@@ -28,7 +28,8 @@ struct reader {
 	struct dircache *dirs;         // owned
 	struct digest_stream *stream;  // owned
 	char *buffers[2];              // owned, PIECE bytes each
-	struct ring *ring;             // owned; NULL: there is none
+	struct ring *ring;             // owned; NULL: not needed yet, or there is none
+	bool no_ring;
 };
 
 int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
@@ -42,7 +43,6 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	r->stream = digest_stream_new(seed);
 	r->buffers[0] = malloc(PIECE);
 	r->buffers[1] = malloc(PIECE);
-	r->ring = ring_new(READER_AHEAD);
 	if (!r->stream || !r->buffers[0] || !r->buffers[1] || dircache_new(trees, pool, dirs, &r->dirs) < 0) {
 		reader_free(r);
 		return -ENOMEM;
@@ -241,11 +241,14 @@ static void read_at_once(struct ring_read *read)
 // What is not there yet is on its way then (filemap_get_pages() in the kernel's mm/filemap.c).
 static void read_all_at_once(struct reader *r, struct ring_read *reads, unsigned count)
 {
-	if (r->ring && count > 1) {
-		if (ring_read(r->ring, reads, count) == 0)
+	if (count > 1 && !r->no_ring) {
+		if (!r->ring)
+			r->ring = ring_new(READER_AHEAD);
+		if (r->ring && ring_read(r->ring, reads, count) == 0)
 			return;
 		ring_free(r->ring);
 		r->ring = NULL;
+		r->no_ring = true;
 	}
 	for (unsigned i = 0; i < count; i++)
 		read_at_once(&reads[i]);

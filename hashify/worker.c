@@ -171,8 +171,6 @@ static bool has_room(const struct worker *w, const struct tree_file *next)
 {
 	if (w->count == 0)
 		return true;
-	if (!throttle_is_free(w->work->throttle))
-		return false;
 	unsigned depth = w->cold > WINDOW_WARM ? w->cold : WINDOW_WARM;
 	return w->count < depth && w->bytes + next->size <= WINDOW_BYTES;
 }
@@ -188,11 +186,15 @@ static void open_window(struct worker *w)
 	if (is_filled(w))
 		return;
 	for (struct tree_file *f; (f = next_file(w)) && has_room(w, f);) {
+		bool waits = !throttle_is_free(w->work->throttle);
+		if (waits && w->count > 0)
+			return;
 		uint64_t identity = 0;
 		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
-		if (!throttle_is_free(w->work->throttle))
+		if (waits) {
 			adopter_let_go(w->adopter);  // nothing is claimed while we wait
-		throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size);
+			throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size);
+		}
 		if (is_stopped(w))
 			return;
 		w->opened++;

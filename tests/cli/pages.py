@@ -1,4 +1,5 @@
 """What was not in the page cache before a pass, and does not become an object, is not there afterwards; atimes stay."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -128,31 +129,54 @@ def _(_):
             subprocess.run(["chattr", "-i", pool.at("a/d"), pool.at("b/d")], check=True)
 
 
+def stop_a_pass(pool, *options, **kw):
+    """Interrupts it when it has begun to read."""
+    process = subprocess.Popen([HASHIFY, "--progress=1", *options, pool.path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               **kw)
+    while b"reading: 0 %" in (line := process.stderr.readline()) or b"reading: " not in line:
+        expect(line, "it ended")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    expect_equal(process.returncode, 130)
+
+
 @case("nor does what was read when a pass is stopped")
 def _(_):
     with new_pool(TOP) as pool, kernel.caches_alone():
         for i in range(20):
             pool.put("a/f%d" % i, tree.noise(i, 100_000), atime=tree.OLD)
         kernel.drop_caches()
-        process = subprocess.Popen([HASHIFY, "--io-limit=400K", "--progress=1", pool.path], stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE)
-        while b"reading: 0 %" in (line := process.stderr.readline()) or b"reading: " not in line:
-            expect(line, "it ended")
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        expect_equal(process.returncode, 130)
+        stop_a_pass(pool, "--io-limit=400K")
         expect_cold(pool)
         expect_atimes(pool)
 
 
 def requests_to_disk(path):
     """How many reads the disk below @path has done."""
-    dev = os.stat(path).st_dev
-    stat = "/sys/dev/block/%d:%d/stat" % (os.major(dev), os.minor(dev))
+    stat = "/sys/dev/block/%s/stat" % kernel.disk_of(path)
     if not os.path.exists(stat):
         raise NotHere("btrfs has a disk of its own making")
     with open(stat) as f:
         return int(f.read().split()[0])
+
+
+def slow_disk(path, reads):
+    requests_to_disk(path)
+    disk = kernel.SlowDisk(path, reads)
+    if not disk.dir:
+        raise NotHere("nothing here can slow a disk down")
+    return disk
+
+
+@case("nor what a slow disk was sent for then")
+def _(_):
+    with new_pool(TOP) as pool, kernel.caches_alone(), contextlib.closing(slow_disk(TOP, reads=200)) as disk:
+        for i in range(4000):
+            pool.put("a/f%d" % i, tree.noise(i, 300_000 if i % 20 == 0 else 5000), atime=tree.OLD)
+        kernel.drop_caches()
+        stop_a_pass(pool, "--jobs=4", preexec_fn=disk.enter)
+        expect_cold(pool)
+        expect_atimes(pool)
 
 
 @case("small files that are side by side on the disk are read together")

@@ -226,6 +226,12 @@ def undisturbed(fn):
     return repeated
 
 
+def disk_of(path):
+    """The block device that the filesystem of @path is on, as the kernel numbers it. btrfs has one of its own making."""
+    dev = os.stat(path).st_dev
+    return "%d:%d" % (os.major(dev), os.minor(dev))
+
+
 def meminfo_cached():
     """Bytes of page cache of the whole machine."""
     with open("/proc/meminfo") as f:
@@ -235,23 +241,45 @@ def meminfo_cached():
     raise RuntimeError("/proc/meminfo has no Cached")
 
 
-class PageCacheOf:
-    """A memory control group: what the page cache holds because of the processes in it, whatever else the machine does."""
+class ControlGroup:
+    """One of our own. Its dir is None where there is no such controller."""
 
-    def __init__(self):
-        v1, v2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
+    def __init__(self, controller_v1, controller):
+        v1, v2 = "/sys/fs/cgroup/" + controller_v1, "/sys/fs/cgroup"
         self.dir = None
-        top = v1 if os.path.exists(v1 + "/cgroup.procs") else v2
+        self.is_v1 = os.path.exists(v1 + "/cgroup.procs")
         try:
-            if top == v2:
-                with open(top + "/cgroup.subtree_control", "w") as f:
-                    f.write("+memory")
-            path = "%s/hashfs-test.%d" % (top, os.getpid())
+            if not self.is_v1:
+                self._write(v2 + "/cgroup.subtree_control", "+" + controller)
+            path = "%s/hashfs-test.%d" % (v1 if self.is_v1 else v2, os.getpid())
             os.mkdir(path)
         except OSError:
-            return  # no such controller here
+            return
         self.dir = path
-        self.key = "total_cache" if top == v1 else "file"
+
+    @staticmethod
+    def _write(path, text):
+        with open(path, "w") as f:
+            f.write(text)
+
+    def set(self, name, text):
+        self._write(self.dir + "/" + name, text)
+
+    def enter(self):
+        """The calling process and those that it begins are in it from now on."""
+        self.set("cgroup.procs", "0")
+
+    def close(self):
+        if self.dir:
+            os.rmdir(self.dir)
+
+
+class PageCacheOf(ControlGroup):
+    """What the page cache holds because of the processes in it, whatever else the machine does."""
+
+    def __init__(self):
+        super().__init__("memory", "memory")
+        self.key = "total_cache" if self.is_v1 else "file"
 
     def bytes(self):
         with open(self.dir + "/memory.stat") as f:
@@ -263,8 +291,7 @@ class PageCacheOf:
         pid = os.fork()
         if pid == 0:
             try:
-                with open(self.dir + "/cgroup.procs", "w") as f:
-                    f.write("0")
+                self.enter()
                 fn(*args)
                 os._exit(0)
             except BaseException:
@@ -275,6 +302,15 @@ class PageCacheOf:
             raise RuntimeError("the child has failed")
         return self.bytes() - before
 
-    def close(self):
+
+class SlowDisk(ControlGroup):
+    """For the processes in it, the disk below @path does so many reads a second."""
+
+    def __init__(self, path, reads):
+        super().__init__("blkio", "io")
         if self.dir:
-            os.rmdir(self.dir)
+            disk = disk_of(path)
+            if self.is_v1:
+                self.set("blkio.throttle.read_iops_device", "%s %d" % (disk, reads))
+            else:
+                self.set("io.max", "%s riops=%d" % (disk, reads))
