@@ -1,6 +1,7 @@
 #!/bin/bash
 # Three Debian guests share one copy of their files, on disk and in memory, while one of them is changed and the
-# others are not. Every number printed was measured in this run. Leaves nothing behind.
+# others are not. Every number printed was measured in this run. Leaves nothing but the
+# packages and build/ behind.
 #
 #	sudo tools/demo.sh [--fs ext4|xfs|btrfs]
 set -Eeuo pipefail

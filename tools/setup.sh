@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libsqlite3-dev libmount-dev liburing-dev libnuma-dev)
+build_packages=(gcc libc6-dev meson ninja-build pkg-config libxxhash-dev libsqlite3-dev libmount-dev liburing-dev libnuma-dev scdoc)
 test_packages=(libcmocka-dev fuse3 attr acl libacl1-dev libcap2-bin e2fsprogs xfsprogs btrfs-progs debootstrap
 	valgrind clang libclang-rt-dev clang-tidy clang-format cppcheck git rsync python3 util-linux procps curl ca-certificates
 	debian-archive-keyring fio stress-ng)
