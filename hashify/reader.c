@@ -208,7 +208,7 @@ static void look_late(struct reading *reading, size_t missing)
 }
 
 // What came of a small file at once: @got bytes, or -errno.
-static void take_small(struct reading *reading, ssize_t got, bool likely_cold)
+static void take_small(struct reading *reading, ssize_t got)
 {
 	reading->loaded = got >= 0 && (uint64_t)got == size_of(reading);
 	reading->cold = got == -EAGAIN;
@@ -216,8 +216,6 @@ static void take_small(struct reading *reading, ssize_t got, bool likely_cold)
 		return;
 	free(reading->content);  // it takes no memory while it is on its way
 	reading->content = NULL;
-	if (likely_cold)
-		return;
 	if (got >= 0 || reading->cold)
 		look_late(reading, got > 0 ? pages_count((uint64_t)got) : 0);
 	else
@@ -277,14 +275,20 @@ void reader_ahead(struct reader *r, struct reading **readings, unsigned count, b
 			look_first(s);
 		if (!is_small(s)) {
 			large_ahead(s);
-		} else if (has_room(s)) {
-			reads[asked] = (struct ring_read){ s->claim.fd, s->content, size_of(s), 0 };
+		} else if (likely_cold || has_room(s)) {
+			// Where hardly anything comes at once, what does is not worth the memory.
+			char *buffer = likely_cold ? r->buffers[0] : s->content;
+			reads[asked] = (struct ring_read){ s->claim.fd, buffer, size_of(s), 0 };
 			small[asked++] = s;
 		}
 	}
 	read_all_at_once(r, reads, asked);
-	for (unsigned i = 0; i < asked; i++)
-		take_small(small[i], reads[i].got, likely_cold);
+	for (unsigned i = 0; i < asked; i++) {
+		if (likely_cold)
+			small[i]->cold = reads[i].got == -EAGAIN;
+		else
+			take_small(small[i], reads[i].got);
+	}
 }
 
 // Reads exactly @size bytes.
