@@ -251,6 +251,33 @@ def _(_):
         expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
 
 
+@case("a store that a guest has tampered with holds up nobody")
+def _(_):
+    with new_pool(TOP) as pool:
+        for g in "ab":
+            pool.put_all("usr/f", b"shared", guests=(g + "/bin", g + "/lib"))
+        summary(pool.at("a"))
+        summary(pool.path)
+        for name in ("format", "lock", "pass", "marked"):
+            path = pool.at("a/.hash", name)
+            os.rename(path, path + ".true") if os.path.exists(path) else None
+            os.mkfifo(path)
+            r = command("unshare", "-n" if name == "marked" else "--json", pool.at("a"), limit=30)
+            expect(r.returncode == (0 if name == "marked" else 2), name, r)
+            os.unlink(path)
+            os.rename(path + ".true", path) if os.path.exists(path + ".true") else None
+        locks = [os.open(pool.at("a/.hash", name), os.O_RDONLY) for name in ("lock", "mounts")]
+        try:
+            for fd in locks:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            r = command("unshare", pool.at("a"), limit=30)
+            expect(r.returncode == 2 and b"in use" in r.stderr, r)
+        finally:
+            for fd in locks:
+                os.close(fd)
+        expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
+
+
 @case("killed at any moment, nothing is lost and the next command tidies up")
 def _(_):
     with new_pool(TOP) as pool:

@@ -24,13 +24,13 @@ if HASHIFY.endswith("8bit"):
 MORTAL = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
 
 
-def command(*args, user=None, **kw):
-    """Runs hashify and returns its result as subprocess.run does."""
+def command(*args, user=None, limit=600, **kw):
+    """Runs hashify, for @limit seconds at most, and returns its result as subprocess.run does."""
     env = dict(os.environ, LC_ALL="C")
     if user is not None:
         kw["user"] = kw["group"] = user
         kw["extra_groups"] = []
-    return subprocess.run([HASHIFY, *args], capture_output=True, env=env, timeout=600, **kw)
+    return subprocess.run([HASHIFY, *args], capture_output=True, env=env, timeout=limit, **kw)
 
 
 def summary(*args, status=0, defaults=False, **kw):
