@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/cli.sh"
 need meson
 command=$(grep -o 'meson install .*' "$TEST_DIR/../../README.md") || fail "the README names no command"
-read -ra options <<<"${command#*-C build}"
+read -ra options <<<"${command#*-C build-release}"
 DESTDIR=$W/root meson install -C "$BUILD_DIR" --no-rebuild "${options[@]}" >"$W/log" 2>&1 || { cat "$W/log" >&2; fail "meson install"; }
 installed=$(cd "$W/root" && find . -type f -printf '%f\n' | sort | tr '\n' ' ')
 wanted="hashfs hashify "
