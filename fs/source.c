@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/cred.h"
@@ -25,6 +26,10 @@
 #include "store/pool.h"
 #include "store/registry.h"
 #include "store/store.h"
+
+// 3 s in all.
+#define ENDING_PAUSE (20 * 1000 * 1000)
+#define ENDING_PAUSES 150
 
 static int no_pool(const char *source, int r)
 {
@@ -269,6 +274,28 @@ static const char *path_in_pool(const struct source *s)
 	return below;
 }
 
+// Without asking whoever serves it.
+static bool is_mounted(const char *path)
+{
+	struct statx st;
+	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) == 0 &&
+	       (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+// A daemon outlives its mount by the time that it needs to end: who mounts again at once waits for that.
+static int add_registration(struct source *s, const char *below, struct registration *ret_other)
+{
+	const struct timespec pause = { .tv_nsec = ENDING_PAUSE };
+
+	int r = registry_add(s->fs->store, below, s->fs->opt->mountpoint, ret_other);
+	for (int i = 0; r == -EBUSY && i < ENDING_PAUSES && !is_mounted(ret_other->mountpoint); i++) {
+		registration_free(ret_other);
+		nanosleep(&pause, NULL);
+		r = registry_add(s->fs->store, below, s->fs->opt->mountpoint, ret_other);
+	}
+	return r;
+}
+
 static int register_mount(struct source *s)
 {
 	struct registration other = { 0 };
@@ -276,7 +303,7 @@ static int register_mount(struct source *s)
 
 	if (asprintf(&below, "/%s", path_in_pool(s)) < 0)
 		return -ENOMEM;
-	s->registered = registry_add(s->fs->store, below, s->fs->opt->mountpoint, &other);
+	s->registered = add_registration(s, below, &other);
 	if (s->registered == -EBUSY)
 		log_error("%s: already served: %s%s is mounted at %s (pid %d); one mount may serve a tree",
 			  s->path, s->pool_path, registration_below(&other), other.mountpoint,

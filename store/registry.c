@@ -124,7 +124,7 @@ static int lock_patiently(int dir)
 	const struct timespec pause = { .tv_nsec = HELD_PAUSE };
 	for (int i = 0; flock(dir, LOCK_EX | LOCK_NB) < 0; i++) {
 		if (errno != EWOULDBLOCK || i == HELD_PAUSES)
-			return errno == EWOULDBLOCK ? -EBUSY : -errno;
+			return -errno;
 		nanosleep(&pause, NULL);
 	}
 	return 0;

@@ -122,6 +122,16 @@ guest_mount "$POOL/a" "$M"
 ok "the end of hashify lets mounts in"
 guest_umount "$M"
 
+title "mounted again at once"
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	guest_mount "$POOL/a" "$M"
+	umount "$M"
+done
+guest_mount "$POOL/a" "$M"
+works "$M"
+guest_umount "$M"
+ok "the next mount waits for the daemon of the last one to end"
+
 title "every way to name things"
 (cd "$POOL" && guest_mount a ../../m && works "$M") || fail "relative paths"
 guest_umount "$M"
