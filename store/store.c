@@ -391,6 +391,5 @@ int store_lock_pass(struct store *s)
 
 void store_unlock_pass(struct store *s)
 {
-	auto_close int fd = take_fd(&s->pass);
-	(void)fd;
+	cleanup_close(&s->pass);
 }

@@ -20,6 +20,7 @@ static inline void cleanup_close(int *fd)
 {
 	if (*fd >= 0)
 		fd_close(*fd);
+	*fd = -1;  // a member of what lives on
 }
 
 static inline void cleanup_unlock(pthread_mutex_t **m)
