@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fs/cred.h"
@@ -26,10 +25,6 @@
 #include "store/pool.h"
 #include "store/registry.h"
 #include "store/store.h"
-
-// 3 s in all.
-#define ENDING_PAUSE (20 * 1000 * 1000)
-#define ENDING_PAUSES 150
 
 static int no_pool(const char *source, int r)
 {
@@ -174,6 +169,22 @@ static int check_store(const struct source *s)
 	return 0;
 }
 
+// A pass that has made a store further up since we looked, and began before we had the lock, did not see us.
+static int check_outermost(const struct source *s)
+{
+	auto_free char *outermost = NULL;
+	auto_close int fd = pool_find(s->pool_path, &outermost);
+
+	if (fd < 0)
+		return no_pool(s->pool_path, fd);
+	if (strcmp(outermost, s->pool_path) == 0)
+		return 0;
+	log_error(
+		"%s: lies in the pool %s since just now; mount again, or remove the store that is not to be",
+		s->pool_path, outermost);
+	return -EBUSY;
+}
+
 // Opens and locks the store as it is on the disk.
 static int open_store(struct source *s, int pool)
 {
@@ -181,7 +192,9 @@ static int open_store(struct source *s, int pool)
 	if (r < 0)
 		return no_store(s->pool_path, r);
 	r = check_store(s);
-	return r < 0 ? r : lock_store(s->store, s->pool_path);
+	if (r == 0)
+		r = lock_store(s->store, s->pool_path);
+	return r < 0 ? r : check_outermost(s);
 }
 
 // Opens the store once more, with the ids that the mount has.
@@ -274,23 +287,14 @@ static const char *path_in_pool(const struct source *s)
 	return below;
 }
 
-// Without asking whoever serves it.
-static bool is_mounted(const char *path)
-{
-	struct statx st;
-	return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &st) == 0 &&
-	       (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
-}
-
 // A daemon outlives its mount by the time that it needs to end: who mounts again at once waits for that.
 static int add_registration(struct source *s, const char *below, struct registration *ret_other)
 {
-	const struct timespec pause = { .tv_nsec = ENDING_PAUSE };
+	unsigned waited = 0;
 
 	int r = registry_add(s->fs->store, below, s->fs->opt->mountpoint, ret_other);
-	for (int i = 0; r == -EBUSY && i < ENDING_PAUSES && !is_mounted(ret_other->mountpoint); i++) {
+	while (r == -EBUSY && !registry_shows(ret_other->mountpoint) && registry_wait_ending(&waited)) {
 		registration_free(ret_other);
-		nanosleep(&pause, NULL);
 		r = registry_add(s->fs->store, below, s->fs->opt->mountpoint, ret_other);
 	}
 	return r;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/limit.h"
 #include "store/base/log.h"
+#include "store/registry.h"
 
 // What nobody else may change is right for ever.
 #define FOR_EVER 1e9
@@ -210,24 +210,10 @@ static int mount_arguments(const struct mount *m, struct fuse_args *args)
 	return r;
 }
 
-// One hashfs over another would only hide it, and an unmount in a script take down the wrong one.
-static bool is_mounted_at(const char *mountpoint)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	const struct mntent *e;
-	bool found = false;
-
-	while (mounts && (e = getmntent(mounts)))
-		if (strcmp(e->mnt_dir, mountpoint) == 0)
-			found = strcmp(e->mnt_type, "fuse.hashfs") == 0;
-	if (mounts)
-		endmntent(mounts);
-	return found;
-}
-
 static int check_before_mount(const struct mount *m)
 {
-	if (is_mounted_at(m->opt->mountpoint)) {
+	// One hashfs over another would only hide it, and an unmount in a script take down the wrong one.
+	if (registry_shows(m->opt->mountpoint)) {
 		log_error("%s: busy: a hashfs is mounted there; unmount it or choose another directory",
 			  m->opt->mountpoint);
 		return -EBUSY;

@@ -194,25 +194,6 @@ void adopter_let_go(struct adopter *a)
 	groups_close_all(&a->groups);
 }
 
-// Its name tells the identity it had when it was made. is_same() looks at the one it has.
-static int open_object(struct adopter *a, const struct object_key *key, struct reading *ret)
-{
-	struct stat st;
-	auto_close int fd = object_open(a->shared->store, key, &st);
-	if (fd < 0)
-		return fd;
-	struct reading r = { .identity = key->identity };
-	int err = claim_take(fd, &r.claim);
-	if (err < 0)
-		return err;
-	err = xattr_read(fd, &r.xattrs);
-	if (err < 0)
-		return err;
-	r.claim.fd = take_fd(&fd);
-	*ret = r;
-	return 0;
-}
-
 static uint64_t stamp_of(const struct adopter *a, const struct stat *st)
 {
 	return index_stamp(a->shared->hashed->seed, (uint64_t)st->st_size, st->st_mtim, st->st_ctim);
@@ -238,9 +219,12 @@ static int open_target(struct adopter *a, struct target *t)
 		return 0;
 	struct reading r;
 	bool in_store = t->is_object && !(t->file && a->shared->dry_run);
-	int err = in_store ? open_object(a, &t->key, &r) : reopen(a, t, &r);
+	int err = in_store ? reader_open_object(a->shared->store, &t->key, &r) : reopen(a, t, &r);
 	if (err < 0)
 		return err;
+	if (in_store && !t->file && !t->was_read)
+		a->reopened += t->key.size;
+	t->was_read = true;  // an object's pages stay
 	if (t->is_recalled) {
 		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
 		t->pages = reader_take_pages(&r);
@@ -343,6 +327,8 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	}
 	t->refused = true;
 	groups_close(&a->groups, t);
+	if (err == -ENOENT && a->shared->dry_run)  // gc and verify may run beside us
+		return NO_MATCH;
 	report_bad_object(a->shared->report, &t->key, err);
 	// Who has it open for writing now may have closed it the next time.
 	a->tally->bad_objects += err != -EAGAIN;

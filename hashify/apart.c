@@ -7,6 +7,7 @@
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
+#include "store/held.h"
 #include "store/mark.h"
 #include "store/object.h"
 #include "store/store.h"
@@ -82,7 +83,14 @@ struct marking {
 	struct apart *result;
 };
 
-static int mark_file(const struct store *s, int dir, const char *name, uint64_t ino)
+// What has as many names as there can be is no worse off without.
+static int hold(struct store *s, int fd, const struct stat *st)
+{
+	int r = held_add(s, fd, st);
+	return r == -EMLINK ? 0 : r;
+}
+
+static int mark_file(struct store *s, int dir, const char *name, uint64_t ino)
 {
 	struct stat st;
 	auto_close int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -90,7 +98,8 @@ static int mark_file(const struct store *s, int dir, const char *name, uint64_t 
 		return -errno;
 	if (st.st_ino != ino || st.st_dev != s->dev || !S_ISREG(st.st_mode))
 		return -ESTALE;
-	return mark_as_link(s->marks, fd, &st, (struct digest){ 0 });
+	int r = mark_as_link(s->marks, fd, &st, (struct digest){ 0 });
+	return r < 0 ? r : hold(s, fd, &st);
 }
 
 // The guest may have moved it, or put something else there.
@@ -215,14 +224,16 @@ static int look(struct store *s, int dir, const char *name, enum apart_restore r
 		return APART_MARKED;
 	if (mark_is_link(s->marks, fd, &st) == 0)
 		return APART_OWN;
-	if (restore == RESTORE_NOTHING || restore_object(s, dir, name, fd, &st, restore) < 0)
+	if (restore == RESTORE_NOTHING)
 		return APART_MARKED;
-	return APART_LINK;
+	return restore_object(s, dir, name, fd, &st, restore) < 0 ? APART_MARKED : APART_LINK;
 }
 
-int apart_restore(struct store *s, int dir, const char *name)
+bool apart_is_marked(struct store *s, int dir, const char *name, enum apart_restore restore)
 {
-	return look(s, dir, name, RESTORE_OBJECTS);
+	struct stat st;
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1 &&
+	       look(s, dir, name, restore) != APART_OWN;
 }
 
 int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char *name,
@@ -232,7 +243,11 @@ int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char
 			    (st->stx_attributes & STATX_ATTR_MOUNT_ROOT);
 	if (!S_ISREG(st->stx_mode) || st->stx_nlink < 2 || is_elsewhere)
 		return APART_OWN;
-	bool is_new = !map_find(&tree->hard_links, st->stx_ino, NULL, NULL);
-	int seen = is_new ? look(s, dir, name, restore) : APART_OWN;
-	return seen == APART_OWN ? tree_see_hard_link(tree, st->stx_ino, st->stx_nlink) : seen;
+	const struct hard_link *before = map_find(&tree->hard_links, st->stx_ino, NULL, NULL);
+	int seen = !before || before->marked ? look(s, dir, name, restore) : APART_OWN;
+	if (seen == APART_LINK ||
+	    (seen == APART_MARKED && (restore == RESTORE_NOTHING || held_has(s, st->stx_ino))))
+		return seen;
+	int r = tree_see_hard_link(tree, st->stx_ino, st->stx_nlink, seen == APART_MARKED);
+	return r < 0 ? r : seen;
 }

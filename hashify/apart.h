@@ -14,7 +14,7 @@ struct store;
 struct tree;
 
 struct apart {
-	uint64_t files;   // that were marked, or would be
+	uint64_t files;   // that were marked and are held (held.h), or would be
 	uint64_t errors;  // files that could not be, each of them said
 	int error;        // negative errno: not all were looked for; 0
 };
@@ -28,15 +28,16 @@ enum apart_seen {
 };
 
 // Sees the name @name, of the status @st, in the directory @dir of the guest @tree: hard links without a
-// mark, of which names are elsewhere, stay in the tree (tree.h). @dev is the store's filesystem; without @s
-// nothing has a mark. @restore: may there be an APART_LINK, and is it only foretold? Returns enum apart_seen,
-// or -ENOMEM.
+// mark, or with one that the store does not hold, of which names are elsewhere, stay in the tree (tree.h).
+// @dev is the store's filesystem; without @s nothing has a mark. @restore: may there be an APART_LINK, and is
+// it only foretold? Returns enum apart_seen, or -ENOMEM.
 int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char *name,
 	      const struct statx *st, enum apart_restore restore);
 
-// The same for the one file @name, wherever its other names are: is it an APART_LINK?
-int apart_restore(struct store *s, int dir, const char *name);
+// Has the file @name, wherever its other names are, the mark of a link? @restore: what is to become of the
+// others.
+bool apart_is_marked(struct store *s, int dir, const char *name, enum apart_restore restore);
 
-// Marks the files that more than one of the @count guests @trees of @pool have hard links to. Without @s they
-// are only counted.
+// Marks and holds the files that more than one of the @count guests @trees of @pool have hard links to.
+// Without @s they are only counted.
 void apart_mark(int pool, struct store *s, const struct tree *trees, size_t count, struct apart *ret);

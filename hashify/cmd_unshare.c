@@ -9,11 +9,15 @@
 #include "hashify/text.h"
 #include "hashify/unshare.h"
 #include "store/base/cleanup.h"
+#include "store/base/fd.h"
 #include "store/base/log.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct unshare_args {
 	struct options common;
@@ -25,8 +29,9 @@ static const char help[] =
 	"\n"
 	"Gives the file PATH in a guest a copy of its own again, or every file beneath the directory PATH:\n"
 	"a guest, a part of it, or the whole pool. The copy has content, holes, mode, owner, times,\n"
-	"extended attributes and ACLs of what was shared. Files that are not shared are left alone. No\n"
-	"mount of hashfs may serve the pool meanwhile. The next pass shares again what is not excluded.\n"
+	"extended attributes and ACLs of what was shared. Files that no mount takes for links are left\n"
+	"alone. No mount of hashfs may serve the pool meanwhile. The next pass shares again what is not\n"
+	"excluded.\n"
 	"\n"
 	"  -n, --dry-run     change nothing, and report what a real run would\n"
 	"  -v, --verbose     name each file, on stderr\n"
@@ -36,10 +41,9 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be copied, or are hard links of several\n"
-	"guests that no pass has made and stay so; 2 nothing was done, or it had to end early, because\n"
-	"the disk is full for example: what is not done stays shared; 130 or 143 stopped by SIGINT or\n"
-	"SIGTERM.\n";
+	"Exit status: 0 all went well; 1 some files could not be copied, or links are left in a pool\n"
+	"where no guest is; 2 nothing was done, or it had to end early, because the disk is full for\n"
+	"example: what is not done stays shared; 130 or 143 stopped by SIGINT or SIGTERM.\n";
 
 enum { OPT_SYNC = 256 };
 
@@ -62,9 +66,9 @@ static const struct options_spec spec = { help, "PATH", list, set };
 static void print_json(const struct options *o, const struct unshare_result *r)
 {
 	command_begin_json(o, "path", r->signal);
-	printf(", \"unshared\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"hard_linked\": %" PRIu64
-	       ", \"changed\": %" PRIu64 ", \"errors\": %" PRIu64 "}\n",
-	       r->links, r->bytes, r->hard_linked, r->changed, r->errors);
+	printf(", \"unshared\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"changed\": %" PRIu64
+	       ", \"errors\": %" PRIu64 ", \"left\": %" PRIu64 "}\n",
+	       r->links, r->bytes, r->changed, r->errors, r->left);
 }
 
 static void print_text(const struct options *o, const struct unshare_result *r)
@@ -74,13 +78,13 @@ static void print_text(const struct options *o, const struct unshare_result *r)
 	       text_plural(r->links, "file", "files"), o->dry_run ? "would get" : "got",
 	       text_plural(r->links, "a copy of its", "copies of their"), text_size(r->bytes).text,
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
-	if (r->hard_linked > 0)
-		printf("  %" PRIu64
-		       " names are hard links that several guests have to one file, made by no pass; "
-		       "they stay so: give each guest a copy\n",
-		       r->hard_linked);
 	if (r->changed > 0)
 		printf("  %" PRIu64 " names were changed by the guest meanwhile\n", r->changed);
+	if (r->left > 0)
+		printf("  %" PRIu64
+		       " objects have links still, where no guest is, or below what is mounted in one: the pool "
+		       "is to keep its store\n",
+		       r->left);
 }
 
 static int finish(const struct options *o, const struct unshare_result *r, int err)
@@ -90,7 +94,7 @@ static int finish(const struct options *o, const struct unshare_result *r, int e
 		print_json(o, r);
 	else
 		print_text(o, r);
-	return command_end(err, r->signal, r->errors + r->hard_linked > 0 ? EXIT_ERRORS : EXIT_OK);
+	return command_end(err, r->signal, r->errors + r->left > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
 static int run(const struct unshare_args *o, const struct place *at)
@@ -105,18 +109,31 @@ static int run(const struct unshare_args *o, const struct place *at)
 	return status;
 }
 
-// What @outer names has a store of its own, and so links that the pool does not know.
-static int run_nested(const struct unshare_args *o, const struct place *outer, enum openpool_mode mode)
+// The guest at or in which @at lies, or any of a pool: "web1" (the caller frees it), if a store in it, from
+// before there was the pool's, is in use. NULL: none.
+static char *guest_in_use(const struct place *at)
 {
-	struct place inner;
-	if (nested_open(outer, mode, &inner) < 0)
-		return EXIT_FATAL;
-	int status = run(o, &inner);
-	if (status == EXIT_OK && !o->common.dry_run)
-		log_info("%s/" STORE_DIR ": nothing is linked to it any more; remove it, and run hashify %s",
-			 inner.pool_path, outer->pool_path);
-	place_close(&inner);
-	return status;
+	if (!*at->path)
+		return nested_find(at->pool.dir, true);
+	auto_free char *guest = strndup(at->path, strcspn(at->path, "/"));
+	auto_close int dir = guest ? beneath_open(at->pool.dir, guest, O_PATH | O_DIRECTORY, 0) : -1;
+	if (dir < 0 || !nested_in_use(dir))
+		return NULL;
+	char *found = guest;
+	guest = NULL;
+	return found;
+}
+
+static bool is_free(const struct place *at)
+{
+	auto_free char *guest = guest_in_use(at);
+	if (!guest)
+		return true;
+	log_error("%s/%s/" STORE_DIR
+		  ": a store of the guest's own, and in use, by a mount of hashfs or another "
+		  "hashify; end that and run hashify again",
+		  at->pool_path, guest);
+	return false;
 }
 
 int cmd_unshare(int argc, char **argv)
@@ -132,8 +149,7 @@ int cmd_unshare(int argc, char **argv)
 		return EXIT_FATAL;
 
 	stop_init();
-	bool nested = *at.path && nested_has_store(at.pool.dir, at.path);
-	status = nested ? run_nested(&o, &at, mode) : run(&o, &at);
+	status = is_free(&at) ? run(&o, &at) : EXIT_FATAL;
 	place_close(&at);
 	return status;
 }

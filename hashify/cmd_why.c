@@ -4,6 +4,7 @@
 #include "hashify/field.h"
 #include "hashify/options.h"
 #include "hashify/place.h"
+#include "hashify/policy_args.h"
 #include "hashify/text.h"
 #include "hashify/why.h"
 #include "store/base/cleanup.h"
@@ -17,7 +18,8 @@
 
 struct why_args {
 	struct options common;
-	bool no_defaults;
+	struct policy policy;  // owned
+	unsigned ignored;      // of enum identity_field
 };
 
 static const char help[] =
@@ -27,27 +29,29 @@ static const char help[] =
 	"private; or what it differs in from a file with the same content. Of a directory it tells how many\n"
 	"files beneath are shared. It only reads.\n"
 	"\n"
-	"      --no-default-excludes\n"
-	"                    as for a pass with this option\n"
+	"      --exclude=PATTERN, --exclude-from=FILE, --no-default-excludes, --min-size=SIZE,\n"
+	"      --ignore=LIST as for a pass: name those that your passes get\n"
 	"      --json        print JSON\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 it was found out; 2 it was not.\n";
+	"Exit status: 0 it was found out; 1 not all names, as some directories cannot be looked into; 2 it\n"
+	"was not.\n";
 
-enum { OPT_NO_DEFAULTS = 256 };
+enum { OPT_IGNORE = 256 };
 
 static const struct option list[] = {
 	{ "json", no_argument, NULL, OPTIONS_JSON },
-	{ "no-default-excludes", no_argument, NULL, OPT_NO_DEFAULTS },
+	{ "ignore", required_argument, NULL, OPT_IGNORE },
+	POLICY_ARGS_OPTIONS,
 	{ 0 },
 };
 
 static int set(int option, const char *value, struct options *options)
 {
-	(void)option, (void)value;
-	((struct why_args *)options)->no_defaults = true;
-	return -1;
+	struct why_args *o = (struct why_args *)options;
+	return option == OPT_IGNORE ? options_ignore(value, &o->ignored)
+				    : policy_args_set(&o->policy, option, value);
 }
 
 static const struct options_spec spec = { help, "PATH", list, set };
@@ -79,7 +83,8 @@ static void print_json(const struct options *o, const struct why *w)
 	if (w->state == WHY_DIRECTORY)
 		printf(", \"links\": %" PRIu64 ", \"private\": %" PRIu64 ", \"bytes\": %" PRIu64, w->links,
 		       w->files, w->bytes);
-	printf(", \"copied_mark\": %s, \"names\": [", w->copied_mark ? "true" : "false");
+	printf(", \"copied_mark\": %s, \"errors\": %" PRIu64 ", \"names\": [",
+	       w->copied_mark ? "true" : "false", w->errors);
 	for (size_t i = 0; i < w->names.count; i++) {
 		printf("%s", i > 0 ? ", " : "");
 		text_json(stdout, w->names.list[i]);
@@ -147,30 +152,39 @@ static void print_text(const struct options *o, const struct why *w)
 	print_names(w);
 	if (w->copied_mark)
 		printf("  (it has the mark of an object that it is a copy of, which means nothing)\n");
+	if (w->errors > 0)
+		printf("  (these are not all: %" PRIu64 " %s could not be looked into)\n", w->errors,
+		       text_plural(w->errors, "directory", "directories"));
+}
+
+static int tell(const struct why_args *o)
+{
+	struct place at;
+	if (place_open(o->common.operand, OPENPOOL_LOOK, &at) < 0)
+		return EXIT_FATAL;
+	struct why w;
+	int r = why_find(&at, &o->policy, o->ignored, &w);
+	if (r == -EISDIR)
+		log_error("%s: is the pool itself; expected a path in one of its guests, or try hashify stat",
+			  o->common.operand);
+	else if (r < 0)
+		log_error("%s: %s", o->common.operand, strerror(-r));
+	else if (o->common.json)
+		print_json(&o->common, &w);
+	else
+		print_text(&o->common, &w);
+	int status = command_end(r, 0, w.errors > 0 ? EXIT_ERRORS : EXIT_OK);
+	why_free(&w);
+	place_close(&at);
+	return status;
 }
 
 int cmd_why(int argc, char **argv)
 {
 	struct why_args o = { 0 };
 	int status = options_parse(&spec, argc, argv, &o.common);
-	if (status >= 0)
-		return status;
-
-	struct place at;
-	if (place_open(o.common.operand, OPENPOOL_LOOK, &at) < 0)
-		return EXIT_FATAL;
-	struct why w;
-	int r = why_find(&at, o.no_defaults, &w);
-	if (r == -EISDIR)
-		log_error("%s: is the pool itself; expected a path in one of its guests, or try hashify stat",
-			  o.common.operand);
-	else if (r < 0)
-		log_error("%s: %s", o.common.operand, strerror(-r));
-	else if (o.common.json)
-		print_json(&o.common, &w);
-	else
-		print_text(&o.common, &w);
-	why_free(&w);
-	place_close(&at);
-	return command_end(r, 0, EXIT_OK);
+	if (status < 0)
+		status = tell(&o);
+	policy_free(&o.policy);
+	return status;
 }

@@ -5,6 +5,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/map.h"
 #include "store/displaced.h"
+#include "store/held.h"
 #include "store/marked.h"
 #include "store/object.h"
 #include "store/quarantine.h"
@@ -110,6 +111,15 @@ static int see_quarantined(const struct object_key *key, const struct stat *st, 
 	return see(gc, path, st, false);
 }
 
+static int see_held(const char *path, const struct stat *st, void *arg)
+{
+	const struct gc *gc = arg;
+	int r = gc->dry_run ? 0 : held_put_right(gc->store, path, st);
+	if (r < 0)
+		gc->result->foreign++;
+	return r < 0 ? 0 : see(gc, path, st, false);
+}
+
 // The next mount need not look at what is left where objects were removed. If it must, that takes longer, no
 // more.
 static void note_marks(struct store *s, uint64_t *ret_renewed)
@@ -129,6 +139,8 @@ int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_resul
 		r = object_each(s, OBJECT_ALL, true, see_object, &gc, &ret->foreign);
 	if (r == 0)
 		r = quarantine_each(s, see_quarantined, &gc, &ret->foreign);
+	if (r == 0)
+		r = held_each(s, see_held, &gc, &ret->foreign);
 	if (ret->removed > 0 && !dry_run)
 		note_marks(s, &ret->renewed);
 	ret->signal = stop_signal();

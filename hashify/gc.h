@@ -12,7 +12,7 @@ struct gc_result {
 	uint64_t freed;  // bytes: blocks of inodes whose last name went away
 	uint64_t kept;   // objects that have links, or are needed to recover what a killed pass has left
 	uint64_t quarantined;  // those of them that are in quarantine/
-	uint64_t foreign;      // names in objects/ and quarantine/ that are no object's
+	uint64_t foreign;      // names in objects/, quarantine/ and held/ that are none of ours
 	uint64_t errors;       // objects that could not be removed
 	uint64_t renewed;      // objects that had lost their marks (marked.h)
 	int signal;            // that stopped it; 0: it went through

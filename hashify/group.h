@@ -27,6 +27,7 @@ struct target {
 	bool full;               // it can take no more names
 	bool refused;            // it cannot be used: it is damaged, has changed, or somebody writes it
 	bool is_news;            // the index is to be told of @file
+	bool was_read;           // it was open already
 	bool is_recalled;        // @file has not been opened yet
 	struct pages pages;      // owned: what of @file was in the page cache before
 	int slot;                // where it is open; -1: it is not

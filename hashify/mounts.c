@@ -212,20 +212,6 @@ int mounts_load(int pool, struct mounts *ret)
 	return r;
 }
 
-static int is_hashfs_at(struct libmnt_fs *m, void *arg)
-{
-	const char *path = arg, *type = mnt_fs_get_fstype(m), *target = mnt_fs_get_target(m);
-	return type && target && strcmp(type, "fuse.hashfs") == 0 && strcmp(target, path) == 0;
-}
-
-bool mounts_shows_hashfs(const char *path)
-{
-	struct libmnt_table *t = table_read("/proc/self/mountinfo");
-	int r = t ? table_each(t, is_hashfs_at, (void *)path) : -ENOENT;
-	mnt_unref_table(t);
-	return r != 0;
-}
-
 void mounts_free(struct mounts *m)
 {
 	free(m->inos);

@@ -20,6 +20,3 @@ int mounts_load(int pool, struct mounts *ret);
 void mounts_free(struct mounts *m);
 
 bool mounts_has(const struct mounts *m, uint64_t ino);
-
-// Does our own mount table show a hashfs at @path? If it cannot be read, it does.
-bool mounts_shows_hashfs(const char *path);

@@ -1,65 +1,82 @@
 #include "hashify/nested.h"
 
 #include "hashify/guests.h"
-#include "hashify/policy.h"
 #include "hashify/text.h"
 #include "hashify/tree.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/log.h"
 #include "store/pool.h"
+#include "store/store.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
-bool nested_has_store(int pool, const char *path)
+bool nested_in_use(int dir)
 {
-	auto_close int dir = beneath_open(pool, path, O_PATH | O_DIRECTORY, 0);
-	return dir >= 0 && pool_has_store(dir);
+	auto_close int lock = beneath_open_file(dir, STORE_DIR "/lock");
+	return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
-int nested_open(const struct place *outer, enum openpool_mode mode, struct place *ret)
+// Calls @visit for each guest that has one, those that @policy wants, with its directory, until it returns
+// false.
+static void each(int pool, const struct policy *policy, bool (*visit)(const char *guest, int dir, void *arg),
+		 void *arg)
 {
-	struct place p = { .path = strdup("") };
-	int r = -1;
+	struct tree *trees;
+	size_t count;
+	bool on = true;
 
-	if (p.path && asprintf(&p.pool_path, "%s/%s", outer->pool_path, outer->path) < 0)
-		p.pool_path = NULL;
-	if (p.pool_path)
-		r = openpool_nested(p.pool_path, outer->pool.dir, outer->path, mode, &p.pool);
-	if (r < 0) {
-		free(p.pool_path);
-		free(p.path);
-		return -1;
+	if (guests_list(pool, policy, &trees, &count) < 0)
+		return;  // whoever uses the guests will say so
+	for (size_t i = 0; i < count; i++) {
+		auto_close int dir = beneath_open(pool, trees[i].guest, O_PATH | O_DIRECTORY, 0);
+		if (on && dir >= 0 && pool_has_store(dir))
+			on = visit(trees[i].guest, dir, arg);
+		tree_free(&trees[i]);
 	}
-	*ret = p;
-	return 0;
+	free(trees);
 }
 
-static void warn(const char *path, const char *guest)
+struct finding {
+	bool in_use;
+	char *guest;
+};
+
+static bool find(const char *guest, int dir, void *arg)
 {
+	struct finding *f = arg;
+	if (f->in_use && !nested_in_use(dir))
+		return true;
+	f->guest = strdup(guest);
+	return false;
+}
+
+char *nested_find(int pool, bool in_use)
+{
+	struct finding f = { .in_use = in_use };
+	each(pool, NULL, find, &f);
+	return f.guest;
+}
+
+static bool warn(const char *guest, int dir, void *arg)
+{
+	const char *path = arg;
 	auto_free char *name = text_printable(guest);
-	if (!name)
-		return;
-	log_warning("%s/%s: has a store of its own (" STORE_DIR
-		    "), and its links to that are not shared with "
-		    "other guests; run hashify unshare %s/%s, remove that store, and run hashify again",
-		    path, name, path, name);
+	(void)dir;
+	if (name)
+		log_warning(
+			"%s/%s: has a store of its own (" STORE_DIR
+			"), and its links to that are not shared with "
+			"other guests; run hashify unshare %s/%s, remove that store, and run hashify again",
+			path, name, path, name);
+	return true;
 }
 
 void nested_warn(const char *path, int pool, const struct policy *policy)
 {
-	struct tree *trees;
-	size_t count;
-
-	if (guests_list(pool, policy, &trees, &count) < 0)
-		return;  // the pass will say so
-	for (size_t i = 0; i < count; i++) {
-		if (nested_has_store(pool, trees[i].guest))
-			warn(path, trees[i].guest);
-		tree_free(&trees[i]);
-	}
-	free(trees);
+	each(pool, policy, warn, (void *)path);
 }

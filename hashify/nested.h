@@ -1,19 +1,17 @@
-// A store in a guest: somebody has run `hashify GUEST`, by mistake, before its pool had a store. Links to it
-// are to the pool hard links that it has not made, and stay that until they are made private.
+// A store inside of a guest: the guest was a pool once, or has made something like it. What is in it is the
+// guest's, so nothing here opens it as a store. Links to it are hard links that the pool has not made.
 #pragma once
 
 #include <stdbool.h>
 
-#include "hashify/place.h"
-
 struct policy;
 
-// Has the directory @path in @pool a store of its own?
-bool nested_has_store(int pool, const char *path);
+// Is the store of the directory @dir in use, by a mount or another hashify? Such a mount takes files for
+// private that become links to another store, and would write to them in place.
+bool nested_in_use(int dir);
 
-// Opens as a pool the directory in a guest that @outer is, and that has a store of its own. @outer, which
-// stays the caller's and open, keeps mounts of the guest away. 0, or -1: the reason was said.
-int nested_open(const struct place *outer, enum openpool_mode mode, struct place *ret);
+// The first guest of @pool that has a store, "web1", or one that is in use; the caller frees it. NULL: none.
+char *nested_find(int pool, bool in_use);
 
 // Names each guest of @pool, those that @policy wants, that has a store of its own. @path is the pool's.
 void nested_warn(const char *path, int pool, const struct policy *policy);

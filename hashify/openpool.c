@@ -1,6 +1,7 @@
 #include "hashify/openpool.h"
 
-#include "hashify/mounts.h"
+#include "hashify/nested.h"
+#include "hashify/text.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/log.h"
@@ -17,12 +18,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
-
-// How long a pass waits for daemons that are ending, and for who looks at the store: 3 s.
-#define ENDING_PAUSE (20 * 1000 * 1000)
-#define ENDING_PAUSES 150
 
 struct sentence {
 	int err;  // 0: any other, which is named in between
@@ -82,7 +78,7 @@ static int say_mount(const struct registration *r, void *arg)
 	struct saying *saying = arg;
 	if (++saying->mounts > MOUNTS_NAMED)
 		return 0;
-	if (mounts_shows_hashfs(r->mountpoint))
+	if (registry_shows(r->mountpoint))
 		log_error(
 			"%s is in use: %s%s is mounted at %s (hashfs, pid %d); unmount it and run hashify again",
 			saying->path, saying->path, registration_below(r), r->mountpoint, (int)r->pid);
@@ -176,20 +172,35 @@ static void renew_marks(struct store *s, const char *path)
 			path, strerror(-r), path);
 }
 
-// Opens the store, which is made where there is none and one is wanted.
-static int find_store(int pool, enum openpool_mode mode, struct store **ret)
+// Who names a directory above a pool would hide that pool's store from all mounts to come.
+static int check_guests(const char *path, int pool)
 {
-	int r = store_open(pool, ret);
-	if (r != -ENOENT || mode != OPENPOOL_CHANGE)
-		return r;
-	r = store_create(pool);
-	return r == 0 || r == -EEXIST ? store_open(pool, ret) : r;  // another hashify may have been faster
+	auto_free char *found = nested_find(pool, false);
+	auto_free char *guest = found ? text_printable(found) : NULL;
+	if (!guest)
+		return found ? -1 : 0;
+	log_error(
+		"%s: has no store, but %s/%s in it has: that is a pool already; expected the pool; name %s/%s, "
+		"or, if %s is to be one with that as a guest, run `hashify unshare %s/%s`, remove "
+		"%s/%s/" STORE_DIR ", and run hashify again",
+		path, path, guest, path, guest, path, path, guest, path, guest);
+	return -1;
+}
+
+// 0, or -1: the reason was said.
+static int make_store(const char *path, int pool)
+{
+	int r = store_create(pool);
+	if (r == 0 || r == -EEXIST)  // another hashify may have been faster
+		return 0;
+	say(path, store_sentences, r);
+	return -1;
 }
 
 static int see_mount(const struct registration *r, void *arg)
 {
 	(void)arg;
-	return mounts_shows_hashfs(r->mountpoint);
+	return registry_shows(r->mountpoint);
 }
 
 // Does our namespace show a mount of the pool?
@@ -202,12 +213,10 @@ static bool shows_mount(struct store *s)
 // neither is to be in its way.
 static int lock_after_mounts(struct store *s)
 {
-	const struct timespec pause = { .tv_nsec = ENDING_PAUSE };
+	unsigned waited = 0;
 	int r = store_lock(s, STORE_EXCLUSIVE);
-	for (int i = 0; r == -EWOULDBLOCK && i < ENDING_PAUSES && !shows_mount(s); i++) {
-		nanosleep(&pause, NULL);
+	while (r == -EWOULDBLOCK && !shows_mount(s) && registry_wait_ending(&waited))
 		r = store_lock(s, STORE_EXCLUSIVE);
-	}
 	return r;
 }
 
@@ -236,10 +245,11 @@ static int lock_store(struct store *s, const char *path, int pool, enum openpool
 	return r < 0 ? -1 : 0;
 }
 
+// *@ret is NULL where there is none.
 static int open_store(const char *path, int pool, enum openpool_mode mode, struct store **ret)
 {
 	struct store *s = NULL;
-	int r = find_store(pool, mode, &s);
+	int r = store_open(pool, &s);
 	if (r == -ENOENT) {
 		*ret = NULL;
 		return 0;
@@ -256,24 +266,30 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 	return 0;
 }
 
-// Takes *@pool, a directory.
-static int open_in(const char *path, int *pool, enum openpool_mode mode, struct openpool *ret)
-{
-	struct store *s = NULL;
-	if (open_store(path, *pool, mode, &s) < 0)
-		return -1;
-	*ret = (struct openpool){ .dir = take_fd(pool), .store = s };
-	return 0;
-}
-
 static int open_pool(const char *path, enum openpool_mode mode, struct openpool *ret)
 {
+	struct store *s = NULL;
 	auto_close int pool = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool < 0) {
 		say(path, pool_sentences, -errno);
 		return -1;
 	}
-	return check_place(path, pool) < 0 ? -1 : open_in(path, &pool, mode, ret);
+	if (check_place(path, pool) < 0 || open_store(path, pool, mode, &s) < 0)
+		return -1;
+	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
+	return 0;
+}
+
+// A pool that has no store gets one, unless nothing is to be changed.
+static int complete(const char *path, enum openpool_mode mode, struct openpool *p)
+{
+	if (p->store)
+		return 0;
+	if (check_guests(path, p->dir) < 0)
+		return -1;
+	if (mode != OPENPOOL_CHANGE)
+		return 0;
+	return make_store(path, p->dir) < 0 ? -1 : open_store(path, p->dir, mode, &p->store);
 }
 
 int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
@@ -287,7 +303,12 @@ int openpool(const char *path, enum openpool_mode mode, struct openpool *ret)
 			path);
 		return -1;
 	}
-	return open_pool(path, mode, ret);
+	if (open_pool(path, mode, ret) < 0)
+		return -1;
+	int r = complete(path, mode, ret);
+	if (r < 0)
+		openpool_close(ret);
+	return r;
 }
 
 int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret)
@@ -298,17 +319,6 @@ int openpool_with_store(const char *path, enum openpool_mode mode, struct openpo
 	log_error("%s: has no store; expected a pool that was hashified; run hashify %s first", path, path);
 	openpool_close(ret);
 	return -1;
-}
-
-int openpool_nested(const char *path, int outer, const char *below, enum openpool_mode mode,
-		    struct openpool *ret)
-{
-	auto_close int pool = beneath_open(outer, below, O_RDONLY | O_DIRECTORY, 0);
-	if (pool < 0) {
-		say(path, pool_sentences, pool);
-		return -1;
-	}
-	return open_in(path, &pool, mode, ret);
 }
 
 void openpool_close(struct openpool *p)

@@ -11,19 +11,16 @@ struct openpool {
 };
 
 enum openpool_mode {
-	OPENPOOL_CHANGE,  // exclusively; the store is made if there is none
+	OPENPOOL_CHANGE,  // exclusively
 	OPENPOOL_TIDY,    // changes nothing but the store, and that in such a way that mounts may go on
 	OPENPOOL_LOOK,    // shared; writes nothing
 };
 
-// 0, or -1: the reason was said. For a pass, which overlayfs is no place for.
+// 0, or -1: the reason was said. For a pass, which overlayfs is no place for, and which makes the store if
+// there is none and it is to change something.
 int openpool(const char *path, enum openpool_mode mode, struct openpool *ret);
 
 // For a command that has nothing to do where there is no store: says so, and returns -1.
 int openpool_with_store(const char *path, enum openpool_mode mode, struct openpool *ret);
-
-// Opens the directory @below in the pool @outer as a pool, which has a store of its own (nested.h).
-int openpool_nested(const char *path, int outer, const char *below, enum openpool_mode mode,
-		    struct openpool *ret);
 
 void openpool_close(struct openpool *p);

@@ -109,6 +109,26 @@ static int run_threads(struct pass *p, unsigned count, const char *name, void *(
 	return r;
 }
 
+struct leaving {
+	struct report *report;
+	const struct tree *tree;
+	struct tally *tally;
+};
+
+static void leave_file(struct tree_file *f, void *arg)
+{
+	const struct leaving *l = arg;
+	const struct report_place place = { l->tree, f->dir, f->name };
+	report_skip(l->report, l->tally, &place, REASON_SERVED, -EBUSY);
+}
+
+// A guest in which another store is served.
+static void leave_guest(const struct pass *p, struct tree *t, struct tally *tally)
+{
+	tree_each_file(t, leave_file, &(struct leaving){ p->walk.report, t, tally });
+	tree_clear(t);
+}
+
 static void *walk_thread(void *arg)
 {
 	struct pass *p = arg;
@@ -118,6 +138,8 @@ static void *walk_thread(void *arg)
 		uint64_t seen = tally.seen;
 		progress_guest(p->work.progress, t->index, t->guest);
 		r = walk_guest(&p->walk, p->pool, t, &tally);
+		if (t->served)
+			leave_guest(p, t, &tally);
 		progress_guest(p->work.progress, t->index, NULL);
 		progress_seen(p->work.progress, t->index, tally.seen - seen);
 	}

@@ -3,10 +3,10 @@
 #include "hashify/command.h"
 #include "hashify/options.h"
 #include "hashify/pass.h"
+#include "hashify/policy_args.h"
 #include "hashify/text.h"
 #include "store/base/log.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,10 +69,6 @@ enum {
 	OPT_SYNC = 256,
 	OPT_IGNORE,
 	OPT_MEMORY,
-	OPT_MIN_SIZE,
-	OPT_EXCLUDE,
-	OPT_EXCLUDE_FROM,
-	OPT_NO_DEFAULTS,
 	OPT_PRINT_DEFAULTS,
 	OPT_GUEST,
 	OPT_PROGRESS,
@@ -87,10 +83,7 @@ static const struct option list[] = {
 	{ "sync", required_argument, NULL, OPT_SYNC },
 	{ "ignore", required_argument, NULL, OPT_IGNORE },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
-	{ "min-size", required_argument, NULL, OPT_MIN_SIZE },
-	{ "exclude", required_argument, NULL, OPT_EXCLUDE },
-	{ "exclude-from", required_argument, NULL, OPT_EXCLUDE_FROM },
-	{ "no-default-excludes", no_argument, NULL, OPT_NO_DEFAULTS },
+	POLICY_ARGS_OPTIONS,
 	{ "print-default-excludes", no_argument, NULL, OPT_PRINT_DEFAULTS },
 	{ "guest", required_argument, NULL, OPT_GUEST },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -100,12 +93,6 @@ static const struct option list[] = {
 	{ "jobs", required_argument, NULL, 'j' },
 	{ 0 },
 };
-
-static int fail(const char *what, int err)
-{
-	log_error("%s: %s", what, strerror(-err));
-	return EXIT_FATAL;
-}
 
 static int set_jobs(struct pass_args *o, const char *value)
 {
@@ -117,34 +104,6 @@ static int set_jobs(struct pass_args *o, const char *value)
 	return -1;
 }
 
-static int set_exclude(struct pass_args *o, const char *value)
-{
-	int r = policy_add_pattern(&o->policy, value);
-	if (r == -EINVAL)
-		return options_usage("--exclude takes a pattern like *.log, /var/log/ or !/etc/, not ",
-				     value);
-	return r < 0 ? fail(value, r) : -1;
-}
-
-static int set_exclude_from(struct pass_args *o, const char *value)
-{
-	int line;
-	int r = policy_add_file(&o->policy, value, &line);
-	if (r == -EINVAL) {
-		if (line == 0)
-			log_error("%s: has a NUL byte; expected a text file, a pattern a line", value);
-		else
-			log_error(
-				"%s:%d: is no pattern; expected one a line, like *.log, /var/log/ or !/etc/",
-				value, line);
-		return EXIT_FATAL;
-	}
-	if (r < 0)
-		log_error("%s: cannot be read: %s; expected a file of patterns, one a line; check the path",
-			  value, strerror(-r));
-	return r < 0 ? EXIT_FATAL : -1;
-}
-
 static int print_defaults(void)
 {
 	policy_print_defaults(stdout);
@@ -154,7 +113,9 @@ static int print_defaults(void)
 static int set_guest(struct pass_args *o, const char *value)
 {
 	int r = policy_add_guest(&o->policy, value);
-	return r < 0 ? fail(value, r) : -1;
+	if (r < 0)
+		log_error("%s: %s", value, strerror(-r));
+	return r < 0 ? EXIT_FATAL : -1;
 }
 
 #define INTERVAL_MAX (24 * 60 * 60)
@@ -191,12 +152,6 @@ static int set_back_off(struct pass_args *o, const char *value)
 static int set_more(struct pass_args *o, int option, const char *value)
 {
 	switch (option) {
-	case OPT_MIN_SIZE:
-		return options_size("--min-size", value, &o->policy.min_size);
-	case OPT_EXCLUDE:
-		return set_exclude(o, value);
-	case OPT_EXCLUDE_FROM:
-		return set_exclude_from(o, value);
 	case OPT_PRINT_DEFAULTS:
 		return print_defaults();
 	case OPT_GUEST:
@@ -208,8 +163,7 @@ static int set_more(struct pass_args *o, int option, const char *value)
 	case OPT_BACK_OFF:
 		return set_back_off(o, value);
 	default:
-		o->policy.no_defaults = true;
-		return -1;
+		return policy_args_set(&o->policy, option, value);
 	}
 }
 

@@ -145,6 +145,12 @@ static bool is_in_guest(const char *path)
 	return guest && guests_may_be(guest);
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int say(const char *path, const char *what)
 {
 	auto_free char *printable = text_printable(path);
@@ -174,7 +180,7 @@ static int open_at(const char *path, struct way *w, enum openpool_mode mode, str
 				 "a mount of it");
 	const char *rest = w->at + strlen(w->pool);
 	rest += *rest == '/';
-	if (*rest && !is_in_guest(rest))
+	if (*rest && (!is_in_guest(rest) || (!strchr(rest, '/') && !is_directory(w->at))))
 		return say(path, "belongs to no guest; expected a path in one of the pool's guests");
 	p.path = strdup(rest);
 	if (!p.path)

@@ -88,29 +88,6 @@ void progress_guest(struct progress *p, unsigned worker, const char *guest)
 		atomic_store_explicit(&counters_of(p, worker)->guest, guest, memory_order_release);
 }
 
-void progress_total(struct progress *p, uint64_t files, uint64_t bytes)
-{
-	if (!p)
-		return;
-	auto_unlock pthread_mutex_t *held = mutex_hold(&p->lock);
-	p->total_files = files;
-	p->total_bytes = bytes;
-}
-
-void progress_phase(struct progress *p, enum progress_phase phase)
-{
-	if (!p)
-		return;
-	auto_unlock pthread_mutex_t *held = mutex_hold(&p->lock);
-	p->phase = phase;
-	p->begun = now();
-	p->rate = (struct progress_rate){ 0 };
-	progress_rate_take(&p->rate, &(struct progress_sample){ .time = p->begun },
-			   &(struct progress_sample){ 0 });
-	for (unsigned i = 0; i < PROGRESS_WORKERS; i++)
-		progress_guest(p, i, NULL);
-}
-
 static void sum(struct progress *p, struct progress_state *s)
 {
 	for (unsigned i = 0; i < PROGRESS_WORKERS; i++) {
@@ -124,6 +101,33 @@ static void sum(struct progress *p, struct progress_state *s)
 	}
 	if ((int64_t)s->freed < 0)  // put back by one worker, and not yet counted by another
 		s->freed = 0;
+}
+
+void progress_total(struct progress *p, uint64_t files, uint64_t bytes)
+{
+	if (!p)
+		return;
+	struct progress_state done = { 0 };
+	sum(p, &done);
+	auto_unlock pthread_mutex_t *held = mutex_hold(&p->lock);
+	p->total_files = done.files + files;
+	p->total_bytes = done.bytes + bytes;
+}
+
+void progress_phase(struct progress *p, enum progress_phase phase)
+{
+	if (!p)
+		return;
+	auto_unlock pthread_mutex_t *held = mutex_hold(&p->lock);
+	p->phase = phase;
+	p->begun = now();
+	p->rate = (struct progress_rate){ 0 };
+	struct progress_state done = { 0 };
+	sum(p, &done);
+	const struct progress_sample begin = { .time = p->begun, .files = done.files, .bytes = done.bytes };
+	progress_rate_take(&p->rate, &begin, &(struct progress_sample){ 0 });
+	for (unsigned i = 0; i < PROGRESS_WORKERS; i++)
+		progress_guest(p, i, NULL);
 }
 
 static struct progress_line make_line(struct progress *p, unsigned width, bool bar)

@@ -34,7 +34,7 @@ void progress_stop(struct progress *p);
 // The pass is in @phase from now on. Guests that were named are forgotten: their names may go away.
 void progress_phase(struct progress *p, enum progress_phase phase);
 
-// So much is to be read.
+// So much more is to be read, besides what was.
 void progress_total(struct progress *p, uint64_t files, uint64_t bytes);
 
 // The worker numbered @worker, from 0, has seen so many names more, or has done with so many files and bytes,

@@ -7,6 +7,7 @@
 #include "store/base/fd.h"
 #include "store/base/sys.h"
 #include "store/identity.h"
+#include "store/object.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,6 +125,24 @@ int reader_open(struct reader *r, struct tree_file *f, struct reading *ret)
 	reading.identity = identity_digest(r->seed, &reading.claim.st, &reading.xattrs, r->ignored);
 	reading.claim.fd = take_fd(&fd);
 	*ret = reading;
+	return 0;
+}
+
+int reader_open_object(struct store *s, const struct object_key *key, struct reading *ret)
+{
+	struct stat st;
+	auto_close int fd = object_open(s, key, &st);
+	if (fd < 0)
+		return fd;
+	struct reading r = { .identity = key->identity };
+	int err = claim_take(fd, &r.claim);
+	if (err < 0)
+		return err;
+	err = xattr_read(fd, &r.xattrs);
+	if (err < 0)
+		return err;
+	r.claim.fd = take_fd(&fd);
+	*ret = r;
 	return 0;
 }
 

@@ -9,7 +9,10 @@
 #include "hashify/tree.h"
 #include "store/claim.h"
 #include "store/digest.h"
+#include "store/name.h"
 #include "store/xattr.h"
+
+struct store;
 
 struct reader;
 
@@ -43,6 +46,10 @@ void reader_free(struct reader *r);
 // sign (claim.h); -EAGAIN: somebody writes it or may; -EXDEV: something is mounted on its name; -EOPNOTSUPP:
 // no leases here; -E2BIG: its xattrs are too large (xattr.h).
 int reader_open(struct reader *r, struct tree_file *f, struct reading *ret);
+
+// Opens and claims the object @key. What it has for identity is what its name tells, and it had when it was
+// made: compare that of the file. Errors as of object_open() and reader_open().
+int reader_open_object(struct store *s, const struct object_key *key, struct reading *ret);
 
 // Closes it, and takes out of the page cache what it has brought there: since reader_ahead(), and unless
 // somebody has emptied @reading->pages.

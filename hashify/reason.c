@@ -31,6 +31,9 @@ static const struct {
 	[REASON_LINK] = { "link", "cannot be linked" },
 	[REASON_POLICY] = { "policy",
 			    "the guest's etc/hashify.exclude cannot be used, so all of it is left alone" },
+	[REASON_SERVED] = { "served",
+			    "in a guest with a store of its own, which a mount or another hashify uses, so all of it is left "
+			    "alone" },
 };
 
 const char *reason_key(enum reason r)

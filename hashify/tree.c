@@ -181,7 +181,7 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)
 	return 0;
 }
 
-int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names)
+int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names, bool marked)
 {
 	struct hard_link *link = map_find(&t->hard_links, ino, NULL, NULL);
 	if (link) {
@@ -196,7 +196,7 @@ int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names)
 		free(link);
 		return -ENOMEM;
 	}
-	*link = (struct hard_link){ ino, names - 1 };
+	*link = (struct hard_link){ ino, names - 1, marked };
 	map_add(&t->hard_links, ino, link);
 	if (t->hard_links.count > t->hard_links_charged) {
 		t->hard_links_charged = t->hard_links.count;

@@ -51,6 +51,7 @@ struct tree {
 	struct tree_budget *budget;  // borrowed; NULL: no limit
 	size_t uncharged_files, uncharged_dirs;
 	bool is_full;  // the budget is used up
+	bool served;   // by who uses a store in it: that is not to be touched
 };
 
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.
@@ -71,10 +72,11 @@ int tree_add_file(struct tree *t, const struct tree_file *f, const char *name);
 struct hard_link {
 	uint64_t ino;
 	uint64_t missing;
+	bool marked;  // it is a link to every mount
 };
 
 // Sees one more name of the file @ino, which has @names, two at least; forgets it with the last one. -ENOMEM.
-int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names);
+int tree_see_hard_link(struct tree *t, uint64_t ino, uint64_t names, bool marked);
 void tree_forget_hard_links(struct tree *t);
 
 // What the directories so far leave of @b to files.

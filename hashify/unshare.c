@@ -8,22 +8,28 @@
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/walk.h"
+#include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/copy.h"
 #include "store/displaced.h"
 #include "store/exchange.h"
+#include "store/held.h"
 #include "store/meta.h"
+#include "store/object.h"
 #include "store/put_back.h"
+#include "store/quarantine.h"
 #include "store/replace.h"
 #include "store/tmp.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #define OPEN_DIRS 64
 
@@ -32,7 +38,8 @@ struct unshare {
 	const struct unshare_options *options;
 	struct report *report;
 	struct unshare_result *result;
-	struct known known;
+	struct known known;       // objects
+	struct known links;       // and all else that names at or beneath it are links to
 	struct dircache *dirs;    // owned
 	struct exchange_log log;  // owned; of tmp/
 	uint64_t serial;          // in the names in tmp/
@@ -150,7 +157,7 @@ static int unshare_tree(struct unshare *u, struct tree *tree)
 {
 	struct tally tally = { 0 };
 	const struct walk walk = {
-		.known = &u->known,
+		.known = &u->links,
 		.report = u->report,
 		.dev = u->at->pool.store->dev,
 		.links_only = true,
@@ -162,46 +169,110 @@ static int unshare_tree(struct unshare *u, struct tree *tree)
 	return r < 0 ? r : u->error;
 }
 
-static int reload(struct unshare *u)
+// What is marked and no object that we know: one that has lost its name, that of a store of the guest's own,
+// or a hard link of several guests.
+struct marked {
+	struct known_object *list;  // owned
+	size_t count, capacity;
+};
+
+static int on_marked(const struct statx *st, void *arg)
 {
-	known_free(&u->known);
-	return known_load_linked(u->at->pool.store, &u->known);
+	struct marked *m = arg;
+	struct known_object *list = array_grow(m->list, m->count, &m->capacity, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	m->list = list;
+	m->list[m->count++] = (struct known_object){ .key.size = st->stx_size, .ino = st->stx_ino };
+	return 0;
 }
 
-// Links whose objects have lost their names would not be known.
-static int restore_objects(struct unshare *u, struct tree *tree)
+static int find_marked(struct unshare *u, struct tree *tree, struct marked *m)
 {
 	struct tally tally = { 0 };
 	struct report silent;
 	const struct walk walk = {
 		.known = &u->known,
-		.quarantined = &u->known,
 		.report = &silent,
 		.dev = u->at->pool.store->dev,
 		.apart = true,
-		.restore = u->options->dry_run ? RESTORE_FORETOLD : RESTORE_OBJECTS,
+		.restore = u->options->dry_run ? RESTORE_NOTHING : RESTORE_OBJECTS,
 		.store = u->at->pool.store,
+		.on_marked = on_marked,
+		.arg = m,
 	};
 	report_init_silent(&silent);
 	int r = walk_guest(&walk, u->at->pool.dir, tree, &tally);
 	report_destroy(&silent);
 	tree_clear(tree);
-	u->result->hard_linked += tally.marked;
-	return r == 0 && tally.restored > 0 ? reload(u) : r;
+	return r;
+}
+
+// Takes @m, and adds the objects to it.
+static int know_links(struct unshare *u, struct marked *m)
+{
+	struct known_object *list = realloc(m->list, (m->count + u->known.count + 1) * sizeof(*list));
+	if (!list) {
+		free(m->list);
+		return -ENOMEM;
+	}
+	if (u->known.count > 0)
+		memcpy(list + m->count, u->known.objects, u->known.count * sizeof(*list));
+	return known_of(list, m->count + u->known.count, &u->links);
+}
+
+static int find_links(struct unshare *u, struct tree *trees, size_t count)
+{
+	struct marked m = { 0 };
+	int r = 0;
+	for (size_t i = 0; i < count && r == 0 && !stop_asked(); i++)
+		r = find_marked(u, &trees[i], &m);
+	int known = know_links(u, &m);
+	return r < 0 ? r : known;
 }
 
 static int unshare_trees(struct unshare *u, struct tree *trees, size_t count)
 {
-	int r = dircache_new(trees, u->at->pool.dir, OPEN_DIRS, &u->dirs);
-	for (size_t i = 0; i < count && r == 0 && !stop_asked(); i++) {
-		r = restore_objects(u, &trees[i]);
-		if (r == 0)
-			r = unshare_tree(u, &trees[i]);
-	}
+	int r = find_links(u, trees, count);
+	if (r == 0)
+		r = dircache_new(trees, u->at->pool.dir, OPEN_DIRS, &u->dirs);
+	for (size_t i = 0; i < count && r == 0 && !stop_asked(); i++)
+		r = unshare_tree(u, &trees[i]);
 	dircache_free(u->dirs);
 	for (size_t i = 0; i < count; i++)
 		tree_free(&trees[i]);
 	return r;
+}
+
+static int count_left(const struct object_key *key, const struct stat *st, void *arg)
+{
+	struct unshare *u = arg;
+	(void)key;
+	u->result->left += st->st_nlink > 1;
+	return 0;
+}
+
+static int count_held(const char *path, const struct stat *st, void *arg)
+{
+	(void)path;
+	return count_left(NULL, st, arg);
+}
+
+// Who has unshared all of a pool may want to remove its store.
+static int find_left(struct unshare *u)
+{
+	uint64_t foreign = 0;
+	struct statfs fs;
+	if (u->options->dry_run || stop_asked())
+		return 0;
+	// There a link count is what it was before names were copied.
+	if (fstatfs(u->at->pool.dir, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC)
+		return 0;
+	struct store *s = u->at->pool.store;
+	int r = object_each(s, OBJECT_ALL, true, count_left, u, &foreign);
+	if (r == 0)
+		r = quarantine_each(s, count_left, u, &foreign);
+	return r < 0 ? r : held_each(s, count_held, u, &foreign);
 }
 
 static int unshare_all(struct unshare *u)
@@ -213,7 +284,7 @@ static int unshare_all(struct unshare *u)
 		return r;
 	r = unshare_trees(u, trees, count);
 	free(trees);
-	return r;
+	return r < 0 ? r : find_left(u);
 }
 
 // A tree is walked from any directory on, as if that were a guest.
@@ -224,23 +295,17 @@ static int unshare_directory(struct unshare *u)
 	return r < 0 ? r : unshare_trees(u, &tree, 1);
 }
 
-static int restore_object(struct unshare *u, int dir, const char *name, const struct stat *st)
-{
-	if (u->options->dry_run || st->st_nlink < 2 || known_ino(&u->known, st->st_ino))
-		return 0;
-	int seen = apart_restore(u->at->pool.store, dir, name);
-	u->result->hard_linked += seen == APART_MARKED;
-	return seen == APART_LINK ? reload(u) : 0;
-}
-
 static int unshare_file(struct unshare *u, int dir, const char *name, const struct stat *st)
 {
-	int restored = restore_object(u, dir, name, st);
-	if (restored < 0)
-		return restored;
+	const struct known_object marked = { .key.size = (uint64_t)st->st_size, .ino = st->st_ino };
 	const struct known_object *object = known_ino(&u->known, st->st_ino);
 	struct tree tree;
-	if (!object || st->st_dev != u->at->pool.store->dev)
+	if (st->st_dev != u->at->pool.store->dev)
+		return 0;
+	enum apart_restore restore = u->options->dry_run ? RESTORE_NOTHING : RESTORE_OBJECTS;
+	if (!object && apart_is_marked(u->at->pool.store, dir, name, restore))
+		object = &marked;
+	if (!object)
 		return 0;
 	int r = tree_init(&tree, u->at->path, 0);
 	if (r < 0)
@@ -286,6 +351,7 @@ int unshare_run(const struct place *at, const struct unshare_options *o, struct 
 	if (r == 0)
 		r = unshare_at(&u);
 	known_free(&u.known);
+	known_free(&u.links);
 	exchange_log_close(&u.log);
 	ret->signal = stop_signal();
 	return r;

@@ -13,16 +13,17 @@ struct unshare_options {
 };
 
 struct unshare_result {
-	uint64_t links;        // names that became private files
-	uint64_t bytes;        // that these take; in a dry run as the objects do
-	uint64_t hard_linked;  // names that are hard links of several guests, by no pass of ours: they stay
-	uint64_t changed;      // names that the guest itself gave another file meanwhile
+	uint64_t links;    // names that became private files
+	uint64_t bytes;    // that these take; in a dry run as the objects do
+	uint64_t changed;  // names that the guest itself gave another file meanwhile
 	uint64_t errors;
-	int signal;  // that stopped it; 0
+	uint64_t left;  // objects that have links after all of the pool was unshared
+	int signal;     // that stopped it; 0
 };
 
-// Makes every link at or beneath @at a private file; the pool's store is locked exclusively, but in a dry
-// run. An error that concerns one file is counted; a full disk or a quota ends it and is returned: what is
-// not done stays a link.
+// Makes every link at or beneath @at a private file, that is, whatever has the mark of one, be it of an
+// object of this pool or not; the pool's store is locked exclusively, but in a dry run. An error that
+// concerns one file is counted; a full disk or a quota ends it and is returned: what is not done stays a
+// link.
 int unshare_run(const struct place *at, const struct unshare_options *o, struct report *report,
 		struct unshare_result *ret);

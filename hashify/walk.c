@@ -1,6 +1,7 @@
 #include "hashify/walk.h"
 
 #include "hashify/listing.h"
+#include "hashify/nested.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
 #include "hashify/whatif.h"
@@ -139,6 +140,8 @@ static bool is_excluded(const struct walker *w, const struct level *l, const cha
 
 static int see_dir(struct walker *w, const struct level *l, const char *name)
 {
+	if (strcmp(name, STORE_DIR) == 0)
+		w->tree->served = w->tree->served || nested_in_use(l->fd);
 	if (!is_excluded(w, l, name, true))
 		return add_dir(w, l->dir, name);
 	w->tally->seen++;
@@ -180,7 +183,8 @@ static int see_hard_link(struct walker *w, const struct level *l, const char *na
 		w->tally->restored++;
 	}
 	w->tally->marked += seen == APART_MARKED && !damaged;
-	return seen;
+	int r = seen != APART_OWN && walk->on_marked ? walk->on_marked(st, walk->arg) : 0;
+	return r < 0 ? r : seen;
 }
 
 static int see_file(struct walker *w, const struct level *l, const char *name)
@@ -203,7 +207,8 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return r < 0 ? r : 0;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
 	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
-	if (reason == REASON_HARD_LINKED && damaged)
+	if (damaged && st.stx_nlink > 1 &&
+	    (reason == REASON_HARD_LINKED || reason == REASON_EMPTY || reason == REASON_SMALL))
 		reason = REASON_DAMAGED;
 	if (reason == REASON_NONE && w->walk->mounts && mounts_has(w->walk->mounts, st.stx_ino))
 		reason = REASON_MOUNT;

@@ -17,6 +17,7 @@
 
 struct report;
 struct report_place;
+struct statx;
 struct store;
 
 struct walk {
@@ -36,7 +37,9 @@ struct walk {
 	enum apart_restore restore;   // and links whose objects have lost their names give them back
 	struct store *store;          // borrowed, for that; NULL: there are no marks
 	const struct mounts *mounts;  // borrowed; NULL: nothing is known to be mounted
-	bool links_only;              // leave all other files out: no status, no reason, no place in the tree
+	// Called for each name of a file that is marked and was not known, with @apart; may be NULL. -ENOMEM.
+	int (*on_marked)(const struct statx *st, void *arg);
+	bool links_only;  // leave all other files out: no status, no reason, no place in the tree
 	// Called for each link of the guest with its @place, which is only good during the call; may be NULL.
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;
@@ -44,7 +47,6 @@ struct walk {
 
 // Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE:
 // it is not.
-struct statx;
 enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st);
 
 // Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is

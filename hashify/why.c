@@ -32,6 +32,7 @@
 struct subject {
 	const struct place *at;
 	const struct policy *policy;
+	unsigned ignored;  // of enum identity_field
 	const char *name;  // in its directory
 	int fd;            // owned; -1: it is none that could be opened
 	struct stat st;
@@ -53,10 +54,10 @@ void why_free(struct why *w)
 static int add_links(struct subject *s, const struct known_object *object, struct why *w)
 {
 	struct findings found = { 0 };
-	uint64_t errors = 0;
 	int r = findings_add(&found, &(struct finding){ .key = object->key, .ino = object->ino });
 	if (r == 0)
-		r = findings_find_names(&found, s->at->pool.dir, s->at->pool.store->dev, &s->report, &errors);
+		r = findings_find_names(&found, s->at->pool.dir, s->at->pool.store->dev, &s->report,
+					&w->errors);
 	if (r == 0) {
 		w->names = found.list[0].names;
 		found.list[0].names = (struct names){ 0 };
@@ -68,6 +69,7 @@ static int add_links(struct subject *s, const struct known_object *object, struc
 
 // In what a file differs from the subject, apart from its content.
 struct difference {
+	bool is_none;       // but for what is ignored
 	unsigned fields;    // of enum identity_field
 	bool gives_rights;  // ignoring them all does not make the two one
 };
@@ -84,6 +86,7 @@ static int compare_identity(const struct subject *s, int fd, struct difference *
 		return r;
 	unsigned fields = identity_differs(&s->st, &s->xattrs, &st, &xattrs);
 	*ret = (struct difference){
+		.is_none = identity_equal(&s->st, &s->xattrs, &st, &xattrs, s->ignored),
 		.fields = fields,
 		.gives_rights = !identity_equal(&s->st, &s->xattrs, &st, &xattrs, fields),
 	};
@@ -103,7 +106,7 @@ static bool is_least(const struct why *w, const struct difference *d)
 
 static void take_difference(struct why *w, const struct difference *d)
 {
-	w->state = d->fields ? WHY_DIFFERENT : WHY_NEXT;
+	w->state = d->is_none ? WHY_NEXT : WHY_DIFFERENT;
 	w->differs = d->fields;
 	w->gives_rights = d->gives_rights;
 }
@@ -134,7 +137,8 @@ static int find_object(struct subject *s, struct why *w)
 		struct stat st;
 		struct difference d = { 0 };
 		auto_close int fd = object_open(s->at->pool.store, &o->key, &st);
-		if (fd < 0 || compare_identity(s, fd, &d) < 0 || !is_least(w, &d))
+		// One in quarantine has a key of its own, as it happens that of another object.
+		if (fd < 0 || st.st_ino != o->ino || compare_identity(s, fd, &d) < 0 || !is_least(w, &d))
 			continue;
 		if (content_equal(s->fd, fd, o->key.size, s->buffers[0], s->buffers[1]) != 1)
 			continue;  // damaged, whatever its name says
@@ -147,8 +151,8 @@ static int find_object(struct subject *s, struct why *w)
 // The files of the pool that have the subject's size.
 struct candidates {
 	struct subject *subject;
-	const struct tree_file **files;  // owned
-	size_t count;
+	const struct tree_file **files;  // owned; those of the subject's name first
+	size_t count, same_name;
 };
 
 static void add_candidate(struct tree_file *f, void *arg)
@@ -158,12 +162,16 @@ static void add_candidate(struct tree_file *f, void *arg)
 	if (f->size != (uint64_t)s->st.st_size || f->ino == s->st.st_ino)
 		return;
 	bool same_name = strcmp(f->name, s->name) == 0;
-	size_t at = c->count < CANDIDATES ? c->count++ : CANDIDATES - 1;
-	c->files[at] = f;
+	if (c->count < CANDIDATES)
+		c->count++;
+	else if (!same_name || c->same_name == CANDIDATES)
+		return;
+	size_t at = c->count - 1;
 	if (same_name) {
-		c->files[at] = c->files[0];
-		c->files[0] = f;
+		c->files[at] = c->files[c->same_name];
+		at = c->same_name++;
 	}
+	c->files[at] = f;
 }
 
 // Fills @w, if it has the same content and differs less than what is there.
@@ -247,7 +255,7 @@ static int find_rule(struct subject *s, int dir, struct why *w)
 	if (fstat(dir, &dir_st) < 0 ||
 	    statx(dir, s->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
 		return leave(w, REASON_CHANGED, 0);
-	enum reason reason = walk_judge(s->at->pool.store->dev, 0, dir_st.st_dev, &st);
+	enum reason reason = walk_judge(s->at->pool.store->dev, s->policy->min_size, dir_st.st_dev, &st);
 	if (reason != REASON_NONE)
 		return leave(w, reason, 0);
 	int r = mounts_load(s->at->pool.dir, &s->mounts);
@@ -328,6 +336,10 @@ static void count_file(struct tree_file *f, void *arg)
 	w->bytes += f->size;
 }
 
+// What only regular files are left alone for.
+static const enum reason of_files[] = { REASON_EMPTY, REASON_HARD_LINKED, REASON_FLAGS, REASON_HOLES,
+					REASON_SUBVOLUME };
+
 static int find_directory(struct subject *s, struct why *w)
 {
 	struct tally tally = { 0 };
@@ -346,6 +358,9 @@ static int find_directory(struct subject *s, struct why *w)
 	r = walk_guest(&walk, s->at->pool.dir, &tree, &tally);
 	tree_each_file(&tree, count_file, w);
 	tree_free(&tree);
+	for (size_t i = 0; i < sizeof(of_files) / sizeof(*of_files); i++)
+		w->files += tally.skipped[of_files[i]];
+	w->errors = tally_errors(&tally);
 	return r;
 }
 
@@ -361,10 +376,9 @@ static int find_at(struct subject *s, struct why *w)
 	return S_ISDIR(s->st.st_mode) ? find_directory(s, w) : find_file(s, dir, w);
 }
 
-int why_find(const struct place *at, bool no_defaults, struct why *ret)
+int why_find(const struct place *at, const struct policy *policy, unsigned ignored, struct why *ret)
 {
-	const struct policy policy = { .no_defaults = no_defaults };
-	struct subject s = { .at = at, .policy = &policy, .fd = -1 };
+	struct subject s = { .at = at, .policy = policy, .ignored = ignored, .fd = -1 };
 
 	*ret = (struct why){ 0 };
 	report_init(&s.report, false, true);

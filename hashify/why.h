@@ -10,6 +10,7 @@
 #include "store/name.h"
 
 struct place;
+struct policy;
 
 enum why_state {
 	WHY_LINK,       // it is a link to @key, maybe a @damaged one
@@ -27,13 +28,15 @@ struct why {
 	struct object_key key;
 	enum reason reason;
 	int err;
-	unsigned differs;              // of enum identity_field
-	bool gives_rights;             // what differs gives rights, and no pass ignores it
-	struct names names;            // owned
-	uint64_t links, files, bytes;  // of a directory: links, other regular files, and what these take
+	unsigned differs;       // of enum identity_field
+	bool gives_rights;      // what differs gives rights, and no pass ignores it
+	struct names names;     // owned
+	uint64_t links, files;  // of a directory: links, other regular files
+	uint64_t bytes;         // of the links, and of what a pass may share
+	uint64_t errors;        // what could not be looked into: @names, or these, are not all
 };
 
-// Finds out about @at by reading alone. @no_defaults: as a pass with --no-default-excludes. -ENOENT, -EACCES,
-// -ENOMEM…
-int why_find(const struct place *at, bool no_defaults, struct why *ret);
+// Finds out about @at by reading alone, for passes with @policy that ignore @ignored, of enum identity_field.
+// -ENOENT, -EACCES, -ENOMEM…
+int why_find(const struct place *at, const struct policy *policy, unsigned ignored, struct why *ret);
 void why_free(struct why *w);

@@ -192,7 +192,7 @@ static void open_window(struct worker *w)
 		uint64_t identity = 0;
 		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
 		if (waits) {
-			adopter_let_go(w->adopter);  // nothing is claimed while we wait
+			adopter_let_go(w->adopter);  // no guest's name is claimed while we wait
 			throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size);
 		}
 		if (is_stopped(w))

@@ -94,9 +94,9 @@ static void renew_mark(struct visit *v, const char *path, struct digest digest)
 	struct digest marked;
 	struct stat st;
 
-	auto_close int fd = openat(s->dir, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	auto_close int fd = beneath_open(s->dir, path, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		int r = -errno;
+		int r = fd < 0 ? fd : -errno;
 		if (r != -ENOENT)  // gc was faster
 			fail(v, is_broken(r) ? &v->unreadable : &v->error, r);
 		return;

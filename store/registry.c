@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +19,9 @@
 // A second in all.
 #define HELD_PAUSE (10 * 1000 * 1000)
 #define HELD_PAUSES 100
+
+#define ENDING_PAUSE (20 * 1000 * 1000)
+#define ENDING_PAUSES 150
 
 // pid, source and mountpoint, each escaped to four times its length at most.
 #define TEXT_MAX (32 + 2 * 4 * 4096)
@@ -139,6 +142,31 @@ int registry_hold(struct store *s)
 		return -errno;
 	int r = lock_patiently(dir);
 	return r < 0 ? r : take_fd(&dir);
+}
+
+bool registry_shows(const char *mountpoint)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct mntent *e;
+	bool found = false;
+
+	while (mounts && (e = getmntent(mounts)))
+		if (strcmp(e->mnt_dir, mountpoint) == 0)
+			found = strcmp(e->mnt_type, "fuse.hashfs") == 0;
+	if (mounts)
+		endmntent(mounts);
+	return found;
+}
+
+bool registry_wait_ending(unsigned *waited)
+{
+	const struct timespec pause = { .tv_nsec = ENDING_PAUSE };
+
+	if (*waited == ENDING_PAUSES)
+		return false;
+	++*waited;
+	nanosleep(&pause, NULL);
+	return true;
 }
 
 struct visit {

@@ -3,6 +3,7 @@
 // backslash escaped.
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct store;
@@ -29,6 +30,14 @@ int registry_add(struct store *s, const char *source, const char *mountpoint, st
 
 // Removes the registration @fd and closes it.
 void registry_remove(struct store *s, int fd);
+
+// Does our mount namespace show a hashfs at @mountpoint? Asked of the mount table, as who serves it may not
+// answer.
+bool registry_shows(const char *mountpoint);
+
+// A mount's daemon needs a moment to end after its mount is gone. Sleeps a part of that; false, at once, when
+// @*waited, which the caller begins with 0, says that it had 3 s in all.
+bool registry_wait_ending(unsigned *waited);
 
 // Calls @each for every live mount; stops at its first non-zero answer and returns that.
 int registry_each(struct store *s, int (*each)(const struct registration *r, void *arg), void *arg);

@@ -114,8 +114,10 @@ static int rewrite_format(struct store *s)
 {
 	static const char attempt[] = "format.new";
 
-	auto_close int fd = openat(s->dir, attempt, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-				   0600);
+	// What has that name may be linked to something else: it is never written to.
+	if (unlinkat(s->dir, attempt, 0) < 0 && errno != ENOENT)
+		return -errno;
+	auto_close int fd = openat(s->dir, attempt, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	int r = write_text(fd, s->seed, s->marks, s->ino);

@@ -253,6 +253,8 @@ def _(_):
 @case("a guest's own .hash is a directory like any other")
 def _(_):
     with new_pool(TOP) as pool:
+        pool.put("b/usr/f", b"b's")
+        pool.run()
         pool.put_all(".hash/objects/000/f", b"content", guests="ab")
         pool.put("a/.hash/format", b"nonsense")
         pool.run()

@@ -323,7 +323,7 @@ def _(_):
         pool.expect_linked("b/one/f", "c/one/f")  # it has one name now
 
 
-@case("hard links between guests stay what they are")
+@case("hard links between guests stay what they are, and get a name in the store")
 def _(_):
     with new_pool(TOP) as pool:
         pool.put("a/f", b"content")
@@ -332,7 +332,10 @@ def _(_):
         pool.put("c/f", b"content")
         before = names_of(pool, "a/f", "b/f")
         expect_equal(pool.run()["linked"], 0)
-        expect_equal((names_of(pool, "a/f", "b/f"), len(before)), (before, 1))
+        (ino, names), = before
+        expect_equal((names, names_of(pool, "a/f", "b/f")), (2, {(ino, 3)}))
+        os.lstat(pool.at(".hash/held/%d" % ino))
+        expect_equal(pool.run()["hard_links_marked"], 0)
 
 
 @case("files that were only just written are shared, and stay exact")

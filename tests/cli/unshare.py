@@ -12,6 +12,7 @@ import cases
 import tree
 from cases import case, expect, expect_equal
 from cli import FULL, HASHIFY, MORTAL, command, expect_same, full_inventory, new_pool, summary
+from inventory import describe
 
 TOP = sys.argv[1]
 NOBODY = 65534
@@ -222,60 +223,121 @@ def _(_):
         unshare(pool, pool.path)
 
 
-@case("a guest that was taken for a pool: a pass names it, and unshare lets its files be shared with others")
+def move_in(pool, name):
+    """Makes the pool @name in @pool, of two guests with the same file, as one that was moved there."""
+    with new_pool(TOP, "other") as other:
+        for n in ("bin", "lib"):
+            other.put(n + "/usr/f", b"shared")
+        other.settle()
+        summary(other.path)
+        os.rename(other.path, pool.at(name))
+
+
+@case("a directory above a pool is none, and gets no store")
 def _(_):
     with new_pool(TOP) as pool:
-        for g in "ab":
-            pool.put_all("usr/f", b"shared", guests=(g + "/bin", g + "/lib"))
+        pool.put_all("usr/f", b"shared", guests=("a/x", "a/y", "b"))
         pool.settle()
         summary(pool.at("a"))
+        for args in ([], ["-n"], ["--guest=b"]):
+            r = command(*args, pool.path)
+            expect(r.returncode == 2 and b"/a in it has: that is a pool already" in r.stderr, args, r)
+        for name in ("index --rebuild", "gc", "verify", "stat"):
+            r = command(*name.split(), pool.path)
+            expect(r.returncode == 2 and b"has no store" in r.stderr, name, r)
+        expect_equal(sorted(os.listdir(pool.path)), ["a", "b"])
+        expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
+        subprocess.run(["rm", "-r", pool.at("a/.hash")], check=True)
+        expect_equal(pool.run()["objects_created"], 1)
+
+
+@case("a pool that was moved into another: a pass names it, and unshare lets its files be shared with others")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="b")
+        pool.settle()
+        summary(pool.path)
+        move_in(pool, "a")
         expect_equal(os.lstat(pool.at("a/bin/usr/f")).st_nlink, 3)
         r = command(pool.path)
         expect(r.returncode == 0 and r.stderr.count(b"\n") == 1, r)
         expect(b"/a: has a store of its own (.hash)" in r.stderr and b"run hashify unshare " + pool.at("a").encode() in r.stderr,
                r.stderr)
         expect(b"store of its own" not in command("--guest=b", pool.path).stderr, "named with another guest")
-        expect_equal(summary("unshare", "-n", pool.at("a"))["unshared"], 2)
+        expect_equal(summary("unshare", "-n", pool.at("a"))["unshared"], 3)  # and the object's own name
         expect_equal(links(pool, "a/bin"), ["usr/f"])
-        with open(pool.at(".hash/lock")) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # as a mount of the guest does
-            r = command("unshare", pool.at("a"))
-            expect(r.returncode == 2 and b"in use" in r.stderr, r)
-        r = command("unshare", pool.at("a"))
-        expect(r.returncode == 0 and b"2 files got copies" in r.stdout and b"/a/.hash: nothing is linked" in r.stderr, r)
-        expect_equal(links(pool, "a/bin") + links(pool, "a/lib"), [])
+        with open(pool.at("a/.hash/lock")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # as a mount of that does
+            for path in (pool.at("a"), pool.at("a/bin"), pool.path):
+                r = command("unshare", path)
+                expect(r.returncode == 2 and b"in use" in r.stderr, path, r)
+        expect_equal(summary("unshare", pool.at("a"))["unshared"], 3)
+        expect_equal(links(pool, "a"), [])
         subprocess.run(["rm", "-r", pool.at("a/.hash")], check=True)
         r = command(pool.path)
         expect_equal((r.returncode, r.stderr), (0, b""))
-        pool.expect_linked("a/bin/usr/f", "a/lib/usr/f", "b/bin/usr/f", "b/lib/usr/f")
+        pool.expect_linked("a/bin/usr/f", "a/lib/usr/f", "b/usr/f")
         expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
 
 
-@case("a store that a guest has tampered with holds up nobody")
+@case("a guest in which another store is in use is left alone, however deep that lies")
 def _(_):
     with new_pool(TOP) as pool:
-        for g in "ab":
-            pool.put_all("usr/f", b"shared", guests=(g + "/bin", g + "/lib"))
-        summary(pool.at("a"))
+        pool.put_all("usr/f", b"shared", guests="bc")
+        pool.settle()
         summary(pool.path)
+        os.makedirs(pool.at("a/srv/deep"))
+        move_in(pool, "a/srv/deep/pool")
+        pool.put("a/usr/f", b"shared")
+        pool.put("a/srv/deep/pool/bin/usr/new", b"new")
+        pool.put("b/usr/new", b"new")
+        pool.settle()
+        with open(pool.at("a/srv/deep/pool/.hash/lock")) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            for args in (["-n"], [], ["--memory=1"], []):
+                s = summary(*args, pool.path, status=1)
+                expect_equal((s["linked"], s["objects_created"]), (0, 0), args)
+            expect_equal(s["skipped"]["served"] > 0, True)
+            pool.expect_private("a/usr/f", "a/srv/deep/pool/bin/usr/new", "b/usr/new")
+        s = summary(pool.path)
+        expect_equal((s["linked"], s["objects_created"]), (2, 1))
+        pool.expect_linked("a/usr/f", "b/usr/f", "c/usr/f")
+
+
+@case("what a guest makes its store of is never written to, nor opened if it is no file")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.settle()
+        summary(pool.path)
+        objects = {os.path.join(d, n): describe(os.path.join(d, n))
+                   for d, _, names in os.walk(pool.at(".hash/objects")) for n in names}
+        # A store that is in order but for what a mount lets a guest make: links that were moved there, and no marks.
+        with new_pool(TOP, "other") as other:
+            summary(other.path)
+            os.rename(other.at(".hash"), pool.at("a/.hash"))
+        with open(pool.at("a/.hash/format"), "rb") as f:
+            text = f.read()
+        os.unlink(pool.at("a/.hash/format"))
+        with open(pool.at("a/.hash/format"), "wb") as f:
+            f.write(text)
+        os.rename(pool.at("a/usr/f"), pool.at("a/.hash/format.new"))
+        name = next(iter(objects))
+        fake = pool.at("a/.hash/objects", os.path.relpath(name, pool.at(".hash/objects")))
+        os.makedirs(os.path.dirname(fake), exist_ok=True)
+        os.link(pool.at("a/.hash/format.new"), fake)
+        expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
+        for path, before in objects.items():
+            expect_equal(describe(path), before, path)
+        expect_equal(command("verify", pool.path).returncode, 0)
+        expect_equal(links(pool, "a"), [])
         for name in ("format", "lock", "pass", "marked"):
             path = pool.at("a/.hash", name)
-            os.rename(path, path + ".true") if os.path.exists(path) else None
+            os.unlink(path) if os.path.exists(path) else None
             os.mkfifo(path)
-            r = command("unshare", "-n" if name == "marked" else "--json", pool.at("a"), limit=30)
-            expect(r.returncode == (0 if name == "marked" else 2), name, r)
-            os.unlink(path)
-            os.rename(path + ".true", path) if os.path.exists(path + ".true") else None
-        locks = [os.open(pool.at("a/.hash", name), os.O_RDONLY) for name in ("lock", "mounts")]
-        try:
-            for fd in locks:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            r = command("unshare", pool.at("a"), limit=30)
-            expect(r.returncode == 2 and b"in use" in r.stderr, r)
-        finally:
-            for fd in locks:
-                os.close(fd)
-        expect_equal(summary("unshare", pool.at("a"))["unshared"], 2)
+            for args in ([pool.path], ["unshare", pool.at("a")]):
+                r = command(*args, limit=30)
+                expect(r.returncode == 0, name, args, r)
 
 
 @case("killed at any moment, nothing is lost and the next command tidies up")
@@ -350,7 +412,7 @@ def _(_):
         expect_equal((s["already_linked"], s["skipped"]["damaged"]), (0, 3))
 
 
-@case("hard links that several guests have by no pass stay, which is said and an error")
+@case("hard links that several guests have by no pass, and that one has marked, get copies as well")
 def _(_):
     with new_pool(TOP) as pool:
         pool.put("a/f", b"content")
@@ -359,10 +421,25 @@ def _(_):
         pool.put_all("g", b"shared", guests="ab")
         pool.settle()
         expect_equal(pool.run()["hard_links_marked"], 1)
+        expect_equal(summary("unshare", "-n", pool.at("a"))["unshared"], 2)
+        expect_equal(summary("unshare", "-n", pool.at("a/f"))["unshared"], 1)
+        expect_equal(summary("unshare", pool.at("a/f"))["unshared"], 1)
+        expect_equal(summary("unshare", pool.path)["unshared"], 3)
+        expect_equal((links(pool, "a"), links(pool, "b")), ([], []))
+
+
+@case("links that no guest has are left, which is said and an error")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", b"content")
+        pool.settle()
+        pool.run()
+        os.rename(pool.at("a/f"), pool.at("f"))
         r = command("unshare", pool.path)
-        expect_equal(r.returncode, 1)
-        expect(b"2 names are hard links" in r.stdout, r.stdout)
-        pool.expect_private("a/g", "b/g")
+        expect(r.returncode == 1 and b"1 objects have links still" in r.stdout, r)
+        expect_equal(summary("unshare", pool.path, status=1)["left"], 1)
+        os.unlink(pool.at("f"))
+        expect_equal(summary("unshare", pool.path)["left"], 0)
 
 
 sys.exit(cases.run(None))

@@ -192,6 +192,30 @@ def _(_):
         expect_equal(s["linked"], 3)
 
 
+@case("it judges by the options that passes get")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f.dat", b"shared", guests="ab")
+        pool.put("a/usr/older", b"shared but for its time")
+        pool.put("b/usr/newer", b"shared but for its time", mtime=tree.OLD + 9)
+        pool.settle()
+        tree.put(TOP + "/patterns", b"/usr/\n")
+        pool_with_store(pool)
+        for options, reason in (["--exclude=*.dat"], "excluded"), (["--exclude-from=" + TOP + "/patterns"], "excluded"), \
+                (["--min-size=7"], "small"):
+            w = why(pool, "a/usr/f.dat", *options)
+            expect_equal((w["state"], w.get("reason")), ("left_alone", reason), options)
+            expect_equal(summary("-n", *options, pool.path)["skipped"][reason], 2)
+        os.unlink(TOP + "/patterns")
+        expect_equal(why(pool, "a/usr/f.dat", "--exclude=*.txt", "--min-size=6")["state"], "shared_by_next_pass")
+        expect_equal(why(pool, "a/usr/older")["state"], "different")
+        expect_equal(why(pool, "a/usr/older", "--ignore=owner,mode")["differs"], ["mtime"])
+        expect_equal(why(pool, "a/usr/older", "--ignore=mtime")["state"], "shared_by_next_pass")
+        for options in (["--exclude=a//b"], ["--min-size=x"], ["--ignore=size"], ["--exclude-from=" + TOP + "/none"]):
+            r = command("why", *options, pool.at("a/usr/older"))
+            expect(r.returncode == 2 and r.stderr, options, r.returncode, r.stderr)
+
+
 @case("an object that was changed natively has not the content that its name says, and is damaged if that can be seen")
 def _(_):
     with new_pool(TOP) as pool:

@@ -99,5 +99,33 @@ for kind in $(filesystems ext4 xfs btrfs); do
 	echo more >>"$M/own"
 	cmp "$M/own" "$M/own.too" || fail "a guest's own two names are not one file any more"
 	guest_umount "$M"
+
+	title "$kind: one guest has it open still, and the other's name is the last"
+	ino=$(stat -c %i "$POOL/b/still")
+	guest_mount "$POOL/a" "$M"
+	exec 5<"$M/still"
+	rm "$M/still"
+	[ "$(stat -c %h "$POOL/b/still")" = 2 ] || fail "the store has no name of it"
+	mkdir -p "$W/m2"
+	guest_mount "$POOL/b" "$W/m2"
+	echo changed >"$W/m2/still"
+	cmp - <(content 5) <&5 || fail "CHANGED ANOTHER GUEST through its open file"
+	exec 5<&-
+	[ "$(cat "$W/m2/still")" = changed ] || fail "b/still is not what was written"
+	guest_umount "$W/m2"
+	guest_umount "$M"
+	[ -e "$POOL/.hash/held/$ino" ] || fail "it is not held"
+	"$HASHIFY" gc "$POOL" >"$W/gc.log" || fail "gc: status $?"
+	[ ! -e "$POOL/.hash/held/$ino" ] || fail "gc holds what nobody has: $(cat "$W/gc.log")"
+
+	title "$kind: and a copy of the pool holds its own files"
+	copied=$FS/copied
+	cp -a "$POOL" "$copied"
+	"$HASHIFY" "$copied" >"$W/hashify.log" 2>&1 || fail "a pass over the copy: $(cat "$W/hashify.log")"
+	"$HASHIFY" gc "$copied" >"$W/gc.log" || fail "gc of the copy: $(cat "$W/gc.log")"
+	[ -n "$(ls "$copied/.hash/held")" ] || fail "nothing is held in the copy: this proves nothing"
+	for f in "$copied"/.hash/held/*; do
+		[ "${f##*/}" = "$(stat -c %i "$f")" ] || fail "$f has the number $(stat -c %i "$f")"
+	done
 done
 say "ok    guests are kept apart"

@@ -147,9 +147,9 @@ def sync(path):
 
 
 @contextlib.contextmanager
-def new_pool(top):
+def new_pool(top, name="pool-under-test"):
     """A pool in @top, gone afterwards."""
-    path = os.path.join(top, "pool-under-test")
+    path = os.path.join(top, name)
     pool = Pool(path)
     try:
         yield pool
