@@ -85,12 +85,14 @@ static int set_owner(int fd, const struct stat *st, int to_set, fuse_req_t req)
 }
 
 // XFS and btrfs leave the times alone where truncate(2) finds the size right, but not where ftruncate(2)
-// does.
-static int set_size(struct hashfs *fs, struct node *n, int path, off_t size, bool by_path)
+// does. By a descriptor that may be allowed which the mode now forbids, to all but root.
+static int set_size(struct hashfs *fs, struct node *n, int path, off_t size, int opened)
 {
-	if (by_path)
+	if (opened == ATTR_BY_PATH)
 		return truncate(fd_path(path).text, size) < 0 ? -errno : 0;
 	auto_close int fd = node_open(fs, n, O_WRONLY);
+	if (fd == -EACCES && opened >= 0)
+		return ftruncate(opened, size) < 0 ? -errno : 0;
 	if (fd < 0)
 		return fd;
 	return ftruncate(fd, size) < 0 ? -errno : 0;
@@ -130,7 +132,7 @@ static int set_both_times_of(struct node *n, int fd, const struct stat *st, int 
 }
 
 // The owner before the mode, because chown drops set-uid; times last, because truncation moves them.
-static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, bool by_path,
+static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *st, int to_set, int opened,
 		 fuse_req_t req)
 {
 	bool kill = (to_set & FUSE_SET_ATTR_SIZE) && (!is_root(req) || (to_set & FUSE_SET_ATTR_KILL_SUID));
@@ -141,7 +143,7 @@ static int apply(struct hashfs *fs, struct node *n, int fd, const struct stat *s
 	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
 		r = sys_fchmod(fd, st->st_mode & 07777);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE))
-		r = set_size(fs, n, fd, st->st_size, by_path);
+		r = set_size(fs, n, fd, st->st_size, opened);
 	if (r == 0 && kill)
 		r = kill_privileges(fd, req);
 	if (r == 0 && (to_set & SET_TIMES))
@@ -157,7 +159,7 @@ static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t
 
 // What has been broken is changed through the copy that is open already: a shortened one is what the guest
 // has, whatever fails now.
-static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
+static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened,
 			   fuse_req_t req)
 {
 	auto_close int fd = -1;
@@ -173,7 +175,7 @@ static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat 
 	// The copy has the wanted size already, so truncating it would not move its times.
 	if (broken == BROKEN_SHORTENED && !(to_set & SET_MTIME))
 		to_set |= FUSE_SET_ATTR_MTIME_NOW;
-	return apply(fs, n, fd, st, to_set, by_path, req);
+	return apply(fs, n, fd, st, to_set, opened, req);
 }
 
 // A change of nothing comes with a write that drops set-uid, or with chown(-1, -1), which is anybody's and
@@ -199,11 +201,11 @@ static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 	return fd < 0 ? fd : kill_set_ids(fd, req);
 }
 
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
-	     fuse_req_t req, struct stat *ret)
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,
+	     struct stat *ret)
 {
 	pid_t tid = fuse_req_ctx(req)->pid;
-	int r = to_set & SET_ANY ? break_and_apply(fs, n, st, to_set, by_path, req)
+	int r = to_set & SET_ANY ? break_and_apply(fs, n, st, to_set, opened, req)
 				 : change_nothing(fs, n, req);
 	if (r < 0)
 		return r;
@@ -253,12 +255,20 @@ int attr_drop_set_gid(struct hashfs *fs, struct node *n)
 	return st.st_mode & S_ISGID ? sys_fchmod(fd, st.st_mode & 07777 & ~(mode_t)S_ISGID) : 0;
 }
 
+static bool is_acl(const char *name)
+{
+	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
+	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
+}
+
 int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name)
 {
 	if (xattr_is_ours(name))
 		return -ENODATA;
 	if (node_is_link(fs, n)) {
 		int64_t present = attr_get_xattr(fs, n, name, NULL, 0);
+		if (present == -ENODATA && is_acl(name))
+			return 0;  // as filesystems do
 		int r = present < 0 ? (int)present : break_link(fs, n, BREAK_KEEP_ALL);
 		if (r < 0)
 			return r;

@@ -14,10 +14,12 @@ struct hashfs;
 struct node;
 
 // Sets what @to_set, a set of FUSE_SET_ATTR_…, names of @st. An empty set comes with a write and drops what
-// that drops (FUSE_HANDLE_KILLPRIV_V2). @by_path: a size comes from truncate(2), not ftruncate(2). @ret is
-// the file's status after it, as the guest sees it. -ESTALE: look the name up again.
-int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, bool by_path,
-	     fuse_req_t req, struct stat *ret);
+// that drops (FUSE_HANDLE_KILLPRIV_V2). @opened is the file of the descriptor that a size comes by, or -1; or
+// it comes by truncate(2): ATTR_BY_PATH. @ret is the file's status after it, as the guest sees it. -ESTALE:
+// look the name up again.
+#define ATTR_BY_PATH (-2)
+int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,
+	     struct stat *ret);
 
 // Drops set-uid, set-gid and file capabilities as a write by the caller of @req does: none if that is root.
 int attr_kill_privileges(int fd, fuse_req_t req);

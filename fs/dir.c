@@ -32,7 +32,18 @@ static bool is_store(const struct hashfs *fs, int dir, const char *name)
 
 // Creating
 
-static int make_as_caller(struct hashfs *fs, int dir, const struct dir_new *what)
+// What came of a creation that fails after all is not to stay: the kernel takes the name for absent.
+static void unmake(const struct dir_new *what, int dir, const struct stat *made)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(what->parent->names);
+	struct stat st;
+
+	if (fstatat(dir, what->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == made->st_ino &&
+	    st.st_dev == made->st_dev)
+		unlinkat(dir, what->name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0);
+}
+
+static int make_as_caller(struct hashfs *fs, int dir, const struct dir_new *what, struct stat *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(what->parent->names);
 	int r;
@@ -46,6 +57,8 @@ static int make_as_caller(struct hashfs *fs, int dir, const struct dir_new *what
 		r = mknodat(dir, what->name, what->mode, what->rdev);
 	r = r < 0 ? -errno : 0;
 	cred_leave(fs, what->caller);
+	if (r == 0 && fstatat(dir, what->name, ret, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
 	return r;
 }
 
@@ -57,10 +70,14 @@ int dir_make(struct hashfs *fs, const struct dir_new *what, struct fuse_entry_pa
 	if (is_store(fs, dir.fd, what->name))
 		return -EPERM;  // the name is taken, by what the guest cannot see
 
-	int r = make_as_caller(fs, dir.fd, what);
+	struct stat made;
+	int r = make_as_caller(fs, dir.fd, what, &made);
 	if (r < 0)
 		return r;
-	return node_lookup_in(fs, what->parent, dir.fd, what->name, ret);
+	r = node_lookup_in(fs, what->parent, dir.fd, what->name, ret);
+	if (r < 0)
+		unmake(what, dir.fd, &made);
+	return r;
 }
 
 static int open_as_caller(struct hashfs *fs, int dir, const struct dir_new *what, const char *name, int flags)
@@ -107,7 +124,11 @@ int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct 
 	auto_close int fd = open_as_caller(fs, dir.fd, what, what->name, O_CREAT | O_EXCL | O_RDWR);
 	if (fd < 0)
 		return fd == -EEXIST && !(flags & O_EXCL) ? -ESTALE : fd;
-	return enter_new(fs, flags, &fd, ret, ret_opened);
+	struct stat made;
+	int r = fstat(fd, &made) < 0 ? -errno : enter_new(fs, flags, &fd, ret, ret_opened);
+	if (r < 0)
+		unmake(what, dir.fd, &made);
+	return r;
 }
 
 int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct fuse_entry_param *ret,
@@ -275,8 +296,9 @@ static int rename_twins(struct hashfs *fs, const struct rename *r)
 
 static int rename_on_disk(struct hashfs *fs, const struct rename *r)
 {
-	if (is_one_inode(r) && mark_is_link(fs->store->marks, r->victim, &r->victim_st) > 0)
-		return rename_twins(fs, r);
+	int twins = is_one_inode(r) ? mark_is_link(fs->store->marks, r->victim, &r->victim_st) : 0;
+	if (twins != 0)
+		return twins < 0 ? twins : rename_twins(fs, r);
 	return renameat2(r->from_dir.fd, r->from.name, r->to_dir.fd, r->to.name, r->flags) < 0 ? -errno : 0;
 }
 

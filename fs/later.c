@@ -17,6 +17,7 @@ struct job {
 	fuse_req_t req;
 	fuse_ino_t ino;
 	later_handler *handler;
+	bool may_wait;
 	alignas(max_align_t) char args[];
 };
 
@@ -45,11 +46,23 @@ static bool is_served(const struct later *l, const struct node *n)
 	return false;
 }
 
+static bool has_room(const struct later *l)
+{
+	unsigned waiting = 0;
+	for (unsigned i = 0; i < l->started; i++)
+		waiting += l->threads[i].serves && l->threads[i].may_wait;
+	return waiting < LATER_WAITING;
+}
+
 // Who waits for a break must not keep a thread from the next one. Until its reply the kernel keeps the node.
 static struct job *next_job(struct hashfs *fs)
 {
+	bool room = has_room(&fs->later);
+
 	list_each(p, &fs->later.waiting) {
 		struct job *j = list_item(p, struct job, item);
+		if (j->may_wait && !room)
+			continue;
 		const struct node *n = node_of(fs, j->ino);
 		if (!n->breaking && !is_served(&fs->later, n))
 			return j;
@@ -72,6 +85,7 @@ static struct job *take_job(struct later_thread *t)
 		if (j) {
 			list_remove(&j->item);
 			t->serves = node_of(t->fs, j->ino);
+			t->may_wait = j->may_wait;
 			return j;
 		}
 		// While nothing waits, the many short breaks need not wake us.
@@ -147,7 +161,8 @@ static void serve_here(fuse_req_t req, fuse_ino_t ino, later_handler *handler, c
 	break_be_patient(false);
 }
 
-void later_serve(fuse_req_t req, fuse_ino_t ino, later_handler *handler, const void *args, size_t size)
+void later_serve(fuse_req_t req, fuse_ino_t ino, later_handler *handler, const void *args, size_t size,
+		 bool may_wait)
 {
 	struct hashfs *fs = fs_of(req);
 	struct job *j = is_bound_to_thread(req) ? NULL : malloc(sizeof(*j) + size);
@@ -159,6 +174,7 @@ void later_serve(fuse_req_t req, fuse_ino_t ino, later_handler *handler, const v
 	j->req = req;
 	j->ino = ino;
 	j->handler = handler;
+	j->may_wait = may_wait;
 	memcpy(j->args, args, size);
 
 	auto_unlock pthread_mutex_t *held = mutex_hold(&fs->break_lock);

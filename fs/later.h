@@ -12,11 +12,14 @@
 struct hashfs;
 struct node;
 
+// So many threads, and so many of them for what may never end.
 #define LATER_THREADS 4
+#define LATER_WAITING 2
 
 struct later_thread {
 	struct hashfs *fs;
 	pthread_t id;
+	bool may_wait;              // what it serves may never end
 	const struct node *serves;  // a request for it; compared only, as it may be gone after the reply
 };
 
@@ -43,5 +46,7 @@ void later_stop(struct hashfs *fs);
 typedef void later_handler(fuse_req_t req, fuse_ino_t ino, const void *args);
 
 // A handler's answer to BREAK_TAKES_LONG: it will be called anew, with a copy of the first @size bytes of
-// @args, and may take its time then. Requests for one node are served one after another.
-void later_serve(fuse_req_t req, fuse_ino_t ino, later_handler *handler, const void *args, size_t size);
+// @args, and may take its time then. Requests for one node are served one after another. @may_wait: it may
+// never end.
+void later_serve(fuse_req_t req, fuse_ino_t ino, later_handler *handler, const void *args, size_t size,
+		 bool may_wait);

@@ -8,6 +8,7 @@
 
 #include "fs/attr.h"
 #include "fs/break.h"
+#include "fs/file.h"
 #include "fs/hashfs.h"
 #include "fs/later.h"
 #include "fs/node.h"
@@ -97,7 +98,7 @@ void op_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct fuse_f
 struct change {
 	struct stat st;
 	int to_set;
-	bool by_path;
+	int opened;  // attr_set()
 };
 
 static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
@@ -107,16 +108,21 @@ static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
 	const struct change *c = args;
 	struct stat st;
 
-	int r = attr_set(fs, n, &c->st, c->to_set, c->by_path, req, &st);
+	int r = attr_set(fs, n, &c->st, c->to_set, c->opened, req, &st);
 	if (r == BREAK_TAKES_LONG)
-		later_serve(req, ino, set_attr, c, sizeof(*c));
+		later_serve(req, ino, set_attr, c, sizeof(*c), false);
 	else
 		reply_attr(req, n, r, &st);
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
-	const struct change args = { .st = *st, .to_set = to_set, .by_path = !fi };
+	const struct file *f = fi ? (const struct file *)(uintptr_t)fi->fh : NULL;
+	const struct change args = { .st = *st,
+				     .to_set = to_set,
+				     .opened = !fi ? ATTR_BY_PATH
+					       : f ? f->fd
+						   : -1 };
 
 	set_attr(req, ino, &args);
 }

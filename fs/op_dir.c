@@ -75,7 +75,7 @@ static void make_link(fuse_req_t req, fuse_ino_t ino, const void *args)
 	int r = dir_link(fs, node_of(fs, ino), node_of(fs, l->parent), l->name, fuse_req_ctx(req)->pid,
 			 &entry);
 	if (r == BREAK_TAKES_LONG)
-		later_serve(req, ino, make_link, l, sizeof(*l));
+		later_serve(req, ino, make_link, l, sizeof(*l), false);
 	else
 		reply_entry(req, r, &entry);
 }

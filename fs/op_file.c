@@ -40,8 +40,8 @@ static void open_file(fuse_req_t req, fuse_ino_t ino, const void *args)
 	struct opened opened;
 
 	int r = opens_begin(fs, n, fi.flags, req, &opened);
-	if (r == BREAK_TAKES_LONG) {
-		later_serve(req, ino, open_file, args, sizeof(fi));
+	if (r == BREAK_TAKES_LONG || r == OPENS_MAY_WAIT) {
+		later_serve(req, ino, open_file, args, sizeof(fi), r == OPENS_MAY_WAIT);
 	} else if (r < 0) {
 		reply_err(req, r);
 	} else {
@@ -260,7 +260,7 @@ static void serve_ioctl(fuse_req_t req, fuse_ino_t ino, const void *args)
 	if (r == 0)  // flags were set, which moves the ctime
 		notify_attributes(fs, node_of(fs, ino));
 	if (r == BREAK_TAKES_LONG)
-		later_serve(req, ino, serve_ioctl, in, sizeof(*in));
+		later_serve(req, ino, serve_ioctl, in, sizeof(*in), false);
 	else if (r < 0)
 		reply_err(req, r);
 	else

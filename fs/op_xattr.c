@@ -40,7 +40,7 @@ static void set_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
 
 	int r = set(req, node_of(fs_of(req), ino), x->text, x->text + x->name_size, x->size, x->flags);
 	if (r == BREAK_TAKES_LONG)
-		later_serve(req, ino, set_xattr, x, sizeof(*x) + x->name_size + x->size);
+		later_serve(req, ino, set_xattr, x, sizeof(*x) + x->name_size + x->size, false);
 	else
 		reply_err(req, r);
 }
@@ -67,7 +67,7 @@ static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
 
 	int r = attr_remove_xattr(fs, node_of(fs, ino), name);
 	if (r == BREAK_TAKES_LONG)
-		later_serve(req, ino, remove_xattr, name, strlen(name) + 1);
+		later_serve(req, ino, remove_xattr, name, strlen(name) + 1, false);
 	else
 		reply_err(req, r);
 }

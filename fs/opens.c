@@ -35,14 +35,16 @@ static void choose_mode(struct hashfs *fs, struct node *n, int fd, bool direct)
 		n->mode = IO_PASSTHROUGH;
 }
 
-static int add_file(struct hashfs *fs, struct node *n, int *fd, struct file **ret)
+// *@spare, if not NULL, is taken: it is there for an open that must not fail any more.
+static int add_file(struct hashfs *fs, struct node *n, int *fd, struct file **spare, struct file **ret)
 {
-	if (*fd >= fs->most_files)
+	if (!*spare && *fd >= fs->most_files)
 		return -ENFILE;
-	struct file *f = malloc(sizeof(*f));
+	struct file *f = *spare ? *spare : malloc(sizeof(*f));
 	if (!f)
 		return -ENOMEM;
 
+	*spare = NULL;
 	f->fd = take_fd(fd);
 	list_init(&f->item);
 	list_add_tail(&n->files, &f->item);
@@ -78,6 +80,8 @@ static int open_to_serve(const struct hashfs *fs, const struct node *n, int flag
 	int fd = handle_open(fs, &n->at, backing_flags(flags));
 	if (fd == -EPERM && (flags & O_APPEND))
 		fd = handle_open(fs, &n->at, backing_flags(flags) | O_APPEND);
+	if (fd == -EACCES && (flags & O_ACCMODE) == O_WRONLY)  // its mode is so
+		fd = handle_open(fs, &n->at, O_WRONLY);
 	return fd;
 }
 
@@ -91,11 +95,12 @@ static bool is_append_only(const struct hashfs *fs, const struct node *n)
 	       (st.stx_attributes & STATX_ATTR_APPEND);
 }
 
-static int serve(struct hashfs *fs, struct node *n, int flags, int *fd, struct file **ret)
+static int serve(struct hashfs *fs, struct node *n, int flags, int *fd, struct file **spare,
+		 struct file **ret)
 {
 	if (*fd < 0)
 		*fd = open_to_serve(fs, n, flags);
-	return *fd < 0 ? *fd : add_file(fs, n, fd, ret);
+	return *fd < 0 ? *fd : add_file(fs, n, fd, spare, ret);
 }
 
 // The last open is over.
@@ -112,7 +117,8 @@ static void become_idle(struct hashfs *fs, struct node *n)
 }
 
 // Under the node's lock. *@fd may be the file already, opened as asked, or -1.
-static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret)
+static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, struct file **spare,
+		      struct opened *ret)
 {
 	int r = 0;
 
@@ -124,7 +130,7 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 	if (ret->backing_id > 0 && ret->direct && (flags & O_ACCMODE) == O_RDWR)
 		r = -EBUSY;  // it could be mapped
 	else if (ret->backing_id == 0 || ret->direct)
-		r = serve(fs, n, flags, fd, &ret->file);
+		r = serve(fs, n, flags, fd, spare, &ret->file);
 	if (r == 0) {
 		n->opens++;
 		n->writers += writes(flags);
@@ -136,12 +142,13 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 
 // What an open that may break a link did before it.
 struct prepared {
-	bool reserved;  // an open is counted already
-	int broken;     // enum broken
-	int copy;       // owned: the new private copy, or -1
+	bool reserved;      // an open is counted already
+	int broken;         // enum broken
+	int copy;           // owned: the new private copy, or -1
+	struct file *file;  // owned: if it is reserved, for the copy to be served
 };
 
-// *@p->copy is taken where it serves the open.
+// @p->copy and @p->file are taken where they serve the open.
 static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, struct prepared *p,
 			  struct opened *ret)
 {
@@ -160,7 +167,7 @@ static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t ti
 	int r = p->broken == WAS_PRIVATE ? check_writable(fs, n, flags) : 0;
 	if (r < 0)
 		return r;
-	return count_open(fs, n, flags, &p->copy, ret);
+	return count_open(fs, n, flags, &p->copy, &p->file, ret);
 }
 
 // The kernel leaves O_TRUNC to us (FUSE_ATOMIC_O_TRUNC). A link that was broken for it is empty already, but
@@ -204,7 +211,16 @@ static int prepare(struct hashfs *fs, struct node *n, int flags, struct prepared
 {
 	if (!changes(flags))
 		return 0;
-	ret->reserved = (flags & O_TRUNC) && reserve(fs, n);
+	if (flags & O_TRUNC) {
+		ret->file = malloc(sizeof(*ret->file));
+		if (!ret->file)
+			return -ENOMEM;
+		ret->reserved = reserve(fs, n);
+	}
+	if (!ret->reserved) {
+		free(ret->file);
+		ret->file = NULL;
+	}
 	ret->broken = break_link_open(fs, n, ret->reserved ? 0 : BREAK_KEEP_ALL, &ret->copy);
 	if (ret->broken < 0 && ret->reserved)
 		opens_end(fs, n, O_RDONLY, NULL);
@@ -249,18 +265,20 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, st
 	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
 
 	if ((flags & O_TRUNC) && !break_is_patient() && truncation_may_wait(fs, n))
-		return BREAK_TAKES_LONG;
+		return OPENS_MAY_WAIT;
 	int r = prepare(fs, n, flags, &p);
 	if (r == 0)
 		r = begin_prepared(fs, n, flags, req, &p, ret);
 	cleanup_close(&p.copy);
+	free(p.file);
 	return r;
 }
 
 int opens_begin_new(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return count_open(fs, n, flags & O_ACCMODE, fd, ret);
+	struct file *none = NULL;
+	return count_open(fs, n, flags & O_ACCMODE, fd, &none, ret);
 }
 
 bool opens_for_writing(struct hashfs *fs, struct node *n)

@@ -2,6 +2,7 @@
 // again.
 #pragma once
 
+#include "fs/break.h"
 #include "fs/fuse.h"
 
 struct file;
@@ -15,9 +16,11 @@ struct opened {
 };
 
 // Opens @n with the open(2) flags @flags for the caller of @req; a write, or O_TRUNC, breaks a link first.
-// BREAK_TAKES_LONG: as break_link(), or who has the file open may keep it from being truncated. -ESTALE: look
-// the name up again. -ENFILE: other requests need the descriptors that are left. -EBUSY: asked for writing
-// through a descriptor or a mount of the single file, while others still read what it was before.
+// BREAK_TAKES_LONG: as break_link(). OPENS_MAY_WAIT: the same, and who has the file open may keep it from
+// being truncated for as long as he likes. -ESTALE: look the name up again. -ENFILE: other requests need the
+// descriptors that are left. -EBUSY: asked for writing through a descriptor or a mount of the single file,
+// while others still read what it was before.
+#define OPENS_MAY_WAIT (BREAK_TAKES_LONG - 1)
 int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct opened *ret);
 
 // The same for a file that is new and whose backing inode *@fd has open as asked; takes *@fd where it is

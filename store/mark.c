@@ -79,16 +79,19 @@ static int has_mark(enum mark_space space, int fd)
 	return size < 0 ? (int)size : 0;
 }
 
-int mark_is_link(enum mark_space space, int fd, const struct stat *st)
+static int is_marked(enum mark_space space, int fd)
 {
-	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
-		return 0;
 	int64_t size = xattr_get(fd, xattr_name(space), NULL, 0);
 	if (size == -ENODATA || size == -EOPNOTSUPP)
 		return 0;
 	if (size == -EACCES)
 		return has_mark(space, fd);
 	return size < 0 ? (int)size : 1;
+}
+
+int mark_is_link(enum mark_space space, int fd, const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_nlink > 1 ? is_marked(space, fd) : 0;
 }
 
 int mark_write(enum mark_space space, int fd, const struct stat *st, struct digest digest)
@@ -108,8 +111,9 @@ int mark_as_link(enum mark_space space, int fd, const struct stat *st, struct di
 	return r < 0 ? r : 0;
 }
 
+// To remove what is not there needs a right as well.
 int mark_remove(enum mark_space space, int fd)
 {
-	int r = xattr_remove(fd, xattr_name(space));
-	return r == -ENODATA ? 0 : r;
+	int r = is_marked(space, fd);
+	return r > 0 ? xattr_remove(fd, xattr_name(space)) : r;
 }

@@ -31,6 +31,7 @@ def seed(pool):
         tree.put("%s/%s/su" % (pool, g), b"program", 0o4755)
         tree.put("%s/%s/own" % (pool, g), b"own program", 0o6755, USER, USER)
         tree.put("%s/%s/secret" % (pool, g), b"secret", 0o600)
+        tree.put("%s/%s/large" % (pool, g), tree.noise("large", 3 << 20))
         tree.settle(pool + "/" + g)
     os.mkdir(pool + "/a/free")
     os.chmod(pool + "/a/free", 0o1777)
@@ -266,10 +267,8 @@ def memory_that_never_comes():
     return address
 
 
-@case("truncations that wait for one writer keep nobody else waiting")
+@case("truncations that wait for some writers keep nobody else waiting, not even for a large break")
 def _(t):
-    path = t.mount + "/free/held"
-    tree.put(path, b"x")
     memory_that_never_comes()
     libc = ctypes.CDLL(None, use_errno=True)
     children = []
@@ -284,15 +283,26 @@ def _(t):
         children.append(pid)
         return pid
 
-    fd = os.open(path, os.O_RDWR)
-    child(lambda: libc.pwrite(fd, ctypes.c_void_p(memory_that_never_comes()), ctypes.c_size_t(4096), ctypes.c_long(0)))
+    def write_for_ever(fd):
+        libc.pwrite(fd, ctypes.c_void_p(memory_that_never_comes()), ctypes.c_size_t(4096), ctypes.c_long(0))
+
+    def others():
+        os.close(os.open(t.mount + "/free/other", os.O_WRONLY | os.O_CREAT))
+        os.close(os.open(t.mount + "/large", os.O_WRONLY))
+
+    fds = []
+    for i in range(6):
+        tree.put(t.mount + "/free/held%d" % i, b"x")
+        fds.append(os.open(t.mount + "/free/held%d" % i, os.O_RDWR))
+        child(lambda: write_for_ever(fds[-1]))
     time.sleep(0.3)
-    for _ in range(40):
-        child(lambda: os.open(path, os.O_WRONLY | os.O_TRUNC))
+    for i in range(42):
+        child(lambda: os.open(t.mount + "/free/held%d" % (i % 6), os.O_WRONLY | os.O_TRUNC))
     time.sleep(0.5)
+    expect(os.lstat(t.pool + "/large").st_nlink > 1, "large is no link: this proves nothing")
     try:
         begun = time.monotonic()
-        other = child(lambda: os.close(os.open(t.mount + "/free/other", os.O_WRONLY | os.O_CREAT)))
+        other = child(others)
         while os.waitpid(other, os.WNOHANG)[0] == 0:
             expect(time.monotonic() - begun < 5, "another's request has waited 5 s")
             time.sleep(0.01)
@@ -302,7 +312,9 @@ def _(t):
             os.kill(pid, signal.SIGKILL)
         for pid in children:
             os.waitpid(pid, 0)
-        os.close(fd)
+        for fd in fds:
+            os.close(fd)
+    expect_equal(os.lstat(t.pool + "/large").st_nlink, 1)
 
 
 def hold(path, count, error):

@@ -49,6 +49,8 @@ def _(t):
     p = t.mount + "/file"
     expect_equal(os.lstat(p).st_nlink, 1)
     expect_equal(os.listxattr(p), ["user.k"])
+    os.removexattr(p, "system.posix_acl_access")  # as filesystems do where there is none
+    expect(os.lstat(t.pool + "/a/file").st_nlink > 1, "broken for nothing")
     expect_errno((errno.ENODATA, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP), os.getxattr, p, "user.hashfs.object")
     expect_errno((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP), os.setxattr, p, "user.hashfs.object", b"x")
     expect_errno((errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENODATA), os.removexattr, p, "user.hashfs.object")
@@ -144,6 +146,26 @@ def _(t):
     os.unlink(two)
 
 
+@case("what the mode forbids, and a descriptor or the owner may")
+def _(t):
+    p = t.mount + "/read-only"
+    fd = os.open(p, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444)
+    os.write(fd, b"0123456789")
+    os.ftruncate(fd, 4)
+    expect_equal(os.fstat(fd).st_size, 4)
+    os.close(fd)
+    os.link(p, p + ".2")
+    expect_equal((tree.slurp(p + ".2"), os.stat(p).st_nlink), (b"0123", 2))
+    p = t.mount + "/write-only"
+    os.close(os.open(p, os.O_WRONLY | os.O_CREAT, 0o200))
+    fd = os.open(p, os.O_WRONLY)
+    os.pwrite(fd, b"x" * 5000, 3)
+    os.close(fd)
+    expect_errno(errno.EACCES, os.open, p, os.O_RDWR)
+    os.chmod(p, 0o600)
+    expect_equal(tree.slurp(p), bytes(3) + b"x" * 5000)
+
+
 @case("programs run")
 def _(t):
     expect_equal(subprocess.run([t.mount + "/program"], stdout=subprocess.PIPE, check=True).stdout, b"it runs\n")
@@ -168,8 +190,34 @@ def _(t):
     os.rmdir(t.mount + "/new")
 
 
+def refuse_cleanly(pool, mount):
+    """Of a mount that may have few descriptors: what fails has changed nothing."""
+    held, failed = [], {"truncate": 0, "create": 0, "mkdir": 0}
+
+    def attempt(kind, path, make, unchanged):
+        try:
+            made = make(mount + path)
+            if made is not None:
+                held.append(made)
+        except OSError as e:
+            expect(e.errno in (errno.ENFILE, errno.EMFILE), kind, path, e)
+            failed[kind] += 1
+            expect(unchanged(pool + path), kind, "failed, and has changed", path)
+
+    for i in range(600):
+        attempt("truncate", "/d%d/f%d" % (i % 3, i), lambda p: os.open(p, os.O_WRONLY | os.O_TRUNC),
+                lambda p: os.lstat(p).st_size == 600)
+        attempt("create", "/d%d/new%d" % (i % 3, i), lambda p: os.open(p, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600),
+                lambda p: not os.path.lexists(p))
+        attempt("mkdir", "/d%d/dir%d" % (i % 3, i), os.mkdir, lambda p: not os.path.lexists(p))
+    print("      of 600 each failed", failed)
+    return 0 if failed["truncate"] and failed["create"] else "the limit was not reached"
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "seed":
+    if sys.argv[1] == "limit":
+        sys.exit(refuse_cleanly(*sys.argv[2:]))
+    elif sys.argv[1] == "seed":
         seed(sys.argv[2])
     else:
         sys.exit(cases.run(Tree(*sys.argv[2:])))

@@ -49,6 +49,7 @@ wait_gone "$pid" || fail "the daemon goes on after fusermount3 -u"
 
 # At the limit of descriptors it fails cleanly: an error for a file, not an end of the mount.
 "${as_user[@]}" sh -c 'ulimit -n 256 && exec "$@"' sh "$HASHFS" "$POOL/many" "$W/m" >"$W/said" 2>&1 || { cat "$W/said" >&2; fail "hashfs"; }
+"${as_user[@]}" "$PYTHON" "$W/bin/unprivileged.py" limit "$POOL/many" "$W/m" || fail "at the limit of descriptors"
 "${as_user[@]}" find "$W/m" -type f -size +0 >"$W/found" 2>"$W/said" || grep -qi 'too many open files' "$W/said" || { tail -n 3 "$W/said" >&2; fail "find"; }
 sync; echo 2 >/proc/sys/vm/drop_caches
 "${as_user[@]}" sh -c "echo more >>$W/m/d1/f1" || fail "the mount does not work after the limit was reached"
