@@ -1,5 +1,6 @@
 #include "store/displaced.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -19,8 +20,10 @@ void displaced_name_print(const char *dir, const struct object_key *key, unsigne
 {
 	char object[OBJECT_NAME_SIZE];
 
+	assert(strlen(dir) < TMP_WORKER_SIZE);
 	object_name_print(key, object);
-	snprintf(ret, TMP_NAME_SIZE, "%s%s.%u.%" PRIu64, dir, object, worker, number);
+	char *end = stpcpy(stpcpy(ret, dir), object);
+	snprintf(end, (size_t)(ret + TMP_NAME_SIZE - end), ".%u.%" PRIu64, worker, number);
 }
 
 static const char *base_of(const char *name)

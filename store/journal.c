@@ -36,10 +36,10 @@ int journal_write(int fd, uint64_t slot, const char *tmp, const char *path)
 {
 	char record[SLOT_SIZE];
 
-	int size = snprintf(record, sizeof(record), "%s\n%s", tmp, path);
-	if (size < 0 || (size_t)size >= sizeof(record))
+	if (strlen(tmp) + strlen(path) + 2 > sizeof(record))
 		return 0;
-	return fd_pwrite_all(fd, record, (size_t)size + 1, slot % JOURNAL_SLOTS * SLOT_SIZE);
+	char *end = stpcpy(stpcpy(stpcpy(record, tmp), "\n"), path);
+	return fd_pwrite_all(fd, record, (size_t)(end - record) + 1, slot % JOURNAL_SLOTS * SLOT_SIZE);
 }
 
 static int find_in(int dir, const char *name, const char *tmp, char **ret_path)

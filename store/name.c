@@ -1,14 +1,32 @@
 #include "store/name.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+// @digits: how many at least. Returns the end.
+static char *print_hex(char *p, uint64_t value, unsigned digits)
+{
+	while (digits < 16 && value >> 4 * digits != 0)
+		digits++;
+	for (unsigned i = digits; i-- > 0; value >>= 4)
+		p[i] = "0123456789abcdef"[value & 15];
+	return p + digits;
+}
+
+// By hand: there are several for each file that is linked, and snprintf(3) takes a microsecond for it.
 void object_name_print(const struct object_key *key, char ret[OBJECT_NAME_SIZE])
 {
-	snprintf(ret, OBJECT_NAME_SIZE, "%016" PRIx64 "%016" PRIx64 "-%" PRIx64 "-%016" PRIx64 "-%" PRIx32,
-		 key->digest.high, key->digest.low, key->size, key->identity, key->variant);
+	char *p = print_hex(ret, key->digest.high, 16);
+
+	p = print_hex(p, key->digest.low, 16);
+	*p++ = '-';
+	p = print_hex(p, key->size, 1);
+	*p++ = '-';
+	p = print_hex(p, key->identity, 16);
+	*p++ = '-';
+	p = print_hex(p, key->variant, 1);
+	*p = '\0';
 }
 
 void object_path_print(const struct object_key *key, char ret[OBJECT_PATH_SIZE])
