@@ -123,6 +123,7 @@ static const char *const states[] = {
 	[INDEX_NEW] = "none",
 	[INDEX_FOREIGN] = "foreign",
 	[INDEX_CORRUPT] = "damaged",
+	[INDEX_UNFINISHED] = "unfinished",
 };
 
 static void print_json(const struct options *o, const struct figures *f)
@@ -150,6 +151,8 @@ static void print_text(const struct options *o, const struct figures *f)
 		[INDEX_NEW] = "is not there yet; the next pass makes it",
 		[INDEX_FOREIGN] = "is of another store or version; the next pass makes it anew",
 		[INDEX_CORRUPT] = "is damaged; the next pass makes it anew",
+		[INDEX_UNFINISHED] =
+			"was being written when hashify was killed; the next pass puts it in order",
 	};
 	auto_free char *pool = text_printable(o->operand);
 	char when[64] = "";

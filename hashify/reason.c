@@ -19,6 +19,8 @@ static const struct {
 	[REASON_HARD_LINKED] = { "hard_linked", "hard-linked, but not by hashify" },
 	[REASON_DAMAGED] = { "damaged", "a link to a damaged object; hashify verify names it" },
 	[REASON_FLAGS] = { "flags", "immutable, append-only, verity or encrypted, or its directory is" },
+	[REASON_READ_ONLY] = { "read_only",
+			       "not to be written by its owner, and only root can mark such a file" },
 	[REASON_LARGE_XATTRS] = { "large_xattrs", "more than 256 KiB of extended attributes" },
 	[REASON_MOUNT] = { "mount", "another filesystem, a mount point, or mounted by itself" },
 	[REASON_SUBVOLUME] = { "subvolume", "another subvolume or project" },

@@ -108,6 +108,12 @@ static bool is_all_holes(const struct statx *st)
 	return st->stx_size > HOLES_SIZE && st->stx_blocks * 512 < st->stx_size / HOLES_SHARE;
 }
 
+// An attribute in user. needs write permission, also of who may give himself that.
+static bool is_unmarkable(const struct statx *st)
+{
+	return (st->stx_mode & (S_IRUSR | S_IWUSR)) == S_IRUSR && geteuid() != 0 && st->stx_uid == geteuid();
+}
+
 enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st)
 {
 	if (S_ISLNK(st->stx_mode))
@@ -128,6 +134,8 @@ enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const 
 		return REASON_HARD_LINKED;
 	if (st->stx_attributes & HANDS_OFF)
 		return REASON_FLAGS;
+	if (is_unmarkable(st))
+		return REASON_READ_ONLY;
 	if (is_all_holes(st))
 		return REASON_HOLES;
 	return REASON_NONE;

@@ -268,7 +268,7 @@ static int open_old(const struct store *s, const struct owner *o, bool write, st
 	bool unfinished = r == -EROFS && !write;
 	if (!is_broken(r) && !unfinished)
 		return r;
-	*ret_state = INDEX_CORRUPT;
+	*ret_state = unfinished ? INDEX_UNFINISHED : INDEX_CORRUPT;
 	return 0;
 }
 

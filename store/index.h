@@ -40,9 +40,10 @@ struct index_pass {
 
 enum index_state {
 	INDEX_GOOD,
-	INDEX_NEW,      // there was none
-	INDEX_FOREIGN,  // it was of another store, filesystem, version or set of ignored fields: begun anew
-	INDEX_CORRUPT   // begun anew
+	INDEX_NEW,        // there was none
+	INDEX_FOREIGN,    // it was of another store, filesystem, version or set of ignored fields: begun anew
+	INDEX_CORRUPT,    // begun anew
+	INDEX_UNFINISHED  // who wrote it was killed; who writes it next puts it in order, who reads has none
 };
 
 // For index_open(), for who does not care what passes leave out.

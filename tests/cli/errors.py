@@ -331,12 +331,13 @@ def _(_):
     with new_pool(TOP) as pool:
         os.chown(pool.path, NOBODY, NOBODY)
         pool.put_all("d/f", b"content", uid=NOBODY, gid=NOBODY)
+        pool.put_all("d/object", b"as git's", uid=NOBODY, gid=NOBODY, mode=0o444)
         for g in "abc":
             os.chown(pool.at(g), NOBODY, NOBODY)
             os.chown(pool.at(g, "d"), NOBODY, NOBODY)
         pool.settle()
         s = summary(pool.path, user=NOBODY)
-        expect_equal((s["objects_created"], s["linked"], s["errors"]), (1, 2, 0))
+        expect_equal((s["objects_created"], s["linked"], s["errors"], s["skipped"]["read_only"]), (1, 2, 0, 3))
         pool.expect_linked("a/d/f", "b/d/f", "c/d/f")
         expect_equal(os.listxattr(pool.at("a/d/f")), ["user.hashfs.object"])
         expect_equal(os.lstat(pool.at("b/d")).st_mtime_ns, tree.OLD, "mtime of a directory")

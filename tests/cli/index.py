@@ -79,6 +79,7 @@ def _(_):
         for args in (("index",), ("-n",)):
             r = command(*args, pool.path)
             expect_equal((r.returncode, b"ead-only" in r.stderr), (0, False), "%s: %s" % (args, r.stderr))
+        expect_equal(summary("index", pool.path)["state"], "unfinished")
         expect(os.path.exists(journal), "the journal is gone: this proves nothing")
         run(pool, read=0)
         expect(not os.path.exists(journal), "the journal is still there")
