@@ -33,14 +33,14 @@ static bool is_store(const struct hashfs *fs, int dir, const char *name)
 // Creating
 
 // What came of a creation that fails after all is not to stay: the kernel takes the name for absent.
-static void unmake(const struct dir_new *what, int dir, const struct stat *made)
+static void unmake(struct node *parent, int dir, const char *name, const struct stat *made)
 {
-	auto_unlock pthread_mutex_t *held = mutex_hold(what->parent->names);
+	auto_unlock pthread_mutex_t *held = mutex_hold(parent->names);
 	struct stat st;
 
-	if (fstatat(dir, what->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == made->st_ino &&
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == made->st_ino &&
 	    st.st_dev == made->st_dev)
-		unlinkat(dir, what->name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0);
+		unlinkat(dir, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0);
 }
 
 static int make_as_caller(struct hashfs *fs, int dir, const struct dir_new *what, struct stat *ret)
@@ -76,7 +76,7 @@ int dir_make(struct hashfs *fs, const struct dir_new *what, struct fuse_entry_pa
 		return r;
 	r = node_lookup_in(fs, what->parent, dir.fd, what->name, ret);
 	if (r < 0)
-		unmake(what, dir.fd, &made);
+		unmake(what->parent, dir.fd, what->name, &made);
 	return r;
 }
 
@@ -125,9 +125,11 @@ int dir_create(struct hashfs *fs, const struct dir_new *what, int flags, struct 
 	if (fd < 0)
 		return fd == -EEXIST && !(flags & O_EXCL) ? -ESTALE : fd;
 	struct stat made;
-	int r = fstat(fd, &made) < 0 ? -errno : enter_new(fs, flags, &fd, ret, ret_opened);
+	if (fstat(fd, &made) < 0)
+		return -errno;
+	int r = enter_new(fs, flags, &fd, ret, ret_opened);
 	if (r < 0)
-		unmake(what, dir.fd, &made);
+		unmake(what->parent, dir.fd, what->name, &made);
 	return r;
 }
 
@@ -204,7 +206,13 @@ int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char 
 	if (r < 0)
 		return r;
 	node_unpin(fs, n);
-	return node_lookup_fd(fs, &fd, ret);
+	struct stat linked;
+	if (fstat(fd, &linked) < 0)
+		return -errno;
+	r = node_lookup_fd(fs, &fd, ret);
+	if (r < 0)
+		unmake(parent, dir.fd, name, &linked);
+	return r;
 }
 
 // Removing and renaming

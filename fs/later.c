@@ -9,6 +9,7 @@
 #include "fs/break.h"
 #include "fs/hashfs.h"
 #include "fs/node.h"
+#include "fs/opens.h"
 #include "fs/ops.h"
 #include "store/base/cleanup.h"
 
@@ -104,6 +105,7 @@ static void *serve_all(void *arg)
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	break_be_patient(true);
 	while ((j = take_job(t))) {
+		opens_may_wait(j->may_wait);
 		j->handler(j->req, j->ino, j->args);
 		free(j);
 	}
@@ -157,7 +159,9 @@ static bool is_bound_to_thread(fuse_req_t req)
 static void serve_here(fuse_req_t req, fuse_ino_t ino, later_handler *handler, const void *args)
 {
 	break_be_patient(true);
+	opens_may_wait(true);
 	handler(req, ino, args);
+	opens_may_wait(false);
 	break_be_patient(false);
 }
 

@@ -13,8 +13,8 @@ struct hashfs;
 struct node;
 
 // So many threads, and so many of them for what may never end.
-#define LATER_THREADS 4
-#define LATER_WAITING 2
+#define LATER_THREADS 6
+#define LATER_WAITING 4
 
 struct later_thread {
 	struct hashfs *fs;

@@ -14,6 +14,13 @@
 #include "fs/options.h"
 #include "store/base/cleanup.h"
 
+static _Thread_local bool may_wait;
+
+void opens_may_wait(bool may)
+{
+	may_wait = may;
+}
+
 static bool writes(int flags)
 {
 	return (flags & O_ACCMODE) != O_RDONLY;
@@ -264,7 +271,7 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, st
 {
 	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
 
-	if ((flags & O_TRUNC) && !break_is_patient() && truncation_may_wait(fs, n))
+	if ((flags & O_TRUNC) && !may_wait && truncation_may_wait(fs, n))
 		return OPENS_MAY_WAIT;
 	int r = prepare(fs, n, flags, &p);
 	if (r == 0)

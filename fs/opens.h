@@ -23,8 +23,11 @@ struct opened {
 #define OPENS_MAY_WAIT (BREAK_TAKES_LONG - 1)
 int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct opened *ret);
 
-// The same for a file that is new and whose backing inode *@fd has open as asked; takes *@fd where it is
-// needed.
+// Is the calling thread one that such an open may keep waiting? None is at first.
+void opens_may_wait(bool may);
+
+// As opens_begin() for a file that is new and whose backing inode *@fd has open as asked; takes *@fd where it
+// is needed.
 int opens_begin_new(struct hashfs *fs, struct node *n, int flags, int *fd, struct opened *ret);
 
 // Was @n emptied by an open with O_TRUNC that may not be over?

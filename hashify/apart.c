@@ -87,6 +87,8 @@ struct marking {
 static int hold(struct store *s, int fd, const struct stat *st)
 {
 	int r = held_add(s, fd, st);
+	if (r == -EXDEV)  // of another project; not what is_gone() takes it for
+		return -EPERM;
 	return r == -EMLINK ? 0 : r;
 }
 
@@ -226,14 +228,18 @@ static int look(struct store *s, int dir, const char *name, enum apart_restore r
 		return APART_OWN;
 	if (restore == RESTORE_NOTHING)
 		return APART_MARKED;
-	return restore_object(s, dir, name, fd, &st, restore) < 0 ? APART_MARKED : APART_LINK;
+	if (restore_object(s, dir, name, fd, &st, restore) < 0)
+		return APART_MARKED;
+	if (restore == RESTORE_OBJECTS)
+		held_remove(s, st.st_ino);
+	return APART_LINK;
 }
 
-bool apart_is_marked(struct store *s, int dir, const char *name, enum apart_restore restore)
+bool apart_is_marked(struct store *s, int dir, const char *name)
 {
 	struct stat st;
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1 &&
-	       look(s, dir, name, restore) != APART_OWN;
+	       look(s, dir, name, RESTORE_NOTHING) != APART_OWN;
 }
 
 int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char *name,

@@ -34,9 +34,8 @@ enum apart_seen {
 int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char *name,
 	      const struct statx *st, enum apart_restore restore);
 
-// Has the file @name, wherever its other names are, the mark of a link? @restore: what is to become of the
-// others.
-bool apart_is_marked(struct store *s, int dir, const char *name, enum apart_restore restore);
+// Has the file @name, wherever its other names are, the mark of a link?
+bool apart_is_marked(struct store *s, int dir, const char *name);
 
 // Marks and holds the files that more than one of the @count guests @trees of @pool have hard links to.
 // Without @s they are only counted.

@@ -12,6 +12,7 @@
 #include "store/base/fd.h"
 #include "store/base/log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -82,13 +83,15 @@ static void print_text(const struct options *o, const struct unshare_result *r)
 		printf("  %" PRIu64 " names were changed by the guest meanwhile\n", r->changed);
 	if (r->left > 0)
 		printf("  %" PRIu64
-		       " objects have links still, where no guest is, or below what is mounted in one: the pool "
-		       "is to keep its store\n",
+		       " objects have links still, of files that failed, where no guest is, or below what is "
+		       "mounted in one: the pool is to keep its store\n",
 		       r->left);
 }
 
 static int finish(const struct options *o, const struct unshare_result *r, int err)
 {
+	if (err == -EBUSY)
+		log_error("%s: a store in it is in use, by a mount of hashfs or another hashify", o->operand);
 	command_say_early(o, "hashify unshare", err);
 	if (o->json)
 		print_json(o, r);
@@ -126,13 +129,14 @@ static char *guest_in_use(const struct place *at)
 
 static bool is_free(const struct place *at)
 {
-	auto_free char *guest = guest_in_use(at);
-	if (!guest)
+	auto_free char *found = guest_in_use(at);
+	auto_free char *guest = found ? text_printable(found) : NULL;
+	if (!found)
 		return true;
 	log_error("%s/%s/" STORE_DIR
 		  ": a store of the guest's own, and in use, by a mount of hashfs or another "
 		  "hashify; end that and run hashify again",
-		  at->pool_path, guest);
+		  at->pool_path, guest ? guest : "");
 	return false;
 }
 

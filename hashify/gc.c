@@ -13,6 +13,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -114,10 +115,17 @@ static int see_quarantined(const struct object_key *key, const struct stat *st, 
 static int see_held(const char *path, const struct stat *st, void *arg)
 {
 	const struct gc *gc = arg;
-	int r = gc->dry_run ? 0 : held_put_right(gc->store, path, st);
-	if (r < 0)
-		gc->result->foreign++;
-	return r < 0 ? 0 : see(gc, path, st, false);
+	char right[HELD_PATH_SIZE];
+	struct stat now;
+
+	if (gc->dry_run || !S_ISREG(st->st_mode))
+		return see(gc, path, st, false);
+	if (held_put_right(gc->store, path, st, right) < 0 ||
+	    fstatat(gc->store->dir, right, &now, AT_SYMLINK_NOFOLLOW) < 0) {
+		gc->result->errors++;
+		return 0;
+	}
+	return see(gc, right, &now, false);
 }
 
 // The next mount need not look at what is left where objects were removed. If it must, that takes longer, no

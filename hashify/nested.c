@@ -15,10 +15,18 @@
 #include <string.h>
 #include <sys/file.h>
 
+// Where it cannot be told, it is in use.
+static bool is_no_file(int error)
+{
+	return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -ENXIO || error == -EXDEV;
+}
+
 bool nested_in_use(int dir)
 {
 	auto_close int lock = beneath_open_file(dir, STORE_DIR "/lock");
-	return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	if (lock < 0)
+		return !is_no_file(lock);
+	return flock(lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 // Calls @visit for each guest that has one, those that @policy wants, with its directory, until it returns

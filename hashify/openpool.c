@@ -276,6 +276,11 @@ static int open_pool(const char *path, enum openpool_mode mode, struct openpool 
 	}
 	if (check_place(path, pool) < 0 || open_store(path, pool, mode, &s) < 0)
 		return -1;
+	// A pass over a directory above, which made its store since, did not see our lock.
+	if (s && check_place(path, pool) < 0) {
+		store_close(s);
+		return -1;
+	}
 	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
 	return 0;
 }

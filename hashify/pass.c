@@ -122,9 +122,11 @@ static void leave_file(struct tree_file *f, void *arg)
 	report_skip(l->report, l->tally, &place, REASON_SERVED, -EBUSY);
 }
 
-// A guest in which another store is served.
-static void leave_guest(const struct pass *p, struct tree *t, struct tally *tally)
+// A guest in which another store is served. @later is what there was for later before it was walked.
+static void leave_guest(const struct pass *p, struct tree *t, struct tally *tally, uint64_t later)
 {
+	tally->skipped[REASON_SERVED] += tally->later - later;
+	tally->later = later;
 	tree_each_file(t, leave_file, &(struct leaving){ p->walk.report, t, tally });
 	tree_clear(t);
 }
@@ -135,11 +137,11 @@ static void *walk_thread(void *arg)
 	struct tally tally = { 0 };
 	int r = 0;
 	for (struct tree *t; r == 0 && (t = next_tree(p));) {
-		uint64_t seen = tally.seen;
+		uint64_t seen = tally.seen, later = tally.later;
 		progress_guest(p->work.progress, t->index, t->guest);
 		r = walk_guest(&p->walk, p->pool, t, &tally);
 		if (t->served)
-			leave_guest(p, t, &tally);
+			leave_guest(p, t, &tally, later);
 		progress_guest(p->work.progress, t->index, NULL);
 		progress_seen(p->work.progress, t->index, tally.seen - seen);
 	}

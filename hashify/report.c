@@ -120,8 +120,8 @@ void report_not_apart(const struct report_place *place, int err)
 {
 	auto_free char *path = printable_path(place);
 	log_error(
-		"%s: several guests have hard links to it, and it cannot be marked: %s; expected a file that may "
-		"have xattrs; give each guest a copy, or what one writes there, the others read",
+		"%s: several guests have hard links to it, and it cannot be marked and linked into the store: %s; "
+		"give each guest a copy, or what one writes there, the others read",
 		path ? path : "", strerror(-err));
 }
 

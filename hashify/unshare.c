@@ -11,10 +11,12 @@
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
+#include "store/claim.h"
 #include "store/copy.h"
 #include "store/displaced.h"
 #include "store/exchange.h"
 #include "store/held.h"
+#include "store/mark.h"
 #include "store/meta.h"
 #include "store/object.h"
 #include "store/put_back.h"
@@ -48,7 +50,7 @@ struct unshare {
 
 // The copy lies in tmp/ under the name of a displaced file: whatever is there after a crash, the copy, the
 // link or what the guest has put there meanwhile, recovery compares it with the object and drops it, or keeps
-// it.
+// it. What is a link by its mark alone has no object, and is kept.
 static int link_copy(struct unshare *u, int copy, const struct object_key *key, char ret[TMP_NAME_SIZE])
 {
 	int r;
@@ -66,7 +68,8 @@ static bool is_still(int dir, const char *name, const struct known_object *objec
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == object->ino;
 }
 
-static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
+// With a @claim what is displaced must be as it says still.
+static int exchange_copy(struct unshare *u, int dir, const char *name, int copy, const struct claim *claim,
 			 const struct known_object *object)
 {
 	struct store *s = u->at->pool.store;
@@ -88,7 +91,8 @@ static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
 	}
 	if (fstatat(s->tmp, tmp, &out, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (out.st_ino != object->ino) {  // the guest has put another file there: it belongs there
+	// The guest has put another file there, or is writing to it: it belongs there.
+	if (out.st_ino != object->ino || (claim && claim_holds(claim, true) != 1)) {
 		r = put_back_or_keep(s, tmp, link, dir, name);
 		return r < 0 ? r : -ESTALE;
 	}
@@ -97,15 +101,43 @@ static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
 }
 
 // The times of the directory stay as they are.
-static int put_in_place(struct unshare *u, int dir, const char *name, int copy,
+static int put_in_place(struct unshare *u, int dir, const char *name, int copy, const struct claim *claim,
 			const struct known_object *object)
 {
 	struct stat st;
 	if (fstat(dir, &st) < 0)
 		return -errno;
-	int r = exchange_copy(u, dir, name, copy, object);
+	int r = exchange_copy(u, dir, name, copy, claim, object);
 	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
 	futimens(dir, times);
+	return r;
+}
+
+static int give_copy(struct unshare *u, int dir, const char *name, int fd, const struct claim *claim,
+		     const struct known_object *object)
+{
+	struct stat st;
+	auto_close int copy = copy_private(u->at->pool.store, fd, UINT64_MAX, u->options->sync, &st);
+	return copy < 0 ? copy : put_in_place(u, dir, name, copy, claim, object);
+}
+
+// No pass has made sure of a file that is marked and no object: somebody may write to it still, natively, or
+// its number be another file's by now.
+static int give_claimed_copy(struct unshare *u, int dir, const char *name, int fd,
+			     const struct known_object *object)
+{
+	struct claim claim;
+	int r = claim_take(fd, &claim);
+	if (r < 0)
+		return r == -EAGAIN ? -ETXTBSY : r;
+	struct stat st = claim.st;
+	st.st_nlink = 2;  // what the last name is marked with is asked for as well
+	r = mark_is_link(u->at->pool.store->marks, fd, &st);
+	if (r > 0)
+		r = give_copy(u, dir, name, fd, &claim, object);
+	else if (r == 0)
+		r = -ESTALE;
+	claim_drop(&claim);
 	return r;
 }
 
@@ -124,8 +156,8 @@ static int unshare_name(struct unshare *u, int dir, const char *name, const stru
 		u->result->bytes += (uint64_t)st.st_blocks * 512;
 		return 0;
 	}
-	auto_close int copy = copy_private(u->at->pool.store, fd, UINT64_MAX, u->options->sync, &st);
-	return copy < 0 ? copy : put_in_place(u, dir, name, copy, object);
+	return known_ino(&u->known, object->ino) ? give_copy(u, dir, name, fd, NULL, object)
+						 : give_claimed_copy(u, dir, name, fd, object);
 }
 
 static void count(struct unshare *u, const struct report_place *place, int r)
@@ -196,7 +228,6 @@ static int find_marked(struct unshare *u, struct tree *tree, struct marked *m)
 		.report = &silent,
 		.dev = u->at->pool.store->dev,
 		.apart = true,
-		.restore = u->options->dry_run ? RESTORE_NOTHING : RESTORE_OBJECTS,
 		.store = u->at->pool.store,
 		.on_marked = on_marked,
 		.arg = m,
@@ -204,8 +235,9 @@ static int find_marked(struct unshare *u, struct tree *tree, struct marked *m)
 	report_init_silent(&silent);
 	int r = walk_guest(&walk, u->at->pool.dir, tree, &tally);
 	report_destroy(&silent);
+	bool served = tree->served;
 	tree_clear(tree);
-	return r;
+	return r == 0 && served ? -EBUSY : r;
 }
 
 // Takes @m, and adds the objects to it.
@@ -302,8 +334,7 @@ static int unshare_file(struct unshare *u, int dir, const char *name, const stru
 	struct tree tree;
 	if (st->st_dev != u->at->pool.store->dev)
 		return 0;
-	enum apart_restore restore = u->options->dry_run ? RESTORE_NOTHING : RESTORE_OBJECTS;
-	if (!object && apart_is_marked(u->at->pool.store, dir, name, restore))
+	if (!object && apart_is_marked(u->at->pool.store, dir, name))
 		object = &marked;
 	if (!object)
 		return 0;

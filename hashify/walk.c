@@ -148,7 +148,7 @@ static bool is_excluded(const struct walker *w, const struct level *l, const cha
 
 static int see_dir(struct walker *w, const struct level *l, const char *name)
 {
-	if (strcmp(name, STORE_DIR) == 0)
+	if (w->walk->apart && strcmp(name, STORE_DIR) == 0)
 		w->tree->served = w->tree->served || nested_in_use(l->fd);
 	if (!is_excluded(w, l, name, true))
 		return add_dir(w, l->dir, name);

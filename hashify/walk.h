@@ -33,7 +33,9 @@ struct walk {
 	unsigned part,
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded
-	bool apart;  // hard links without a mark, of which names are elsewhere, go into the trees
+	// Hard links without a mark, of which names are elsewhere, go into the trees, and it is seen whether
+	// a store in the guest is in use (tree.h).
+	bool apart;
 	enum apart_restore restore;   // and links whose objects have lost their names give them back
 	struct store *store;          // borrowed, for that; NULL: there are no marks
 	const struct mounts *mounts;  // borrowed; NULL: nothing is known to be mounted

@@ -337,8 +337,8 @@ static void count_file(struct tree_file *f, void *arg)
 }
 
 // What only regular files are left alone for.
-static const enum reason of_files[] = { REASON_EMPTY, REASON_HARD_LINKED, REASON_FLAGS, REASON_HOLES,
-					REASON_SUBVOLUME };
+static const enum reason of_files[] = { REASON_EMPTY,     REASON_HARD_LINKED, REASON_FLAGS,
+					REASON_READ_ONLY, REASON_HOLES,       REASON_SUBVOLUME };
 
 static int find_directory(struct subject *s, struct why *w)
 {

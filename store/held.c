@@ -33,33 +33,42 @@ static int link_as(struct store *s, int fd, const char *path)
 	return linkat(AT_FDCWD, fd_path(fd).text, s->dir, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }
 
-int held_put_right(struct store *s, const char *path, const struct stat *st)
+void held_remove(struct store *s, uint64_t ino)
+{
+	char path[HELD_PATH_SIZE];
+
+	print_path(ino, path);
+	if (held_has(s, ino))
+		unlinkat(s->dir, path, 0);
+}
+
+// Where two have each other's numbers, they change places.
+int held_put_right(struct store *s, const char *path, const struct stat *st, char ret[HELD_PATH_SIZE])
+{
+	print_path(st->st_ino, ret);
+	if (strcmp(path, ret) == 0 || renameat2(s->dir, path, s->dir, ret, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (held_has(s, st->st_ino))
+		return unlinkat(s->dir, path, 0) < 0 ? -errno : 0;
+	return renameat2(s->dir, path, s->dir, ret, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
+// Each turn puts one file right, so it ends.
+static int link_in_place_of(struct store *s, int fd, const char *path, const struct stat *st)
 {
 	char right[HELD_PATH_SIZE];
 	struct stat there;
 
-	print_path(st->st_ino, right);
-	if (strcmp(path, right) == 0 || renameat2(s->dir, path, s->dir, right, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EEXIST)
-		return -errno;
-	if (fstatat(s->dir, right, &there, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (there.st_ino != st->st_ino)
-		return -EBUSY;
-	return unlinkat(s->dir, path, 0) < 0 ? -errno : 0;
-}
-
-static int link_in_place_of(struct store *s, int fd, const char *path, const struct stat *st)
-{
-	struct stat there;
-
-	if (fstatat(s->dir, path, &there, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (there.st_ino == st->st_ino)
-		return 0;
-	int r = held_put_right(s, path, &there);
-	return r < 0 ? r : link_as(s, fd, path);
+	while (fstatat(s->dir, path, &there, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (there.st_ino == st->st_ino)
+			return 0;
+		int r = held_put_right(s, path, &there, right);
+		if (r < 0)
+			return r;
+	}
+	return errno == ENOENT ? link_as(s, fd, path) : -errno;
 }
 
 int held_add(struct store *s, int fd, const struct stat *st)

@@ -19,9 +19,12 @@ int held_add(struct store *s, int fd, const struct stat *st);
 // Has the file with the inode number @ino such a name?
 bool held_has(const struct store *s, uint64_t ino);
 
+// Removes it.
+void held_remove(struct store *s, uint64_t ino);
+
 // The name @path of the file with the status @st tells its number; in a copy of a store it does not, and is
-// put right.
-int held_put_right(struct store *s, const char *path, const struct stat *st);
+// put right. @ret is what it is then.
+int held_put_right(struct store *s, const char *path, const struct stat *st, char ret[HELD_PATH_SIZE]);
 
 // Calls @each for every such name, with its path below the store's directory and its file's status; stops at
 // its first non-zero answer and returns that. Other names are passed over, their number is added to

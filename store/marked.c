@@ -14,6 +14,7 @@
 #include "store/base/dir.h"
 #include "store/base/fd.h"
 #include "store/digest.h"
+#include "store/held.h"
 #include "store/mark.h"
 #include "store/object.h"
 #include "store/quarantine.h"
@@ -139,6 +140,25 @@ static int visit_quarantined(const struct object_key *key, const struct stat *li
 	return 0;
 }
 
+// So must those of what is held.
+static int visit_held(const char *path, const struct stat *st, void *arg)
+{
+	struct visit *v = arg;
+	struct stat now;
+
+	if (!S_ISREG(st->st_mode) || st->st_nlink < 2)
+		return 0;
+	auto_close int fd = beneath_open(v->store->dir, path, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0 || fstat(fd, &now) < 0 || mark_is_link(v->store->marks, fd, &now) != 0)
+		return 0;
+	int r = mark_as_link(v->store->marks, fd, &now, (struct digest){ 0 });
+	v->has_written = v->has_written || r == 0;
+	v->renewed += r == 0;
+	if (r < 0)
+		fail(v, &v->error, r);
+	return 0;
+}
+
 static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 {
 	struct visit *v = arg;
@@ -168,8 +188,10 @@ static int visit_all(struct store *s, const struct marked *known, struct visit *
 {
 	*v = (struct visit){ .store = s, .known = known };
 	int quarantined = quarantine_each(s, visit_quarantined, v, &v->foreign);
+	int held = held_each(s, visit_held, v, &v->foreign);
 	int r = dir_each(s->objects, ".", visit_shard, v);
 	r = r < 0 ? r : quarantined;
+	r = r < 0 ? r : held;
 	return r < 0 ? r : v->error;
 }
 
