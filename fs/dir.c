@@ -70,7 +70,7 @@ int dir_make(struct hashfs *fs, const struct dir_new *what, struct fuse_entry_pa
 	if (is_store(fs, dir.fd, what->name))
 		return -EPERM;  // the name is taken, by what the guest cannot see
 
-	struct stat made;
+	struct stat made = { 0 };
 	int r = make_as_caller(fs, dir.fd, what, &made);
 	if (r < 0)
 		return r;

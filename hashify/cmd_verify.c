@@ -134,9 +134,25 @@ static void print_text(const struct options *o, const struct verify_result *r)
 		printf("  %" PRIu64 " names in the store are no object's and were left alone\n", r->foreign);
 }
 
+// A mount that looked such a file up while its mark was missing goes on taking it for private.
+static void say_unmarked(const struct options *o, const struct verify_result *r)
+{
+	uint64_t count = 0;
+	for (size_t i = 0; i < r->findings.count; i++) {
+		const struct finding *f = &r->findings.list[i];
+		count += (f->damage & DAMAGE_MARK) && f->names.count > 0;
+	}
+	if (count > 0 && !o->dry_run)
+		log_warning("%s: %" PRIu64
+			    " objects with links had no true mark, and have one again; what is mounted "
+			    "may not know that: unmount it, and mount it again",
+			    o->operand, count);
+}
+
 static int finish(const struct options *o, const struct verify_result *r, int err)
 {
 	command_say_early(o, "hashify verify", err);
+	say_unmarked(o, r);
 	if (r->index_error < 0)
 		log_warning("%s/" STORE_DIR "/index.sqlite: %s; nothing was lost, but the next run does not "
 			    "know what this one has checked",

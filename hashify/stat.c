@@ -81,6 +81,13 @@ static int add_object(struct store *s, const struct known_object *object, const 
 	return 0;
 }
 
+// They are sorted, and the first may be gone.
+static bool is_variant_of(const struct known_object *a, const struct known_object *b)
+{
+	return a->key.size == b->key.size && a->key.identity == b->key.identity &&
+	       digest_equal(a->key.digest, b->key.digest);
+}
+
 static void add_objects(struct store *s, const struct counting *c, struct report *report,
 			struct stat_figures *f)
 {
@@ -90,7 +97,7 @@ static void add_objects(struct store *s, const struct counting *c, struct report
 		if (r == -ENOENT)  // hashify gc has removed it meanwhile
 			continue;
 		f->objects++;
-		f->variants += object->key.variant > 0;
+		f->variants += i > 0 && is_variant_of(object, object - 1);
 		if (r < 0) {
 			f->errors++;
 			report_bad_object(report, &object->key, r);
