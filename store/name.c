@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-// @digits: how many at least. Returns the end.
-static char *print_hex(char *p, uint64_t value, unsigned digits)
+// @digits: how many at least, @most at most. Returns the end.
+static char *print_hex(char *p, uint64_t value, unsigned digits, unsigned most)
 {
-	while (digits < 16 && value >> 4 * digits != 0)
+	while (digits < most && value >> 4 * digits != 0)
 		digits++;
 	for (unsigned i = digits; i-- > 0; value >>= 4)
 		p[i] = "0123456789abcdef"[value & 15];
@@ -17,15 +17,15 @@ static char *print_hex(char *p, uint64_t value, unsigned digits)
 // By hand: there are several for each file that is linked, and snprintf(3) takes a microsecond for it.
 void object_name_print(const struct object_key *key, char ret[OBJECT_NAME_SIZE])
 {
-	char *p = print_hex(ret, key->digest.high, 16);
+	char *p = print_hex(ret, key->digest.high, 16, 16);
 
-	p = print_hex(p, key->digest.low, 16);
+	p = print_hex(p, key->digest.low, 16, 16);
 	*p++ = '-';
-	p = print_hex(p, key->size, 1);
+	p = print_hex(p, key->size, 1, 16);
 	*p++ = '-';
-	p = print_hex(p, key->identity, 16);
+	p = print_hex(p, key->identity, 16, 16);
 	*p++ = '-';
-	p = print_hex(p, key->variant, 1);
+	p = print_hex(p, key->variant, 1, 8);
 	*p = '\0';
 }
 
