@@ -81,6 +81,7 @@ check_left_overs() {
 
 before=$(what_tests_left)
 tools/setup.sh
+build build-release --buildtype=release  # as users build it: the compiler warns of more
 build build
 run build lint unit cli mount crash
 build build-asan -Db_sanitize=address,undefined -Db_lundef=false
