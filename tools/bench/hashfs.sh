@@ -8,7 +8,7 @@ have() { for c in "$@"; do type -P "$c" >/dev/null || return 1; done; }
 have mergerfs fuse-overlayfs rofiles-fuse mkfs.xfs g++ ||
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mergerfs fuse-overlayfs ostree xfsprogs btrfs-progs g++ >/dev/null
 [ -f build-release/build.ninja ] || meson setup build-release --buildtype=release >/dev/null
-ninja -C build-release --quiet hashify/hashify fs/hashfs
+ninja -C build-release hashify/hashify fs/hashfs
 cc -O2 -std=gnu17 -Wall -Wextra -Werror -o build-release/calls tools/bench/calls.c
 case "${1-}" in
 --memory) exec unshare -m python3 tools/bench/memory.py --build "$PWD/build-release" "${@:2}" ;;
