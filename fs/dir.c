@@ -171,11 +171,7 @@ static int link_fd(int fd, struct node *parent, int dir, const char *name)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(parent->names);
 
-	if (linkat(fd, "", dir, name, AT_EMPTY_PATH) == 0)
-		return 0;
-	if (errno != ENOENT)  // what an unprivileged caller gets
-		return -errno;
-	return linkat(AT_FDCWD, fd_path(fd).text, dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+	return fd_link(fd, dir, name);
 }
 
 int dir_link(struct hashfs *fs, struct node *n, struct node *parent, const char *name, pid_t tid,

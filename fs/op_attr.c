@@ -117,7 +117,7 @@ static void set_attr(fuse_req_t req, fuse_ino_t ino, const void *args)
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
-	const struct file *f = fi ? (const struct file *)(uintptr_t)fi->fh : NULL;
+	const struct file *f = fi ? file_of(fi) : NULL;
 	const struct change args = { .st = *st,
 				     .to_set = to_set,
 				     .opened = !fi ? ATTR_BY_PATH

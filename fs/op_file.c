@@ -17,11 +17,6 @@
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 
-static struct file *file_of(const struct fuse_file_info *fi)
-{
-	return (struct file *)(uintptr_t)fi->fh;
-}
-
 void reply_opened(const struct opened *opened, struct fuse_file_info *fi)
 {
 	fi->fh = (uintptr_t)opened->file;

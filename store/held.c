@@ -28,11 +28,6 @@ bool held_has(const struct store *s, uint64_t ino)
 	return fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == ino;
 }
 
-static int link_as(struct store *s, int fd, const char *path)
-{
-	return linkat(AT_FDCWD, fd_path(fd).text, s->dir, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-}
-
 void held_remove(struct store *s, uint64_t ino)
 {
 	char path[HELD_PATH_SIZE];
@@ -68,7 +63,7 @@ static int link_in_place_of(struct store *s, int fd, const char *path, const str
 		if (r < 0)
 			return r;
 	}
-	return errno == ENOENT ? link_as(s, fd, path) : -errno;
+	return errno == ENOENT ? fd_link(fd, s->dir, path) : -errno;
 }
 
 int held_add(struct store *s, int fd, const struct stat *st)
@@ -76,11 +71,11 @@ int held_add(struct store *s, int fd, const struct stat *st)
 	char path[HELD_PATH_SIZE];
 
 	print_path(st->st_ino, path);
-	int r = link_as(s, fd, path);
+	int r = fd_link(fd, s->dir, path);
 	if (r == -ENOENT) {
 		if (mkdirat(s->dir, HELD, 0700) < 0 && errno != EEXIST)
 			return -errno;
-		r = link_as(s, fd, path);
+		r = fd_link(fd, s->dir, path);
 	}
 	return r == -EEXIST ? link_in_place_of(s, fd, path, st) : r;
 }

@@ -151,7 +151,7 @@ static int visit_held(const char *path, const struct stat *st, void *arg)
 	auto_close int fd = beneath_open(v->store->dir, path, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0 || fstat(fd, &now) < 0 || mark_is_link(v->store->marks, fd, &now) != 0)
 		return 0;
-	int r = mark_as_link(v->store->marks, fd, &now, (struct digest){ 0 });
+	int r = mark_write(v->store->marks, fd, &now, (struct digest){ 0 });
 	v->has_written = v->has_written || r == 0;
 	v->renewed += r == 0;
 	if (r < 0)

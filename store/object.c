@@ -45,16 +45,6 @@ int object_open(struct store *s, const struct object_key *key, struct stat *ret)
 	return r < 0 ? r : take_fd(&fd);
 }
 
-static int link_fd(int fd, int dir, const char *path)
-{
-	if (linkat(fd, "", dir, path, AT_EMPTY_PATH) == 0)
-		return 0;
-	if (errno != ENOENT)
-		return -errno;
-	// The directory is missing, or we may not link by fd.
-	return linkat(AT_FDCWD, fd_path(fd).text, dir, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-}
-
 // Shards are made when their first object comes: a small pool needs no 4096 directories.
 static int make_shard(struct store *s, const char *path)
 {
@@ -67,11 +57,11 @@ static int make_shard(struct store *s, const char *path)
 
 static int publish(struct store *s, int fd, const char *path)
 {
-	int r = link_fd(fd, s->dir, path);
+	int r = fd_link(fd, s->dir, path);
 	if (r != -ENOENT)
 		return r;
 	r = make_shard(s, path);
-	return r < 0 ? r : link_fd(fd, s->dir, path);
+	return r < 0 ? r : fd_link(fd, s->dir, path);
 }
 
 static bool has_names(int fd, nlink_t count)
@@ -169,7 +159,7 @@ uint64_t object_link_limit(int fd)
 
 int object_link(struct store *s, int fd, const char *name)
 {
-	return link_fd(fd, s->tmp, name);
+	return fd_link(fd, s->tmp, name);
 }
 
 int object_remove_unused(struct store *s, const char *path, struct stat *ret)

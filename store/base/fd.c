@@ -97,3 +97,13 @@ struct fd_path fd_path(int fd)
 	snprintf(p.text, sizeof(p.text), "/proc/self/fd/%d", fd);
 	return p;
 }
+
+// By the fd alone that takes a right: who has it not gets ENOENT.
+int fd_link(int fd, int dir, const char *path)
+{
+	if (linkat(fd, "", dir, path, AT_EMPTY_PATH) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	return linkat(AT_FDCWD, fd_path(fd).text, dir, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}

@@ -9,6 +9,9 @@
 // Closes @fd. Aborts on EBADF: a double close would close a stranger's file.
 void fd_close(int fd);
 
+// Gives the file of @fd the name @path in @dir. -ENOENT: the directory is missing.
+int fd_link(int fd, int dir, const char *path);
+
 // Opens @path, a relative path that is resolved beneath @dir and nowhere else: no symbolic link is followed
 // (the last one included, unless @flags has O_PATH|O_NOFOLLOW, which opens the link itself), no mount
 // crossed, no "..". -EXDEV: it left @dir or its mount; -ELOOP: a symbolic link; -EAGAIN, with O_NONBLOCK:
