@@ -1,5 +1,6 @@
 #include "hashify/known.h"
 
+#include "hashify/shards.h"
 #include "store/base/array.h"
 #include "store/base/thread.h"
 #include "store/object.h"
@@ -41,6 +42,7 @@ static int compare_objects(const void *a, const void *b)
 // What one thread loads.
 struct loading {
 	struct store *store;
+	struct shards *shards;  // borrowed; NULL: all are read
 	struct object_part part;
 	bool quarantined;  // not a part of the objects, but what is in quarantine
 	bool any_identity;
@@ -69,14 +71,19 @@ static int add_object(const struct object_key *key, const struct stat *st, void 
 static void *load_part(void *arg)
 {
 	struct loading *l = arg;
-	l->error = l->quarantined ? quarantine_each(l->store, add_object, l, &l->foreign)
-				  : object_each(l->store, l->part, false, add_object, l, &l->foreign);
+	if (l->quarantined)
+		l->error = quarantine_each(l->store, add_object, l, &l->foreign);
+	else if (l->shards)
+		l->error = shards_each(l->shards, l->store, l->part, add_object, l, &l->foreign);
+	else
+		l->error = object_each(l->store, l->part, false, add_object, l, &l->foreign);
 	return NULL;
 }
 
 // The parts together, in order. They are used up.
 static int join_parts(struct loading *parts, unsigned count, struct known *k)
 {
+	struct shards *shards = parts[0].shards;
 	int r = 0;
 	size_t total = 0;
 	for (unsigned i = 0; i < count; i++) {
@@ -93,6 +100,8 @@ static int join_parts(struct loading *parts, unsigned count, struct known *k)
 		k->count += parts[i].count;
 		free(parts[i].objects);
 	}
+	if (r == 0 && shards)
+		shards_put(shards, k->objects, k->count);
 	if (r == 0)
 		qsort(k->objects, k->count, sizeof(*k->objects), compare_objects);
 	return r;
@@ -113,7 +122,7 @@ static int load_parts(struct loading *parts, unsigned count, struct known *k)
 	return join_parts(parts, count, k);
 }
 
-static int load_objects(struct store *s, unsigned threads, struct known *k)
+static int load_objects(struct store *s, struct shards *shards, unsigned threads, struct known *k)
 {
 	struct loading *parts = calloc(threads, sizeof(*parts));
 	if (!parts)
@@ -121,6 +130,7 @@ static int load_objects(struct store *s, unsigned threads, struct known *k)
 	for (unsigned i = 0; i < threads; i++)
 		parts[i] = (struct loading){
 			.store = s,
+			.shards = shards,
 			.part = { i, threads },
 			.any_identity = k->any_identity,
 		};
@@ -154,10 +164,10 @@ static int finish(struct known *k, int r, struct known *ret)
 	return map_inodes(k, ret);
 }
 
-int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret)
+int known_load(struct store *s, struct shards *shards, bool any_identity, unsigned threads, struct known *ret)
 {
 	struct known k = { .any_identity = any_identity };
-	int r = s ? load_objects(s, threads, &k) : 0;
+	int r = s ? load_objects(s, shards, threads, &k) : 0;
 	return finish(&k, r, ret);
 }
 

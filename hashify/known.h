@@ -11,6 +11,7 @@
 #include "store/base/map.h"
 #include "store/name.h"
 
+struct shards;
 struct store;
 
 struct known_object {
@@ -27,9 +28,10 @@ struct known {
 	uint64_t foreign;  // names in objects/ that are no object's
 };
 
-// Loads the objects of @s; a NULL @s has none. @any_identity: a part of the identity is ignored, so that the
-// one in a name tells nothing. -ENOMEM. @threads read at the same time.
-int known_load(struct store *s, bool any_identity, unsigned threads, struct known *ret);
+// Loads the objects of @s; a NULL @s has none. @shards, or NULL, is what is known of them. @any_identity: a
+// part of the identity is ignored, so that the one in a name tells nothing. -ENOMEM. @threads read at the
+// same time.
+int known_load(struct store *s, struct shards *shards, bool any_identity, unsigned threads, struct known *ret);
 
 // As well as the objects, those in quarantine: all that a guest's name may be a link to.
 int known_load_linked(struct store *s, struct known *ret);

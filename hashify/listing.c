@@ -2,6 +2,7 @@
 
 #include "store/digest.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +10,11 @@
 struct listing {
 	uint64_t ino, stamp;
 	uint32_t size;  // of the entries
-	uint8_t kept;   // 0 in the index
+	uint8_t state;  // of enum state; 0 in the index
 	uint8_t entries[];
 } __attribute__((packed));
+
+enum state { KEPT = 1, LEAF = 2 };
 
 // An entry: the inode number, the type, the name with its NUL.
 #define ENTRY_HEAD (sizeof(uint64_t) + 1)
@@ -44,12 +47,19 @@ static bool is_name(const char *name)
 	       strcmp(name, "..") != 0;
 }
 
+// Needs such an entry its directory open?
+static bool is_below(const struct listing_entry *e)
+{
+	return e->type == DT_DIR || (*e->name != '\0' && (e->type == DT_REG || e->type == DT_UNKNOWN));
+}
+
 // Do the entries end where they should, and is each one?
-static bool is_listing(const struct listing *d)
+static bool is_listing(struct listing *d)
 {
 	size_t at = 0;
 	struct listing_entry e;
 
+	d->state = LEAF;
 	while (at < d->size) {
 		const uint8_t *name = d->entries + at + ENTRY_HEAD;
 		size_t left = d->size - at;
@@ -58,6 +68,8 @@ static bool is_listing(const struct listing *d)
 		listing_next(d, &at, &e);
 		if (!is_name(e.name))
 			return false;
+		if (is_below(&e))
+			d->state = 0;
 	}
 	return true;
 }
@@ -79,7 +91,7 @@ static bool map_old(struct listings *l)
 	for (size_t at = SUM_SIZE; at < l->old_size;) {
 		struct listing *d = (struct listing *)(l->old + at);
 		size_t left = l->old_size - at;
-		if (left < sizeof(*d) || left - sizeof(*d) < d->size || d->kept || !is_listing(d) ||
+		if (left < sizeof(*d) || left - sizeof(*d) < d->size || d->state != 0 || !is_listing(d) ||
 		    map_reserve(&l->by_ino) < 0)
 			return false;
 		map_add(&l->by_ino, d->ino, d);
@@ -114,6 +126,22 @@ static bool has_stamp(const void *value, const void *stamp)
 struct listing *listings_find(const struct listings *l, uint64_t ino, uint64_t stamp)
 {
 	return l->old_count > 0 ? map_find(&l->by_ino, ino, has_stamp, &stamp) : NULL;
+}
+
+static bool is_leaf(const void *value, const void *arg)
+{
+	(void)arg;
+	return ((const struct listing *)value)->state & LEAF;
+}
+
+bool listings_has_leaf(const struct listings *l, uint64_t ino)
+{
+	return l->old_count > 0 && map_find(&l->by_ino, ino, is_leaf, NULL);
+}
+
+bool listing_is_leaf(const struct listing *d)
+{
+	return is_leaf(d, NULL);
 }
 
 // Writing
@@ -154,8 +182,8 @@ static void append(struct listings *l, const void *bytes, size_t size)
 
 void listings_keep(struct listings *l, struct listing *d)
 {
-	l->kept += !d->kept;  // or the guest shows it twice, having moved it meanwhile
-	d->kept = 1;
+	l->kept += !(d->state & KEPT);  // or the guest shows it twice, having moved it meanwhile
+	d->state |= KEPT;
 }
 
 static void leave_room_for_sum(struct listings *l)
@@ -205,8 +233,8 @@ static void add_kept(struct listings *l)
 	for (size_t at = SUM_SIZE; at < l->old_size;) {
 		struct listing *d = (struct listing *)(l->old + at);
 		size_t size = sizeof(*d) + d->size;
-		if (d->kept) {
-			d->kept = 0;
+		if (d->state & KEPT) {
+			d->state = 0;
 			append(l, d, size);
 		}
 		at += size;

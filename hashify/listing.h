@@ -43,6 +43,11 @@ void listings_free(struct listings *l);
 // The directory @ino as it was with that stamp; NULL: it is not known, or not so.
 struct listing *listings_find(const struct listings *l, uint64_t ino, uint64_t stamp);
 
+// Is there a leaf of that inode number, whatever its stamp? A leaf holds nothing but links, symbolic links and
+// the like: it need not be open for them to be seen.
+bool listings_has_leaf(const struct listings *l, uint64_t ino);
+bool listing_is_leaf(const struct listing *d);
+
 // The entry at *@at, which begins with 0 and moves on. False: there are no more.
 bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret);
 

@@ -8,6 +8,7 @@
 #include "hashify/mounts.h"
 #include "hashify/progress.h"
 #include "hashify/report.h"
+#include "hashify/shards.h"
 #include "hashify/stop.h"
 #include "hashify/walk.h"
 #include "hashify/worker.h"
@@ -60,6 +61,7 @@ struct pass {
 	struct adopt adopt;
 	struct work work;
 	bool *outdated;  // by guest (list_all())
+	bool objects_outdated;
 	struct apart apart;
 
 	pthread_mutex_t lock;  // guards all below
@@ -347,6 +349,19 @@ static int run_parts(struct pass *p)
 	return r;
 }
 
+// @keep: the index is to have them anew.
+static int load_known(struct pass *p, struct store *s, bool keep)
+{
+	struct shards *shards;
+	int r = shards_load(&p->hashed, p->budget.limit / LISTING_SHARE, keep, &shards);
+	if (r < 0)
+		return r;
+	r = known_load(s, shards, p->adopt.ignored != 0, p->threads, &p->known);
+	p->objects_outdated = r == 0 && shards_are_outdated(shards);
+	shards_free(shards);
+	return r;
+}
+
 // Are the guest's listings worth renewing? More than one directory in fifty is not as they say, and they will
 // not be too long.
 static bool is_outdated(const struct pass *p, const struct tree *t)
@@ -373,7 +388,7 @@ static void list_outdated(struct pass *p, struct store *s)
 	known_free(&p->known);
 	for (size_t i = 0; i < p->tree_count; i++)
 		tree_clear(&p->trees[i]);
-	if (known_load(s, p->adopt.ignored != 0, p->threads, &p->known) < 0)
+	if (load_known(p, s, true) < 0)
 		return;
 	report_init_silent(&silent);
 	p->walk.report = &silent;
@@ -388,14 +403,14 @@ static void list_outdated(struct pass *p, struct store *s)
 // the next pass need not read them then. An error here only means that it does.
 static void list_all(struct pass *p, struct store *s)
 {
-	bool any = false;
+	bool any = p->objects_outdated;
 
 	p->outdated = p->hashed.index && !stop_asked() ? calloc(p->tree_count + 1, sizeof(bool)) : NULL;
 	for (size_t i = 0; p->outdated && i < p->tree_count; i++) {
 		p->outdated[i] = is_outdated(p, &p->trees[i]);
 		any = any || p->outdated[i];
 	}
-	if (any)
+	if (p->outdated && any)
 		list_outdated(p, s);
 	free(p->outdated);
 }
@@ -405,7 +420,7 @@ static int run_stages(struct pass *p, struct store *s)
 	uint64_t renewed;
 
 	adopt_init(&p->adopt, p->pool);
-	int r = known_load(s, p->adopt.ignored != 0, p->threads, &p->known);
+	int r = load_known(p, s, false);
 	if (r == 0)
 		r = known_load_quarantined(s, &p->quarantined);
 	if (r == 0)
@@ -420,9 +435,11 @@ static int run_stages(struct pass *p, struct store *s)
 	return r;
 }
 
-static bool is_guest(const char *name, void *arg)
+static bool has_listings(const char *name, void *arg)
 {
 	const struct pass *p = arg;
+	if (strcmp(name, STORE_DIR) == 0)
+		return true;
 	for (size_t i = 0; i < p->tree_count; i++)
 		if (strcmp(p->trees[i].guest, name) == 0)
 			return true;
@@ -446,7 +463,7 @@ static void save_index(struct pass *p, int64_t started, bool good, struct pass_r
 	};
 	bool whole = good && !stop_asked() && p->walk.policy->guests.count == 0;
 	if (whole)
-		hashed_keep_guests(&p->hashed, is_guest, p);
+		hashed_keep_guests(&p->hashed, has_listings, p);
 	int r = hashed_save(&p->hashed, whole, &pass);
 	if (result->index_error == 0)
 		result->index_error = r;

@@ -119,7 +119,7 @@ static int count_quarantined(struct store *s, struct stat_figures *f)
 int stat_pool(int pool, struct store *s, struct report *report, struct stat_figures *ret)
 {
 	struct known known;
-	int r = known_load(s, false, 1, &known);
+	int r = known_load(s, NULL, false, 1, &known);
 	if (r < 0)
 		return r;
 

@@ -1,5 +1,6 @@
 #include "hashify/walk.h"
 
+#include "hashify/judge.h"
 #include "hashify/listing.h"
 #include "hashify/nested.h"
 #include "hashify/report.h"
@@ -71,21 +72,13 @@ static void skip_dir(struct walker *w, uint32_t dir, int err)
 	skip_file(w, dir, NULL, reason_of_reading(err), err);
 }
 
-static int add_dir(struct walker *w, uint32_t parent, const char *name)
+static int add_pending(struct walker *w, uint32_t dir)
 {
-	int64_t dir = tree_add_dir(w->tree, parent, name);
-	if (dir == -ENAMETOOLONG) {
-		w->tally->seen++;
-		skip_file(w, parent, name, REASON_DEEP, 0);
-		return 0;
-	}
-	if (dir < 0)
-		return (int)dir;
 	uint32_t *list = array_grow(w->pending, w->pending_count, &w->pending_capacity, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	w->pending = list;
-	w->pending[w->pending_count++] = (uint32_t)dir;
+	w->pending[w->pending_count++] = dir;
 	return 0;
 }
 
@@ -96,64 +89,87 @@ static void count_link(struct walker *w, uint32_t dir, const char *name, const s
 		w->walk->on_link(object, &(struct report_place){ w->tree, dir, name }, w->walk->arg);
 }
 
-#define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
-
-// Holes are read like zeros. A guest can make files that take a day to read and no space, one large or many
-// small ones; nothing would be saved by sharing them.
-#define HOLES_SIZE ((uint64_t)1024 * 1024)
-#define HOLES_SHARE 16
-
-static bool is_all_holes(const struct statx *st)
-{
-	return st->stx_size > HOLES_SIZE && st->stx_blocks * 512 < st->stx_size / HOLES_SHARE;
-}
-
-// An attribute in user. needs write permission, also of who may give himself that.
-static bool is_unmarkable(const struct statx *st)
-{
-	return (st->stx_mode & (S_IRUSR | S_IWUSR)) == S_IRUSR && geteuid() != 0 && st->stx_uid == geteuid();
-}
-
-enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st)
-{
-	if (S_ISLNK(st->stx_mode))
-		return REASON_SYMLINK;
-	if (!S_ISREG(st->stx_mode))
-		return REASON_SPECIAL;
-
-	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
-	if (dev != dir_dev || (st->stx_attributes & STATX_ATTR_MOUNT_ROOT))
-		return REASON_MOUNT;
-	if (dev != store_dev)
-		return REASON_SUBVOLUME;  // no mount was crossed, and yet it has its own inode numbers
-	if (st->stx_size == 0)
-		return REASON_EMPTY;
-	if (st->stx_size < min_size)
-		return REASON_SMALL;
-	if (st->stx_nlink > 1)
-		return REASON_HARD_LINKED;
-	if (st->stx_attributes & HANDS_OFF)
-		return REASON_FLAGS;
-	if (is_unmarkable(st))
-		return REASON_READ_ONLY;
-	if (is_all_holes(st))
-		return REASON_HOLES;
-	return REASON_NONE;
-}
-
 static bool is_excluded(const struct walker *w, const struct level *l, const char *name, bool is_dir)
 {
 	return w->exclude && exclude_match(w->exclude, &w->stack, l->excludes, l->excludes_end, name, is_dir);
 }
 
-static int see_dir(struct walker *w, const struct level *l, const char *name)
+// The inode numbers of objects mean nothing elsewhere: another subvolume has its own.
+static const struct known_object *object_of(const struct walker *w, const struct level *l,
+					    const struct listing_entry *e)
 {
-	if (w->walk->apart && strcmp(name, STORE_DIR) == 0)
+	if (l->dev != w->walk->dev || (e->type != DT_REG && e->type != DT_UNKNOWN))
+		return NULL;
+	return known_ino(w->walk->known, e->ino);
+}
+
+static bool is_link(const struct listing_entry *e)
+{
+	return *e->name == '\0';
+}
+
+// What is listed as a link must be one still, or its name is needed; what has become one needs no name any
+// more.
+static bool can_replay(const struct walker *w, const struct level *l, const struct listing *d)
+{
+	struct listing_entry e;
+	for (size_t at = 0; listing_next(d, &at, &e);)
+		if (is_link(&e) != !!object_of(w, l, &e))
+			return false;
+	return true;
+}
+
+static uint64_t stamp_of(const struct walker *w, struct timespec mtime, struct timespec ctime)
+{
+	return index_stamp(w->walk->seed, 0, mtime, ctime);
+}
+
+// The directory @e as it was listed, if that holds still and it need not be opened to see what is in it.
+static struct listing *find_leaf(const struct walker *w, const struct level *l, const struct listing_entry *e)
+{
+	struct statx st;
+
+	if (l->dev != w->walk->dev || !listings_has_leaf(&w->listings, e->ino) ||
+	    statx(l->fd, e->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
+		return NULL;
+	bool crossed = !(st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) ||
+		       st.stx_attributes & STATX_ATTR_MOUNT_ROOT ||
+		       makedev(st.stx_dev_major, st.stx_dev_minor) != l->dev;
+	if (crossed || !S_ISDIR(st.stx_mode))
+		return NULL;
+	const struct timespec mtime = { st.stx_mtime.tv_sec, st.stx_mtime.tv_nsec };
+	const struct timespec ctime = { st.stx_ctime.tv_sec, st.stx_ctime.tv_nsec };
+	struct listing *d = listings_find(&w->listings, st.stx_ino, stamp_of(w, mtime, ctime));
+	return d && listing_is_leaf(d) && can_replay(w, l, d) ? d : NULL;
+}
+
+static int replay(struct walker *w, const struct level *l, struct listing *d);
+
+static int add_dir(struct walker *w, const struct level *l, const struct listing_entry *e)
+{
+	int64_t dir = tree_add_dir(w->tree, l->dir, e->name);
+	if (dir == -ENAMETOOLONG) {
+		w->tally->seen++;
+		skip_file(w, l->dir, e->name, REASON_DEEP, 0);
+		return 0;
+	}
+	if (dir < 0)
+		return (int)dir;
+	struct listing *leaf = find_leaf(w, l, e);
+	if (!leaf)
+		return add_pending(w, (uint32_t)dir);
+	w->tally->directories++;
+	return replay(w, &(struct level){ .dir = (uint32_t)dir, .fd = -1, .dev = l->dev }, leaf);
+}
+
+static int see_dir(struct walker *w, const struct level *l, const struct listing_entry *e)
+{
+	if (w->walk->apart && strcmp(e->name, STORE_DIR) == 0)
 		w->tree->served = w->tree->served || nested_in_use(l->fd);
-	if (!is_excluded(w, l, name, true))
-		return add_dir(w, l->dir, name);
+	if (!is_excluded(w, l, e->name, true))
+		return add_dir(w, l, e);
 	w->tally->seen++;
-	skip_file(w, l->dir, name, REASON_EXCLUDED, 0);
+	skip_file(w, l->dir, e->name, REASON_EXCLUDED, 0);
 	return 0;
 }
 
@@ -206,7 +222,7 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 		return 0;
 	}
 	if (S_ISDIR(st.stx_mode))
-		return see_dir(w, l, name);
+		return see_dir(w, l, &(struct listing_entry){ st.stx_ino, DT_DIR, name });
 
 	w->tally->seen++;
 	bool damaged = w->walk->quarantined && known_ino(w->walk->quarantined, st.stx_ino);
@@ -214,7 +230,7 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 	if (r != APART_OWN && r != APART_MARKED)
 		return r < 0 ? r : 0;
 	uint64_t min_size = w->walk->policy ? w->walk->policy->min_size : 0;
-	enum reason reason = walk_judge(w->walk->dev, min_size, l->dev, &st);
+	enum reason reason = judge(w->walk->dev, min_size, l->dev, &st);
 	if (damaged && st.stx_nlink > 1 &&
 	    (reason == REASON_HARD_LINKED || reason == REASON_EMPTY || reason == REASON_SMALL))
 		reason = REASON_DAMAGED;
@@ -243,20 +259,11 @@ static int see_file(struct walker *w, const struct level *l, const char *name)
 	return r == -ENOBUFS ? 0 : r;
 }
 
-// The inode numbers of objects mean nothing elsewhere: another subvolume has its own.
-static const struct known_object *object_of(const struct walker *w, const struct level *l,
-					    const struct listing_entry *e)
-{
-	if (l->dev != w->walk->dev || (e->type != DT_REG && e->type != DT_UNKNOWN))
-		return NULL;
-	return known_ino(w->walk->known, e->ino);
-}
-
 static int see(struct walker *w, const struct level *l, const struct listing_entry *e,
 	       const struct known_object *object)
 {
 	if (e->type == DT_DIR)
-		return see_dir(w, l, e->name);
+		return see_dir(w, l, e);
 	if (object) {
 		w->tally->seen++;
 		count_link(w, l->dir, e->name, object);
@@ -292,22 +299,6 @@ static int see_new(struct walker *w, const struct level *l, const struct dirent6
 	return r;
 }
 
-static bool is_link(const struct listing_entry *e)
-{
-	return *e->name == '\0';
-}
-
-// What is listed as a link must be one still, or its name is needed; what has become one needs no name any
-// more.
-static bool can_replay(const struct walker *w, const struct level *l, const struct listing *d)
-{
-	struct listing_entry e;
-	for (size_t at = 0; listing_next(d, &at, &e);)
-		if (is_link(&e) != !!object_of(w, l, &e))
-			return false;
-	return true;
-}
-
 static int replay(struct walker *w, const struct level *l, struct listing *d)
 {
 	struct listing_entry e;
@@ -340,11 +331,6 @@ static int read_entries(struct walker *w, const struct level *l)
 	}
 }
 
-static uint64_t stamp_of(const struct walker *w, const struct stat *st)
-{
-	return index_stamp(w->walk->seed, 0, st->st_mtim, st->st_ctim);
-}
-
 // Opens the directory @l, of which there is an O_PATH fd, for reading, without moving its atime where that is
 // allowed.
 static int open_to_read(struct level *l)
@@ -366,7 +352,8 @@ static int read_level(struct walker *w, const struct stat *st)
 	struct level *l = &w->levels[w->depth - 1];
 	// A snapshot may have two directories of one inode number; what is elsewhere becomes no link anyway.
 	bool listed = l->dev == w->walk->dev;
-	struct listing *same = listed ? listings_find(&w->listings, st->st_ino, stamp_of(w, st)) : NULL;
+	uint64_t stamp = stamp_of(w, st->st_mtim, st->st_ctim);
+	struct listing *same = listed ? listings_find(&w->listings, st->st_ino, stamp) : NULL;
 	if (same && can_replay(w, l, same))
 		return replay(w, l, same);
 	w->read++;
@@ -377,7 +364,7 @@ static int read_level(struct walker *w, const struct stat *st)
 		return 0;
 	}
 	if (listed && clock_is_over(st->st_ctim))
-		listings_begin(&w->listings, st->st_ino, stamp_of(w, st));
+		listings_begin(&w->listings, st->st_ino, stamp);
 	r = read_entries(w, l);
 	listings_end(&w->listings, r > 0);
 	return r < 0 ? r : 0;

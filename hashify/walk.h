@@ -12,13 +12,13 @@
 #include "hashify/known.h"
 #include "hashify/mounts.h"
 #include "hashify/policy.h"
-#include "hashify/reason.h"
 #include "hashify/tree.h"
 
 struct report;
 struct report_place;
 struct statx;
 struct store;
+struct tally;
 
 struct walk {
 	const struct known *known;        // borrowed
@@ -46,10 +46,6 @@ struct walk {
 	void (*on_link)(const struct known_object *object, const struct report_place *place, void *arg);
 	void *arg;
 };
-
-// Why a file with the status @st in a directory of the filesystem @dir_dev is to be left alone; REASON_NONE:
-// it is not.
-enum reason walk_judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st);
 
 // Walks @tree->guest, a directory in @pool, and fills @tree; counts in @tally. What it cannot enter is
 // skipped; files beyond the tree's budget are only counted, as for later. -ENOMEM.

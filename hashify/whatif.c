@@ -98,20 +98,26 @@ static struct kind *kind_of(struct kinds *k, uint32_t traits, size_t limit)
 	return &k->list[k->count++];
 }
 
-static void add_object(struct estimate *e, const struct known_object *o)
+static bool has_rights(struct store *s, const struct object_key *key)
 {
+	auto_close int fd = object_open_unchecked(s, key);
+	return fd >= 0 && xattr_get(fd, "security.capability", NULL, 0) > 0;
+}
+
+static void add_object(struct estimate *e, const struct known_object *o, bool ask_rights)
+{
+	struct store *s = e->pass->store;
 	struct stat st;
-	auto_close int fd = object_open_unchecked(e->pass->store, &o->key);
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (object_stat(s, &o->key, &st) < 0)
 		return;
 	struct kind *k = kind_of(&e->objects, relax(whatif_traits(&st), e->pass->ignored), KINDS_MAX);
 	if (!k)
 		return;
 	k->is_object = true;
-	k->has_rights = xattr_get(fd, "security.capability", NULL, 0) > 0;
+	k->has_rights = ask_rights && has_rights(s, &o->key);
 }
 
-static void look_at_objects(struct estimate *e, uint64_t size)
+static void look_at_objects(struct estimate *e, uint64_t size, bool ask_rights)
 {
 	size_t count;
 	const struct known_object *objects = known_sized(e->pass->known, size, OBJECTS_MAX - e->looked_at,
@@ -119,7 +125,7 @@ static void look_at_objects(struct estimate *e, uint64_t size)
 	e->objects.count = 0;
 	e->looked_at += count;
 	for (size_t i = 0; i < count; i++)
-		add_object(e, &objects[i]);
+		add_object(e, &objects[i], ask_rights);
 }
 
 static void add_file(const struct estimate *e, struct kinds *kinds, const struct tree_file *f)
@@ -181,14 +187,26 @@ static void add_group(struct estimate *e, const struct tree_file *const *files, 
 		e->ret->xattrs += kinds.list[i].xattrs * size;
 }
 
-static void add_all(struct estimate *e, const struct tree_file *const *files, size_t count)
+// Files of one size.
+static void add_size(struct estimate *e, const struct tree_file *const *files, size_t count)
 {
+	bool ask_rights = false;
+	for (size_t i = 0; i < count; i++)
+		ask_rights = ask_rights || files[i]->traits & WHATIF_XATTRS;
+	look_at_objects(e, files[0]->size, ask_rights);
 	for (size_t i = 0, end; i < count; i = end) {
 		for (end = i + 1; end < count && compare(&files[i], &files[end]) == 0;)
 			end++;
-		if (i == 0 || files[i]->size != files[i - 1]->size)
-			look_at_objects(e, files[i]->size);
 		add_group(e, &files[i], end - i);
+	}
+}
+
+static void add_all(struct estimate *e, const struct tree_file *const *files, size_t count)
+{
+	for (size_t i = 0, end; i < count; i = end) {
+		for (end = i + 1; end < count && files[i]->size == files[end]->size;)
+			end++;
+		add_size(e, &files[i], end - i);
 	}
 }
 

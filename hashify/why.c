@@ -2,6 +2,7 @@
 
 #include "hashify/findings.h"
 #include "hashify/guests.h"
+#include "hashify/judge.h"
 #include "hashify/known.h"
 #include "hashify/place.h"
 #include "hashify/policy.h"
@@ -255,7 +256,7 @@ static int find_rule(struct subject *s, int dir, struct why *w)
 	if (fstat(dir, &dir_st) < 0 ||
 	    statx(dir, s->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
 		return leave(w, REASON_CHANGED, 0);
-	enum reason reason = walk_judge(s->at->pool.store->dev, s->policy->min_size, dir_st.st_dev, &st);
+	enum reason reason = judge(s->at->pool.store->dev, s->policy->min_size, dir_st.st_dev, &st);
 	if (reason != REASON_NONE)
 		return leave(w, reason, 0);
 	int r = mounts_load(s->at->pool.dir, &s->mounts);

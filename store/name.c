@@ -34,7 +34,9 @@ void object_path_print(const struct object_key *key, char ret[OBJECT_PATH_SIZE])
 	char name[OBJECT_NAME_SIZE];
 
 	object_name_print(key, name);
-	snprintf(ret, OBJECT_PATH_SIZE, "objects/%.3s/%s", name, name);
+	char *p = stpcpy(ret, "objects/");
+	p = stpcpy(mempcpy(p, name, 3), "/");
+	stpcpy(p, name);
 }
 
 static int hex_digit(char c)

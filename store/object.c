@@ -36,6 +36,14 @@ int object_open_unchecked(struct store *s, const struct object_key *key)
 	return beneath_open_file(s->dir, path);
 }
 
+int object_stat(struct store *s, const struct object_key *key, struct stat *ret)
+{
+	char path[OBJECT_PATH_SIZE];
+
+	object_path_print(key, path);
+	return fstatat(s->dir, path, ret, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 int object_open(struct store *s, const struct object_key *key, struct stat *ret)
 {
 	auto_close int fd = object_open_unchecked(s, key);
@@ -223,6 +231,15 @@ static bool is_no_directory(int error)
 	return error == -ENOTDIR || error == -ELOOP || error == -ENOENT;
 }
 
+static int visit_names(int objects, struct visit *v)
+{
+	int r = dir_each(objects, v->shard, visit_entry, v);
+	if (!is_no_directory(r))
+		return r;
+	++*v->foreign;
+	return 0;
+}
+
 static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 {
 	struct visit *v = arg;
@@ -230,11 +247,7 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	if (v->number++ % v->part.of != v->part.number)
 		return 0;
 	v->shard = e->d_name;
-	int r = dir_each(objects, e->d_name, visit_entry, v);
-	if (!is_no_directory(r))
-		return r;
-	++*v->foreign;
-	return 0;
+	return visit_names(objects, v);
 }
 
 int object_each(struct store *s, struct object_part part, bool with_stat,
@@ -252,5 +265,5 @@ int object_each_in(struct store *s, const char *shard,
 		   uint64_t *ret_foreign)
 {
 	struct visit v = { .shard = shard, .each = each, .arg = arg, .foreign = ret_foreign };
-	return dir_each(s->objects, shard, visit_entry, &v);
+	return visit_names(s->objects, &v);
 }

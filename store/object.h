@@ -18,6 +18,9 @@ int object_open(struct store *s, const struct object_key *key, struct stat *ret)
 // regular file.
 int object_open_unchecked(struct store *s, const struct object_key *key);
 
+// The status of whatever has that name.
+int object_stat(struct store *s, const struct object_key *key, struct stat *ret);
+
 // Makes the file @fd (opened O_RDONLY, status @st, one name) the object @key, in place: marks its inode, then
 // links it into objects/. A crash in between leaves a private file with a mark that says nothing (it has one
 // name). -EEXIST: @key exists (take the next variant); -EXDEV: another filesystem, subvolume or project;
@@ -54,6 +57,12 @@ int object_remove_unused(struct store *s, const char *path, struct stat *ret);
 #define OBJECT_SHARD_DIGITS 3
 int object_shard_number(const char *name);
 
+// The number of the directory of objects with @digest.
+static inline unsigned object_shard_of(struct digest digest)
+{
+	return (unsigned)(digest.high >> (64 - 4 * OBJECT_SHARD_DIGITS));
+}
+
 // One part of several of the objects: whole shards, so that threads share them out.
 struct object_part {
 	unsigned number, of;
@@ -67,7 +76,8 @@ int object_each(struct store *s, struct object_part part, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
 
-// The same for those in the directory @shard, without status.
+// The same for those in the directory @shard, without status. What has that name and is no directory is
+// foreign as well.
 int object_each_in(struct store *s, const char *shard,
 		   int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		   uint64_t *ret_foreign);
