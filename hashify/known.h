@@ -25,6 +25,7 @@ struct known {
 	struct known_object *objects;  // owned; sorted by size, identity, digest, variant
 	size_t count;
 	struct map by_ino;
+	uint64_t inodes;   // a digest of the set of them
 	uint64_t foreign;  // names in objects/ that are no object's
 };
 

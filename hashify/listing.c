@@ -1,5 +1,6 @@
 #include "hashify/listing.h"
 
+#include "store/base/array.h"
 #include "store/digest.h"
 
 #include <dirent.h>
@@ -9,8 +10,9 @@
 
 struct listing {
 	uint64_t ino, stamp;
-	uint32_t size;  // of the entries
-	uint8_t state;  // of enum state; 0 in the index
+	uint32_t size;   // of the entries
+	uint32_t links;  // behind them: inode numbers
+	uint8_t state;   // of enum state; 0 in the index
 	uint8_t entries[];
 } __attribute__((packed));
 
@@ -19,12 +21,20 @@ enum state { KEPT = 1, LEAF = 2 };
 // An entry: the inode number, the type, the name with its NUL.
 #define ENTRY_HEAD (sizeof(uint64_t) + 1)
 
-// All begins with a checksum of the rest: one wrong bit could hide a file for as long as its directory stays.
-#define SUM_SIZE sizeof(uint64_t)
+// What all begins with.
+struct head {
+	uint64_t sum;  // of the rest: one wrong bit could hide a file for as long as its directory stays
+	uint64_t objects;
+};
 
 static uint64_t sum_of(const uint8_t *data, size_t size)
 {
-	return digest_hash64(0, data + SUM_SIZE, size - SUM_SIZE);
+	return digest_hash64(0, data + sizeof(uint64_t), size - sizeof(uint64_t));
+}
+
+static size_t bytes_of(const struct listing *d)
+{
+	return sizeof(*d) + d->size + d->links * sizeof(uint64_t);
 }
 
 bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret)
@@ -39,18 +49,30 @@ bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret
 	return true;
 }
 
+uint32_t listing_links(const struct listing *d)
+{
+	return d->links;
+}
+
+uint64_t listing_link(const struct listing *d, uint32_t i)
+{
+	uint64_t ino;
+	memcpy(&ino, d->entries + d->size + i * sizeof(ino), sizeof(ino));
+	return ino;
+}
+
 // Reading
 
 static bool is_name(const char *name)
 {
-	return strlen(name) <= NAME_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+	return *name != '\0' && strlen(name) <= NAME_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
 	       strcmp(name, "..") != 0;
 }
 
 // Needs such an entry its directory open?
 static bool is_below(const struct listing_entry *e)
 {
-	return e->type == DT_DIR || (*e->name != '\0' && (e->type == DT_REG || e->type == DT_UNKNOWN));
+	return e->type == DT_DIR || e->type == DT_REG || e->type == DT_UNKNOWN;
 }
 
 // Do the entries end where they should, and is each one?
@@ -74,40 +96,40 @@ static bool is_listing(struct listing *d)
 	return true;
 }
 
-static bool is_sound(const struct listings *l)
+static bool is_sound(const struct listings *l, struct head *ret)
 {
-	uint64_t sum;
-
-	if (l->old_size < SUM_SIZE)
+	if (l->old_size < sizeof(*ret))
 		return false;
-	memcpy(&sum, l->old, sizeof(sum));
-	return sum == sum_of(l->old, l->old_size);
+	memcpy(ret, l->old, sizeof(*ret));
+	return ret->sum == sum_of(l->old, l->old_size);
 }
 
 static bool map_old(struct listings *l)
 {
-	if (!is_sound(l))
+	struct head head;
+	if (!is_sound(l, &head))
 		return false;
-	for (size_t at = SUM_SIZE; at < l->old_size;) {
+	l->same_objects = head.objects == l->objects;
+	for (size_t at = sizeof(head); at < l->old_size;) {
 		struct listing *d = (struct listing *)(l->old + at);
 		size_t left = l->old_size - at;
-		if (left < sizeof(*d) || left - sizeof(*d) < d->size || d->state != 0 || !is_listing(d) ||
+		if (left < sizeof(*d) || left < bytes_of(d) || d->state != 0 || !is_listing(d) ||
 		    map_reserve(&l->by_ino) < 0)
 			return false;
 		map_add(&l->by_ino, d->ino, d);
 		l->old_count++;
-		at += sizeof(*d) + d->size;
+		at += bytes_of(d);
 	}
 	return true;
 }
 
-void listings_init(struct listings *l, void *old, size_t size, size_t limit)
+void listings_init(struct listings *l, void *old, size_t size, uint64_t objects, size_t limit)
 {
-	*l = (struct listings){ .old = old, .old_size = size, .limit = limit };
+	*l = (struct listings){ .old = old, .old_size = size, .objects = objects, .limit = limit };
 	if (size == 0 || map_old(l))
 		return;
 	listings_free(l);
-	*l = (struct listings){ .was_broken = true, .limit = limit };
+	*l = (struct listings){ .was_broken = true, .objects = objects, .limit = limit };
 }
 
 void listings_free(struct listings *l)
@@ -115,7 +137,9 @@ void listings_free(struct listings *l)
 	map_free(&l->by_ino);
 	free(l->old);
 	free(l->data);
+	free(l->links);
 	l->old = l->data = NULL;
+	l->links = NULL;
 }
 
 static bool has_stamp(const void *value, const void *stamp)
@@ -186,28 +210,44 @@ void listings_keep(struct listings *l, struct listing *d)
 	d->state |= KEPT;
 }
 
-static void leave_room_for_sum(struct listings *l)
+static void leave_room_for_head(struct listings *l)
 {
-	static const uint8_t none[SUM_SIZE];
+	static const struct head none;
 
 	if (l->size == 0)
-		append(l, none, sizeof(none));
+		append(l, &none, sizeof(none));
 }
 
 void listings_begin(struct listings *l, uint64_t ino, uint64_t stamp)
 {
 	const struct listing head = { .ino = ino, .stamp = stamp };
 
-	leave_room_for_sum(l);
+	leave_room_for_head(l);
 	l->begun = l->size;
 	l->is_writing = l->limit > 0;
+	l->link_count = 0;
 	append(l, &head, sizeof(head));
+}
+
+static void add_link(struct listings *l, uint64_t ino)
+{
+	uint64_t *links = array_grow(l->links, l->link_count, &l->link_capacity, sizeof(*links));
+	if (!links) {
+		give_up(l);
+		return;
+	}
+	l->links = links;
+	links[l->link_count++] = ino;
 }
 
 void listings_add(struct listings *l, const struct listing_entry *e)
 {
 	if (!l->is_writing)
 		return;
+	if (*e->name == '\0') {
+		add_link(l, e->ino);
+		return;
+	}
 	append(l, &e->ino, sizeof(e->ino));
 	append(l, &e->type, sizeof(e->type));
 	append(l, e->name, strlen(e->name) + 1);
@@ -218,21 +258,25 @@ void listings_end(struct listings *l, bool whole)
 	if (!l->is_writing)
 		return;
 	l->is_writing = false;
+	size_t size = l->size - l->begun - sizeof(struct listing);
+	if (whole && l->link_count > 0)
+		append(l, l->links, l->link_count * sizeof(*l->links));
 	if (l->limit == 0)
 		return;
 	if (!whole) {
 		l->size = l->begun;
 		return;
 	}
-	uint32_t size = (uint32_t)(l->size - l->begun - sizeof(struct listing));
-	memcpy(l->data + l->begun + offsetof(struct listing, size), &size, sizeof(size));
+	struct listing *d = (struct listing *)(l->data + l->begun);
+	d->size = (uint32_t)size;
+	d->links = (uint32_t)l->link_count;
 }
 
 static void add_kept(struct listings *l)
 {
-	for (size_t at = SUM_SIZE; at < l->old_size;) {
+	for (size_t at = sizeof(struct head); at < l->old_size;) {
 		struct listing *d = (struct listing *)(l->old + at);
-		size_t size = sizeof(*d) + d->size;
+		size_t size = bytes_of(d);
 		if (d->state & KEPT) {
 			d->state = 0;
 			append(l, d, size);
@@ -243,15 +287,16 @@ static void add_kept(struct listings *l)
 
 const void *listings_result(struct listings *l, size_t *ret_size)
 {
-	bool same = l->size <= SUM_SIZE && l->kept == l->old_count && !l->was_broken;
+	bool same = l->size <= sizeof(struct head) && l->kept == l->old_count && !l->was_broken;
 	if (same)
 		return NULL;
-	leave_room_for_sum(l);
+	leave_room_for_head(l);
 	add_kept(l);
 	if (l->limit == 0)
 		return NULL;
-	uint64_t sum = sum_of(l->data, l->size);
-	memcpy(l->data, &sum, sizeof(sum));
+	struct head *head = (struct head *)l->data;
+	head->objects = l->objects;
+	head->sum = sum_of(l->data, l->size);
 	*ret_size = l->size;
 	return l->data;
 }

@@ -16,7 +16,7 @@ struct listing;
 struct listing_entry {
 	uint64_t ino;
 	uint8_t type;      // DT_…
-	const char *name;  // "" of a link
+	const char *name;  // "" of a link, to be added
 };
 
 // Those of a guest: of the last pass, to be asked, and of this one, to be kept. One thread uses it.
@@ -27,17 +27,22 @@ struct listings {
 	struct map by_ino;  // of struct listing in @old
 	size_t kept;        // of them
 	bool was_broken;
+	uint64_t objects;   // a digest of the set of objects' inodes now
+	bool same_objects;  // as when the old ones were kept: their links are links still
 
 	uint8_t *data;  // owned: the new ones
 	size_t size, capacity;
 	size_t begun;     // where the one that is being written begins
 	bool is_writing;  // there is one
+	uint64_t *links;  // owned: of that one
+	size_t link_count, link_capacity;
 	size_t limit;     // of @capacity; 0: nothing is kept
 };
 
-// @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none. No
-// more than @limit bytes are kept for the next pass, else none.
-void listings_init(struct listings *l, void *old, size_t size, size_t limit);
+// @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none.
+// @objects is a digest of the set of objects' inodes. No more than @limit bytes are kept for the next pass,
+// else none.
+void listings_init(struct listings *l, void *old, size_t size, uint64_t objects, size_t limit);
 void listings_free(struct listings *l);
 
 // The directory @ino as it was with that stamp; NULL: it is not known, or not so.
@@ -48,8 +53,12 @@ struct listing *listings_find(const struct listings *l, uint64_t ino, uint64_t s
 bool listings_has_leaf(const struct listings *l, uint64_t ino);
 bool listing_is_leaf(const struct listing *d);
 
-// The entry at *@at, which begins with 0 and moves on. False: there are no more.
+// The entry at *@at, which begins with 0 and moves on; links are none. False: there are no more.
 bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret);
+
+// How many links there are, and the inode of one.
+uint32_t listing_links(const struct listing *d);
+uint64_t listing_link(const struct listing *d, uint32_t i);
 
 // Keeps @d for the next pass.
 void listings_keep(struct listings *l, struct listing *d);

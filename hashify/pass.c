@@ -42,7 +42,7 @@
 
 // A walker holds a guest's old listings, a map of them, and the new ones with what they grow by.
 #define LISTING_SHARE 8
-#define LISTING_LEAST 10  // bytes a name
+#define LISTING_LEAST 8  // bytes a name
 
 struct pass {
 	int pool;

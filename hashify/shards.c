@@ -18,7 +18,7 @@ int shards_load(struct hashed *h, size_t limit, bool keep, struct shards **ret)
 	if (!s)
 		return -ENOMEM;
 	s->hashed = h;
-	hashed_listings(h, STORE_DIR, limit, keep, &s->listings);
+	hashed_listings(h, STORE_DIR, 0, limit, keep, &s->listings);
 	*ret = s;
 	return 0;
 }

@@ -103,18 +103,18 @@ static const struct known_object *object_of(const struct walker *w, const struct
 	return known_ino(w->walk->known, e->ino);
 }
 
-static bool is_link(const struct listing_entry *e)
-{
-	return *e->name == '\0';
-}
-
 // What is listed as a link must be one still, or its name is needed; what has become one needs no name any
 // more.
 static bool can_replay(const struct walker *w, const struct level *l, const struct listing *d)
 {
+	if (w->listings.same_objects)
+		return true;
+	for (uint32_t i = 0; i < listing_links(d); i++)
+		if (!known_ino(w->walk->known, listing_link(d, i)))
+			return false;
 	struct listing_entry e;
 	for (size_t at = 0; listing_next(d, &at, &e);)
-		if (is_link(&e) != !!object_of(w, l, &e))
+		if (object_of(w, l, &e))
 			return false;
 	return true;
 }
@@ -303,11 +303,10 @@ static int replay(struct walker *w, const struct level *l, struct listing *d)
 {
 	struct listing_entry e;
 	int r = 0;
-	for (size_t at = 0; r == 0 && listing_next(d, &at, &e);) {
-		w->tally->seen += is_link(&e);
-		w->tally->already += is_link(&e);
-		r = is_link(&e) ? 0 : see(w, l, &e, NULL);
-	}
+	w->tally->seen += listing_links(d);
+	w->tally->already += listing_links(d);
+	for (size_t at = 0; r == 0 && listing_next(d, &at, &e);)
+		r = see(w, l, &e, NULL);
 	listings_keep(&w->listings, d);
 	return r;
 }
@@ -536,7 +535,8 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 
 	uint64_t seen = tally->seen;
 	if (walk->hashed)
-		hashed_listings(walk->hashed, tree->guest, walk->listing_limit, walk->list, &w.listings);
+		hashed_listings(walk->hashed, tree->guest, walk->known->inodes, walk->listing_limit,
+				walk->list, &w.listings);
 	int r = walk_from(&w);
 	if (walk->list && r == 0 && !stop_asked())
 		hashed_put_listings(walk->hashed, tree->guest, &w.listings);

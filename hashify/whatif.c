@@ -27,10 +27,11 @@
 // Files that cannot be told apart by their traits.
 struct kind {
 	uint32_t traits;
-	bool is_object;   // some of them are one object, which stays what it is
-	bool has_rights;  // as an object has that gives rights by its xattrs
-	size_t files;     // that could still become links, each with content of its own
-	size_t xattrs;    // of these, with other xattrs than objects of this kind
+	bool is_object;                   // some of them are one object, which stays what it is
+	const struct object_key *object;  // borrowed: one whose rights are still to be looked at; NULL: none
+	bool has_rights;                  // it gives rights by its xattrs
+	size_t files;                     // that could still become links, each with content of its own
+	size_t xattrs;                    // of these, with other xattrs than objects of this kind
 };
 
 struct kinds {
@@ -86,16 +87,45 @@ static uint64_t blocks(uint64_t size)
 	return (size + 4095) / 4096 * 4096;
 }
 
-// The kind of @traits, which is added if there is room. NULL: there is not.
-static struct kind *kind_of(struct kinds *k, uint32_t traits, size_t limit)
+static struct kind *find_kind(struct kinds *k, uint32_t traits)
 {
 	for (size_t i = 0; i < k->count; i++)
 		if (k->list[i].traits == traits)
 			return &k->list[i];
-	if (k->count >= limit)
-		return NULL;
+	return NULL;
+}
+
+// The kind of @traits, which is added if there is room. NULL: there is not.
+static struct kind *kind_of(struct kinds *k, uint32_t traits, size_t limit)
+{
+	struct kind *found = find_kind(k, traits);
+	if (found || k->count >= limit)
+		return found;
 	k->list[k->count] = (struct kind){ .traits = traits };
 	return &k->list[k->count++];
+}
+
+static void add_object(struct estimate *e, const struct known_object *o)
+{
+	struct stat st;
+	if (object_stat(e->pass->store, &o->key, &st) < 0)
+		return;
+	struct kind *k = kind_of(&e->objects, relax(whatif_traits(&st), e->pass->ignored), KINDS_MAX);
+	if (!k)
+		return;
+	k->is_object = true;
+	k->object = &o->key;
+}
+
+static void look_at_objects(struct estimate *e, uint64_t size)
+{
+	size_t count;
+	const struct known_object *objects = known_sized(e->pass->known, size, OBJECTS_MAX - e->looked_at,
+							 &count);
+	e->objects.count = 0;
+	e->looked_at += count;
+	for (size_t i = 0; i < count; i++)
+		add_object(e, &objects[i]);
 }
 
 static bool has_rights(struct store *s, const struct object_key *key)
@@ -104,28 +134,18 @@ static bool has_rights(struct store *s, const struct object_key *key)
 	return fd >= 0 && xattr_get(fd, "security.capability", NULL, 0) > 0;
 }
 
-static void add_object(struct estimate *e, const struct known_object *o, bool ask_rights)
+// Only of kinds that have a file whose xattrs are other ones.
+static void look_at_rights(struct estimate *e, const struct tree_file *const *files, size_t count)
 {
-	struct store *s = e->pass->store;
-	struct stat st;
-	if (object_stat(s, &o->key, &st) < 0)
-		return;
-	struct kind *k = kind_of(&e->objects, relax(whatif_traits(&st), e->pass->ignored), KINDS_MAX);
-	if (!k)
-		return;
-	k->is_object = true;
-	k->has_rights = ask_rights && has_rights(s, &o->key);
-}
-
-static void look_at_objects(struct estimate *e, uint64_t size, bool ask_rights)
-{
-	size_t count;
-	const struct known_object *objects = known_sized(e->pass->known, size, OBJECTS_MAX - e->looked_at,
-							 &count);
-	e->objects.count = 0;
-	e->looked_at += count;
-	for (size_t i = 0; i < count; i++)
-		add_object(e, &objects[i], ask_rights);
+	for (size_t i = 0; i < count; i++) {
+		if (!(files[i]->traits & WHATIF_XATTRS))
+			continue;
+		struct kind *k = find_kind(&e->objects, relax(files[i]->traits, e->pass->ignored));
+		if (!k || !k->object)
+			continue;
+		k->has_rights = has_rights(e->pass->store, k->object);
+		k->object = NULL;
+	}
 }
 
 static void add_file(const struct estimate *e, struct kinds *kinds, const struct tree_file *f)
@@ -190,10 +210,8 @@ static void add_group(struct estimate *e, const struct tree_file *const *files, 
 // Files of one size.
 static void add_size(struct estimate *e, const struct tree_file *const *files, size_t count)
 {
-	bool ask_rights = false;
-	for (size_t i = 0; i < count; i++)
-		ask_rights = ask_rights || files[i]->traits & WHATIF_XATTRS;
-	look_at_objects(e, files[0]->size, ask_rights);
+	look_at_objects(e, files[0]->size);
+	look_at_rights(e, files, count);
 	for (size_t i = 0, end; i < count; i = end) {
 		for (end = i + 1; end < count && compare(&files[i], &files[end]) == 0;)
 			end++;

@@ -15,7 +15,7 @@
 #include "store/store.h"
 
 #define FILE_NAME "index.sqlite"
-#define VERSION 3
+#define VERSION 4
 #define PASSES_KEPT 4096
 
 // For who looks while another writes, which takes seconds where there are millions of rows.
@@ -295,7 +295,7 @@ static int make_new(struct store *s, const struct owner *o, struct index *x)
 	if (r == 0)
 		r = run(x, "BEGIN");
 	if (r == 0)
-		r = run(x, "PRAGMA user_version = 3;" TABLES);
+		r = run(x, "PRAGMA user_version = 4;" TABLES);
 	return r < 0 ? r : write_owner(x, o);
 }
 
