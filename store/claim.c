@@ -84,21 +84,22 @@ bool claim_may_end_unseen(const struct claim *c)
 	return mtime.tv_sec - DAY < time(NULL) && !clock_is_over(mtime);
 }
 
-bool claim_is_shared(const struct claim *c)
-{
-	return fcntl(c->fd, F_SETLEASE, F_WRLCK) < 0 && errno == EAGAIN;
-}
-
 void claim_drop(struct claim *c)
 {
 	fcntl(c->fd, F_SETLEASE, F_UNLCK);
 }
 
-int claim_retake(const struct claim *c)
+int claim_retake(const struct claim *c, bool *ret_shared)
 {
-	struct claim again = { 0 };
+	struct claim again = { .fd = c->fd };
 
-	int r = claim_take(c->fd, &again);
+	// A write lease is had where nobody else has the file open, and then nobody writes it either.
+	*ret_shared = fcntl(c->fd, F_SETLEASE, F_WRLCK) < 0;
+	int r = 0;
+	if (*ret_shared)
+		r = claim_take(c->fd, &again);
+	else if (fstat(c->fd, &again.st) < 0)
+		r = -errno;
 	if (r == -EAGAIN)
 		return 0;
 	return r < 0 ? r : is_as_claimed(&c->st, &again.st, false);

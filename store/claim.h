@@ -31,12 +31,10 @@ bool claim_is_broken(const struct claim *c);
 
 void claim_drop(struct claim *c);
 
-// While it holds: does anybody else have the file open, if only for reading? (A write lease is refused then.)
-bool claim_is_shared(const struct claim *c);
-
 // Claims again, whether that claim lasts or not: 1 if the file is as @c->st says, ctime included; 0: somebody
-// has changed it, writes it, or waits in open(2) to do so; or a negative errno.
-int claim_retake(const struct claim *c);
+// has changed it, writes it, or waits in open(2) to do so; or a negative errno. *@ret_shared: somebody else
+// has it open, if only for reading; if not, who opens it now waits for claim_end().
+int claim_retake(const struct claim *c, bool *ret_shared);
 
 // Closes the claim's fd, which takes the lease with it. With an fd of -1 it does nothing.
 void claim_end(struct claim *c);

@@ -135,13 +135,13 @@ static int settle(struct replacer *r, struct waiting *w, bool whole)
 	return displaced_keep(s, tmp);
 }
 
-// Puts @w, which was the first and is claimed, behind the others, if somebody else has it open.
+// Puts @w, which was the first, is claimed, and open elsewhere, behind the others.
 static bool wait_longer(struct replacer *r, struct waiting *w)
 {
 	int64_t now = clock_ns(CLOCK_MONOTONIC);
 	char tmp[TMP_NAME_SIZE];
 
-	if (now >= w->latest || !claim_is_shared(&w->claim))
+	if (now >= w->latest)
 		return false;
 	print_tmp(r, w, tmp);
 	if (record(r, tmp, w->path) < 0)
@@ -154,9 +154,11 @@ static bool wait_longer(struct replacer *r, struct waiting *w)
 
 // It is claimed still; but who has got past write access, and not as far as our lease, is seen when it is
 // claimed again. Before Linux 6.13 a setxattr(2) in the tick of our exchange moves no ctime.
-static bool is_whole(const struct waiting *w)
+static bool is_whole(const struct waiting *w, bool *ret_shared)
 {
-	return !w->give_back && claim_retake(&w->claim) > 0 && xattr_same(w->claim.fd, &w->xattrs);
+	*ret_shared = false;
+	return !w->give_back && claim_retake(&w->claim, ret_shared) > 0 &&
+	       xattr_same(w->claim.fd, &w->xattrs);
 }
 
 static void waiting_free(struct waiting *w)
@@ -173,8 +175,9 @@ static void settle_first(struct replacer *r, bool patient)
 	struct waiting *w = &r->ring[r->first++ % r->size];
 
 	wait_until(w->due);
-	bool whole = is_whole(w);
-	if (whole && patient && wait_longer(r, w))
+	bool is_shared;
+	bool whole = is_whole(w, &is_shared);
+	if (whole && is_shared && patient && wait_longer(r, w))
 		return;
 	int e = settle(r, w, whole);
 	if (r->first_error == 0)

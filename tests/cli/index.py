@@ -270,6 +270,59 @@ def _(_):
         expect_equal((s["seen"], s["skipped"]["changed"], s["skipped"]["alone"]), (first["seen"] + 1, 0, first["skipped"]["alone"] + 1))
 
 
+@contextlib.contextmanager
+def listed_pool():
+    """Two guests with directories of links alone, which a pass that finds all as it was need not open."""
+    with new_pool(TOP) as pool:
+        for n in range(3):
+            pool.put_all("dir/leaf%d/same%d" % (n, n), tree.noise(n, SIZE), guests="ab")
+            os.symlink("same%d" % n, pool.at("a/dir/leaf%d/to" % n))
+        pool.settle()
+        time.sleep(0.3)
+        summary(pool.path)
+        time.sleep(0.3)
+        s = summary(pool.path)
+        expect_equal((s["already_linked"], s["directories"], s["skipped"]["symlink"]), (6, 10, 3))
+        expect(listing(pool, ".hash"), "the objects are not listed")
+        yield pool
+
+
+@case("a directory of links that is as it was is counted, and what is mounted on one is not taken for it")
+def _(_):
+    with listed_pool() as pool:
+        first = summary(pool.path)
+        leaf = pool.at("a/dir/leaf1")
+        for source in ("--bind", leaf), ("--bind", pool.at("b/dir/leaf2")), ("-t", "tmpfs", "none"):
+            subprocess.run(["mount", *source, leaf], check=True)
+            try:
+                s = summary(pool.path)
+            finally:
+                subprocess.run(["umount", leaf], check=True)
+            expect_equal((s["already_linked"], s["skipped"]["mount"], s["skipped"]["symlink"]), (5, 1, 2), source)
+        again = summary(pool.path)
+        for k in ("seen", "already_linked", "directories", "skipped"):
+            expect_equal(again[k], first[k], k)
+
+
+@case("an object that comes or goes is known though all directories of the guests are as they were")
+def _(_):
+    with listed_pool() as pool:
+        gone, = (path for path in pool.objects() if os.stat(path).st_ino == pool.inode("a/dir/leaf1/same1"))
+        away = pool.path + ".away"
+        os.rename(gone, away)
+        s = summary(pool.path)
+        expect_equal((s["seen"], s["already_linked"]), (9, 6))
+        expect(os.path.exists(gone), "no object again: its links were not looked at")
+        os.unlink(away)
+        pool.put("c/same1", tree.noise(1, SIZE))
+        pool.put_all("new", tree.noise("new", SIZE), guests="cd")
+        pool.settle()
+        for linked in 2, 0, 0:
+            time.sleep(0.3)
+            s = summary(pool.path)
+            expect_equal((s["linked"], s["already_linked"] + s["objects_created"]), (linked, 9 - linked), "linked")
+
+
 @case("the directories of a guest that is gone are forgotten, but not by a pass over one guest")
 def _(_):
     with new_pool(TOP) as pool:
