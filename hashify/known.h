@@ -32,7 +32,8 @@ struct known {
 // Loads the objects of @s; a NULL @s has none. @shards, or NULL, is what is known of them. @any_identity: a
 // part of the identity is ignored, so that the one in a name tells nothing. -ENOMEM. @threads read at the
 // same time.
-int known_load(struct store *s, struct shards *shards, bool any_identity, unsigned threads, struct known *ret);
+int known_load(struct store *s, struct shards *shards, bool any_identity, unsigned threads,
+	       struct known *ret);
 
 // As well as the objects, those in quarantine: all that a guest's name may be a link to.
 int known_load_linked(struct store *s, struct known *ret);

@@ -36,7 +36,7 @@ struct listings {
 	bool is_writing;  // there is one
 	uint64_t *links;  // owned: of that one
 	size_t link_count, link_capacity;
-	size_t limit;     // of @capacity; 0: nothing is kept
+	size_t limit;  // of @capacity; 0: nothing is kept
 };
 
 // @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none.
@@ -48,8 +48,8 @@ void listings_free(struct listings *l);
 // The directory @ino as it was with that stamp; NULL: it is not known, or not so.
 struct listing *listings_find(const struct listings *l, uint64_t ino, uint64_t stamp);
 
-// Is there a leaf of that inode number, whatever its stamp? A leaf holds nothing but links, symbolic links and
-// the like: it need not be open for them to be seen.
+// Is there a leaf of that inode number, whatever its stamp? A leaf holds nothing but links, symbolic links
+// and the like: it need not be open for them to be seen.
 bool listings_has_leaf(const struct listings *l, uint64_t ino);
 bool listing_is_leaf(const struct listing *d);
 
