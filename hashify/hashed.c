@@ -161,7 +161,7 @@ static void get_listing(struct hashed *h, const char *guest, uint8_t **ret, size
 		note(h, index_get_listing(h->index, guest, ret, ret_size));
 }
 
-void hashed_listings(struct hashed *h, const char *guest, uint64_t objects, size_t limit, bool keep,
+void hashed_listings(struct hashed *h, const char *guest, uint64_t objects_sum, size_t limit, bool keep,
 		     struct listings *ret)
 {
 	uint8_t *data = NULL;
@@ -173,7 +173,7 @@ void hashed_listings(struct hashed *h, const char *guest, uint64_t objects, size
 		data = NULL;
 		size = 0;
 	}
-	listings_init(ret, data, size, objects, keep ? limit : 0);
+	listings_init(ret, data, size, objects_sum, keep ? limit : 0);
 }
 
 void hashed_put_listings(struct hashed *h, const char *guest, struct listings *l)

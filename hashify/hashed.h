@@ -41,10 +41,11 @@ const struct index_file *hashed_row(const struct hashed *h, uint32_t row);
 // Remembers a file for the next pass.
 void hashed_add(struct hashed *h, const struct index_file *f);
 
-// What the directories of @guest held when they were read last; no more than @limit bytes of it, else
-// nothing. @objects as in listing.h. If that is to be kept anew (@keep), hashed_put_listings() follows.
+// What the directories of @guest, or of objects (shards.h), held when they were read last; no more than
+// @limit bytes of it, else nothing. @objects_sum as in listing.h. If that is to be kept anew (@keep),
+// hashed_put_listings() follows.
 struct listings;
-void hashed_listings(struct hashed *h, const char *guest, uint64_t objects, size_t limit, bool keep,
+void hashed_listings(struct hashed *h, const char *guest, uint64_t objects_sum, size_t limit, bool keep,
 		     struct listings *ret);
 void hashed_put_listings(struct hashed *h, const char *guest, struct listings *l);
 

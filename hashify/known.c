@@ -149,7 +149,7 @@ static int map_inodes(struct known *k, struct known *ret)
 			return r;
 		}
 		map_add(&k->by_ino, k->objects[i].ino, &k->objects[i]);
-		k->inodes += digest_hash64(0, &k->objects[i].ino, sizeof(k->objects[i].ino));
+		k->inode_sum += digest_hash64(0, &k->objects[i].ino, sizeof(k->objects[i].ino));
 	}
 	*ret = *k;
 	return 0;

@@ -25,8 +25,8 @@ struct known {
 	struct known_object *objects;  // owned; sorted by size, identity, digest, variant
 	size_t count;
 	struct map by_ino;
-	uint64_t inodes;   // a digest of the set of them
-	uint64_t foreign;  // names in objects/ that are no object's
+	uint64_t inode_sum;  // of digests of them: tells the set from others
+	uint64_t foreign;    // names in objects/ that are no object's
 };
 
 // Loads the objects of @s; a NULL @s has none. @shards, or NULL, is what is known of them. @any_identity: a

@@ -24,7 +24,7 @@ enum state { KEPT = 1, LEAF = 2 };
 // What all begins with.
 struct head {
 	uint64_t sum;  // of the rest: one wrong bit could hide a file for as long as its directory stays
-	uint64_t objects;
+	uint64_t objects_sum;
 };
 
 static uint64_t sum_of(const uint8_t *data, size_t size)
@@ -32,9 +32,9 @@ static uint64_t sum_of(const uint8_t *data, size_t size)
 	return digest_hash64(0, data + sizeof(uint64_t), size - sizeof(uint64_t));
 }
 
-static size_t bytes_of(const struct listing *d)
+static uint64_t bytes_of(const struct listing *d)
 {
-	return sizeof(*d) + d->size + d->links * sizeof(uint64_t);
+	return sizeof(*d) + (uint64_t)d->size + (uint64_t)d->links * sizeof(uint64_t);
 }
 
 bool listing_next(const struct listing *d, size_t *at, struct listing_entry *ret)
@@ -75,8 +75,8 @@ static bool is_below(const struct listing_entry *e)
 	return e->type == DT_DIR || e->type == DT_REG || e->type == DT_UNKNOWN;
 }
 
-// Do the entries end where they should, and is each one?
-static bool is_listing(struct listing *d)
+// Do the entries end where they should, and is each one? Says so of a leaf.
+static bool check_listing(struct listing *d)
 {
 	size_t at = 0;
 	struct listing_entry e;
@@ -109,11 +109,11 @@ static bool map_old(struct listings *l)
 	struct head head;
 	if (!is_sound(l, &head))
 		return false;
-	l->same_objects = head.objects == l->objects;
+	l->same_objects = head.objects_sum == l->objects_sum;
 	for (size_t at = sizeof(head); at < l->old_size;) {
 		struct listing *d = (struct listing *)(l->old + at);
 		size_t left = l->old_size - at;
-		if (left < sizeof(*d) || left < bytes_of(d) || d->state != 0 || !is_listing(d) ||
+		if (left < sizeof(*d) || left < bytes_of(d) || d->state != 0 || !check_listing(d) ||
 		    map_reserve(&l->by_ino) < 0)
 			return false;
 		map_add(&l->by_ino, d->ino, d);
@@ -123,13 +123,13 @@ static bool map_old(struct listings *l)
 	return true;
 }
 
-void listings_init(struct listings *l, void *old, size_t size, uint64_t objects, size_t limit)
+void listings_init(struct listings *l, void *old, size_t size, uint64_t objects_sum, size_t limit)
 {
-	*l = (struct listings){ .old = old, .old_size = size, .objects = objects, .limit = limit };
+	*l = (struct listings){ .old = old, .old_size = size, .objects_sum = objects_sum, .limit = limit };
 	if (size == 0 || map_old(l))
 		return;
 	listings_free(l);
-	*l = (struct listings){ .was_broken = true, .objects = objects, .limit = limit };
+	*l = (struct listings){ .was_broken = true, .objects_sum = objects_sum, .limit = limit };
 }
 
 void listings_free(struct listings *l)
@@ -179,12 +179,16 @@ static void give_up(struct listings *l)
 
 static bool make_room(struct listings *l, size_t size)
 {
+	if (l->capacity - l->size >= size)
+		return true;
+	if (size > l->limit - l->size)
+		return false;
 	size_t capacity = l->capacity ? l->capacity : 16 * 1024;
 	while (capacity - l->size < size)
 		capacity *= 2;
-	if (capacity == l->capacity)
-		return true;
-	uint8_t *data = capacity <= l->limit ? realloc(l->data, capacity) : NULL;
+	if (capacity > l->limit)
+		capacity = l->limit;
+	uint8_t *data = realloc(l->data, capacity);
 	if (!data)
 		return false;
 	l->data = data;
@@ -231,7 +235,9 @@ void listings_begin(struct listings *l, uint64_t ino, uint64_t stamp)
 
 static void add_link(struct listings *l, uint64_t ino)
 {
-	uint64_t *links = array_grow(l->links, l->link_count, &l->link_capacity, sizeof(*links));
+	bool fits = l->link_count < l->limit / sizeof(ino);
+	uint64_t *links = fits ? array_grow(l->links, l->link_count, &l->link_capacity, sizeof(*links))
+			       : NULL;
 	if (!links) {
 		give_up(l);
 		return;
@@ -288,14 +294,14 @@ static void add_kept(struct listings *l)
 const void *listings_result(struct listings *l, size_t *ret_size)
 {
 	bool same = l->size <= sizeof(struct head) && l->kept == l->old_count && !l->was_broken;
-	if (same)
+	if (same && (l->same_objects || l->kept == 0))
 		return NULL;
 	leave_room_for_head(l);
 	add_kept(l);
 	if (l->limit == 0)
 		return NULL;
 	struct head *head = (struct head *)l->data;
-	head->objects = l->objects;
+	head->objects_sum = l->objects_sum;
 	head->sum = sum_of(l->data, l->size);
 	*ret_size = l->size;
 	return l->data;

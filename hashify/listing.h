@@ -27,8 +27,8 @@ struct listings {
 	struct map by_ino;  // of struct listing in @old
 	size_t kept;        // of them
 	bool was_broken;
-	uint64_t objects;   // a digest of the set of objects' inodes now
-	bool same_objects;  // as when the old ones were kept: their links are links still
+	uint64_t objects_sum;  // of the set of objects' inodes now
+	bool same_objects;     // as when the old ones were kept: their links are links still
 
 	uint8_t *data;  // owned: the new ones
 	size_t size, capacity;
@@ -40,9 +40,9 @@ struct listings {
 };
 
 // @old, of @size bytes, is what listings_result() gave once; it is taken. Other bytes are as good as none.
-// @objects is a digest of the set of objects' inodes. No more than @limit bytes are kept for the next pass,
-// else none.
-void listings_init(struct listings *l, void *old, size_t size, uint64_t objects, size_t limit);
+// @objects_sum tells the set of objects' inodes from others (known.h). No more than @limit bytes are kept for
+// the next pass, else none.
+void listings_init(struct listings *l, void *old, size_t size, uint64_t objects_sum, size_t limit);
 void listings_free(struct listings *l);
 
 // The directory @ino as it was with that stamp; NULL: it is not known, or not so.

@@ -42,7 +42,7 @@
 
 // A walker holds a guest's old listings, a map of them, and the new ones with what they grow by.
 #define LISTING_SHARE 8
-#define LISTING_LEAST 8  // bytes a name
+#define LISTING_USUAL 16  // bytes a name
 
 struct pass {
 	int pool;
@@ -357,7 +357,7 @@ static int load_known(struct pass *p, struct store *s, bool keep)
 	if (r < 0)
 		return r;
 	r = known_load(s, shards, p->adopt.ignored != 0, p->threads, &p->known);
-	p->objects_outdated = r == 0 && shards_are_outdated(shards);
+	p->objects_outdated = r == 0 && shards_are_outdated(shards, p->known.count);
 	shards_free(shards);
 	return r;
 }
@@ -366,7 +366,7 @@ static int load_known(struct pass *p, struct store *s, bool keep)
 // not be too long.
 static bool is_outdated(const struct pass *p, const struct tree *t)
 {
-	return t->directories_read * 50 > t->dir_count && t->seen < p->walk.listing_limit / LISTING_LEAST;
+	return t->directories_read * 50 > t->dir_count && t->seen < p->walk.listing_limit / LISTING_USUAL;
 }
 
 // The same again for those guests, to keep what their directories hold. Nothing is counted or told.

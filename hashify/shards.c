@@ -12,12 +12,16 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+// Of an object in the index: at most, its inode, type and name.
+#define LISTED_SIZE (sizeof(uint64_t) + 1 + OBJECT_NAME_SIZE)
+
 int shards_load(struct hashed *h, size_t limit, bool keep, struct shards **ret)
 {
 	struct shards *s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	s->hashed = h;
+	s->limit = limit;
 	hashed_listings(h, STORE_DIR, 0, limit, keep, &s->listings);
 	*ret = s;
 	return 0;
@@ -35,20 +39,20 @@ struct visit {
 	struct shards *shards;
 	struct store *store;
 	struct object_part part;
-	unsigned number;  // of names so far
 	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
 	void *arg;
 	uint64_t *foreign;
 };
 
-static int each_listed(const struct visit *v, const struct listing *d)
+// Who made the index may lie: an object of another directory would hide that one's own.
+static int each_listed(const struct visit *v, const struct listing *d, int number)
 {
 	struct listing_entry e;
 	struct object_key key;
 	int r = 0;
 
 	for (size_t at = 0; r == 0 && listing_next(d, &at, &e);)
-		if (object_name_parse(e.name, &key) == 0)
+		if (object_name_parse(e.name, &key) == 0 && object_shard_of(key.digest) == (unsigned)number)
 			r = v->each(&key, &(struct stat){ .st_ino = e.ino }, v->arg);
 	return r;
 }
@@ -63,9 +67,9 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	struct visit *v = arg;
 	struct stat st;
 
-	if (v->number++ % v->part.of != v->part.number)
-		return 0;
 	int number = object_shard_number(e->d_name);
+	if ((number < 0 ? 0 : (unsigned)number) % v->part.of != v->part.number)
+		return 0;
 	if (number < 0 || fstatat(objects, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return read_shard(v, e->d_name);
 
@@ -73,7 +77,7 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	uint64_t stamp = index_stamp(v->store->seed, 0, st.st_mtim, st.st_ctim);
 	shard->same = listings_find(&v->shards->listings, st.st_ino, stamp);
 	if (shard->same)
-		return each_listed(v, shard->same);
+		return each_listed(v, shard->same, number);
 	bool is_settled = S_ISDIR(st.st_mode) && clock_is_over(st.st_ctim);
 	uint64_t foreign = *v->foreign;
 	int r = read_shard(v, e->d_name);
@@ -92,41 +96,46 @@ int shards_each(struct shards *s, struct store *store, struct object_part part,
 	return dir_each(store->objects, ".", visit_shard, &v);
 }
 
-bool shards_are_outdated(const struct shards *s)
+bool shards_are_outdated(const struct shards *s, size_t objects)
 {
-	size_t same = 0, read = 0;
+	size_t same = 0, other = 0;
 	for (int i = 0; i < OBJECT_SHARDS; i++) {
 		same += s->all[i].same != NULL;
-		read += s->all[i].ino != 0;
+		other += s->all[i].stamp != 0;
 	}
-	return read * 50 > same + read;
+	return other * 50 > same + other && objects < s->limit / LISTED_SIZE;
 }
 
-static size_t put_run(struct shards *s, const struct known_object *objects, size_t count)
+static void put_shard(struct shards *s, unsigned number, const struct known_object *objects, size_t count)
 {
 	char name[OBJECT_NAME_SIZE];
-	unsigned number = object_shard_of(objects[0].key.digest);
 	const struct shard *shard = &s->all[number];
 
-	if (shard->stamp != 0)
-		listings_begin(&s->listings, shard->ino, shard->stamp);
-	size_t i = 0;
-	for (; i < count && object_shard_of(objects[i].key.digest) == number; i++) {
+	if (shard->stamp == 0)
+		return;
+	listings_begin(&s->listings, shard->ino, shard->stamp);
+	for (size_t i = 0; i < count; i++) {
 		object_name_print(&objects[i].key, name);
 		listings_add(&s->listings, &(struct listing_entry){ objects[i].ino, DT_REG, name });
 	}
 	listings_end(&s->listings, true);
-	return i;
+	s->all[number].stamp = 0;
 }
 
 void shards_put(struct shards *s, const struct known_object *objects, size_t count)
 {
 	if (s->listings.limit == 0)
 		return;
-	for (int i = 0; i < OBJECT_SHARDS; i++)
-		if (s->all[i].same)
-			listings_keep(&s->listings, s->all[i].same);
-	for (size_t i = 0; i < count;)
-		i += put_run(s, &objects[i], count - i);
+	for (size_t i = 0, end; i < count; i = end) {
+		unsigned number = object_shard_of(objects[i].key.digest);
+		for (end = i + 1; end < count && object_shard_of(objects[end].key.digest) == number;)
+			end++;
+		put_shard(s, number, &objects[i], end - i);
+	}
+	for (unsigned number = 0; number < OBJECT_SHARDS; number++) {
+		put_shard(s, number, NULL, 0);  // those without objects
+		if (s->all[number].same)
+			listings_keep(&s->listings, s->all[number].same);
+	}
 	hashed_put_listings(s->hashed, STORE_DIR, &s->listings);
 }

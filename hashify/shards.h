@@ -16,11 +16,12 @@ struct store;
 
 struct shard {
 	struct listing *same;  // as it was
-	uint64_t ino, stamp;   // else, what it was before it was read; 0: not to be kept
+	uint64_t ino, stamp;   // else, what it was before it was read; 0: it cannot be kept
 };
 
 struct shards {
 	struct hashed *hashed;     // borrowed
+	size_t limit;              // of bytes in the index
 	struct listings listings;  // owned
 	struct shard all[OBJECT_SHARDS];
 };
@@ -35,8 +36,9 @@ int shards_each(struct shards *s, struct store *store, struct object_part part,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
 
-// When all parts are done: were more than one of fifty read?
-bool shards_are_outdated(const struct shards *s);
+// When all parts are done, which had so many objects: are they worth keeping anew? More than one directory in
+// fifty is not as the index says, and they will not be too long.
+bool shards_are_outdated(const struct shards *s, size_t objects);
 
 // Then, too: puts the objects into the index, all @count of them, those of a directory next to each other.
 void shards_put(struct shards *s, const struct known_object *objects, size_t count);

@@ -535,7 +535,7 @@ int walk_guest(const struct walk *walk, int pool, struct tree *tree, struct tall
 
 	uint64_t seen = tally->seen;
 	if (walk->hashed)
-		hashed_listings(walk->hashed, tree->guest, walk->known->inodes, walk->listing_limit,
+		hashed_listings(walk->hashed, tree->guest, walk->known->inode_sum, walk->listing_limit,
 				walk->list, &w.listings);
 	int r = walk_from(&w);
 	if (walk->list && r == 0 && !stop_asked())

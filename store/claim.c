@@ -91,7 +91,7 @@ void claim_drop(struct claim *c)
 
 int claim_retake(const struct claim *c, bool *ret_shared)
 {
-	struct claim again = { .fd = c->fd };
+	struct claim again = { 0 };
 
 	// A write lease is had where nobody else has the file open, and then nobody writes it either.
 	*ret_shared = fcntl(c->fd, F_SETLEASE, F_WRLCK) < 0;

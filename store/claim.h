@@ -33,7 +33,8 @@ void claim_drop(struct claim *c);
 
 // Claims again, whether that claim lasts or not: 1 if the file is as @c->st says, ctime included; 0: somebody
 // has changed it, writes it, or waits in open(2) to do so; or a negative errno. *@ret_shared: somebody else
-// has it open, if only for reading; if not, who opens it now waits for claim_end().
+// has it open, if only for reading. If not, who opens it now waits for claim_end(), and that is all there is
+// left to do.
 int claim_retake(const struct claim *c, bool *ret_shared);
 
 // Closes the claim's fd, which takes the lease with it. With an fd of -1 it does nothing.

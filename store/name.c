@@ -35,7 +35,7 @@ void object_path_print(const struct object_key *key, char ret[OBJECT_PATH_SIZE])
 
 	object_name_print(key, name);
 	char *p = stpcpy(ret, "objects/");
-	p = stpcpy(mempcpy(p, name, 3), "/");
+	p = stpcpy(mempcpy(p, name, OBJECT_SHARD_DIGITS), "/");
 	stpcpy(p, name);
 }
 

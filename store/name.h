@@ -18,6 +18,10 @@ struct object_key {
 	uint32_t variant;   // 0 first; the next for equal digests of other bytes, and at the link limit
 };
 
+// The directories of objects, named by their digests' first digits.
+#define OBJECT_SHARDS 4096
+#define OBJECT_SHARD_DIGITS 3
+
 // The longest name, with its NUL.
 #define OBJECT_NAME_SIZE 76
 

@@ -53,8 +53,6 @@ int object_remove_unused(struct store *s, const char *path, struct stat *ret);
 
 // Objects lie in directories by their digests' first three digits. Returns the number of the directory called
 // @name, or -1: it is none of these.
-#define OBJECT_SHARDS 4096
-#define OBJECT_SHARD_DIGITS 3
 int object_shard_number(const char *name);
 
 // The number of the directory of objects with @digest.

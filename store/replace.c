@@ -124,6 +124,7 @@ static int settle(struct replacer *r, struct waiting *w, bool whole)
 	if (whole && tmp_remove(s, tmp) == 0)
 		return 0;
 
+	claim_end(&w->claim);  // or nobody could open it, we ourselves included
 	int e = put_back_path(s, tmp, w->link, w->path);
 	if (e == PUT_BACK)
 		r->done.put_back++;

@@ -323,6 +323,40 @@ def _(_):
             expect_equal((s["linked"], s["already_linked"] + s["objects_created"]), (linked, 9 - linked), "linked")
 
 
+@case("what the index says of objects and is not true hides files at most, and mixes nothing up")
+def _(_):
+    with listed_pool() as pool:
+        pool.put_all("own", tree.noise("own", SIZE), guests="a")
+        pool.settle()
+        time.sleep(0.3)
+        summary(pool.path)
+        said = listing(pool, ".hash")[0]
+        names = [os.path.basename(path).encode() for path in pool.objects()]
+        number = lambda rel: pool.inode(rel).to_bytes(8, sys.byteorder)
+        gone = (1 << 40).to_bytes(8, sys.byteorder)
+        swapped = said.replace(names[0], b"?").replace(names[1], names[0]).replace(b"?", names[1])
+        for lie in (said.replace(number("a/dir/leaf1/same1"), number("a/own")), said.replace(number("a/dir/leaf1/same1"), gone),
+                    swapped, said.replace(names[0][:8], b"ffffffff"), said.replace(names[2], b"x" * len(names[2])), said[:16]):
+            expect(lie != said, "no lie")
+            db = sqlite3.connect(index(pool))
+            db.execute("UPDATE listings SET data = ? WHERE guest = ?", (xxh64(lie[8:]) + lie[8:], b".hash"))
+            db.commit()
+            db.close()
+            pool.put_all("new", tree.noise(0, SIZE), guests="ab")
+            pool.settle()
+            before = full_inventory(pool.path)
+            summary(pool.path)
+            expect_same(before, full_inventory(pool.path), "changed by a pass")
+            os.unlink(index(pool))
+            time.sleep(0.3)
+            expect_equal((summary(pool.path)["already_linked"], summary(pool.path)["already_linked"]), (8, 8), "healed")
+            for g in "ab":
+                os.unlink(pool.at(g, "new"))
+            time.sleep(0.3)
+            summary(pool.path)
+            summary(pool.path)
+
+
 @case("the directories of a guest that is gone are forgotten, but not by a pass over one guest")
 def _(_):
     with new_pool(TOP) as pool:

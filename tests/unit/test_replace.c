@@ -429,7 +429,7 @@ static void write_late(int reader)
 	close(reader);
 }
 
-static void a_displaced_file_that_a_guest_makes_immutable_is_put_back(void **state)
+static void make_immutable_and_replace(void **state, bool stays_open)
 {
 	struct twins w = given_twins(*state);
 	int reader = open_read(w.p->tree, "b/file");
@@ -440,7 +440,11 @@ static void a_displaced_file_that_a_guest_makes_immutable_is_put_back(void **sta
 	int r = sys_flags_set(reader, flags | FS_IMMUTABLE_FL);
 	if (r < 0)
 		skip();  // only root may
+	if (!stays_open)
+		close(reader);
 	assert_int_equal(twins_flush(&w), 1);
+	if (!stays_open)
+		reader = open_read(w.p->tree, "b/file");
 
 	assert_false(twins_linked(&w, "b/file"));
 	assert_int_equal(sys_flags_get(reader, &flags), 0);
@@ -449,6 +453,16 @@ static void a_displaced_file_that_a_guest_makes_immutable_is_put_back(void **sta
 	assert_int_equal(sys_flags_set(reader, flags & ~(unsigned)FS_IMMUTABLE_FL), 0);
 	close(reader);
 	twins_done(&w);
+}
+
+static void a_displaced_file_that_a_guest_makes_immutable_is_put_back(void **state)
+{
+	make_immutable_and_replace(state, true);
+}
+
+static void and_so_is_one_that_it_has_closed_since(void **state)
+{
+	make_immutable_and_replace(state, false);
 }
 
 static void what_cannot_be_put_back_keeps_its_journal(void **state)
@@ -552,6 +566,7 @@ int main(void)
 		in_pool(many_that_a_guest_swaps_in_turn_are_where_it_put_them),
 		in_pool(a_file_that_is_removed_under_its_new_name_is_kept),
 		in_pool(a_displaced_file_that_a_guest_makes_immutable_is_put_back),
+		in_pool(and_so_is_one_that_it_has_closed_since),
 		in_pool(what_cannot_be_put_back_keeps_its_journal),
 		in_pool(a_displaced_file_whose_place_is_taken_is_kept),
 		in_pool(a_displaced_file_follows_the_link_that_the_guest_has_moved),
