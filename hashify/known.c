@@ -101,7 +101,7 @@ static int join_parts(struct loading *parts, unsigned count, struct known *k)
 		free(parts[i].objects);
 	}
 	if (r == 0 && shards)
-		shards_put(shards, k->objects, k->count);
+		shards_end(shards, k->objects, k->count);
 	if (r == 0)
 		qsort(k->objects, k->count, sizeof(*k->objects), compare_objects);
 	return r;

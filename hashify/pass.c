@@ -17,6 +17,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -357,7 +358,7 @@ static int load_known(struct pass *p, struct store *s, bool keep)
 	if (r < 0)
 		return r;
 	r = known_load(s, shards, p->adopt.ignored != 0, p->threads, &p->known);
-	p->objects_outdated = r == 0 && shards_are_outdated(shards, p->known.count);
+	p->objects_outdated = r == 0 && shards->outdated;
 	shards_free(shards);
 	return r;
 }
@@ -388,6 +389,7 @@ static void list_outdated(struct pass *p, struct store *s)
 	known_free(&p->known);
 	for (size_t i = 0; i < p->tree_count; i++)
 		tree_clear(&p->trees[i]);
+	malloc_trim(0);  // what comes is not to lie above what the files took
 	if (load_known(p, s, true) < 0)
 		return;
 	report_init_silent(&silent);

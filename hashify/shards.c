@@ -22,6 +22,7 @@ int shards_load(struct hashed *h, size_t limit, bool keep, struct shards **ret)
 		return -ENOMEM;
 	s->hashed = h;
 	s->limit = limit;
+	s->keep = keep;
 	hashed_listings(h, STORE_DIR, 0, limit, keep, &s->listings);
 	*ret = s;
 	return 0;
@@ -96,7 +97,8 @@ int shards_each(struct shards *s, struct store *store, struct object_part part,
 	return dir_each(store->objects, ".", visit_shard, &v);
 }
 
-bool shards_are_outdated(const struct shards *s, size_t objects)
+// More than one directory in fifty is not as the index says, and they will not be too long.
+static bool are_outdated(const struct shards *s, size_t objects)
 {
 	size_t same = 0, other = 0;
 	for (int i = 0; i < OBJECT_SHARDS; i++) {
@@ -122,10 +124,8 @@ static void put_shard(struct shards *s, unsigned number, const struct known_obje
 	s->all[number].stamp = 0;
 }
 
-void shards_put(struct shards *s, const struct known_object *objects, size_t count)
+static void put_all(struct shards *s, const struct known_object *objects, size_t count)
 {
-	if (s->listings.limit == 0)
-		return;
 	for (size_t i = 0, end; i < count; i = end) {
 		unsigned number = object_shard_of(objects[i].key.digest);
 		for (end = i + 1; end < count && object_shard_of(objects[end].key.digest) == number;)
@@ -138,4 +138,12 @@ void shards_put(struct shards *s, const struct known_object *objects, size_t cou
 			listings_keep(&s->listings, s->all[number].same);
 	}
 	hashed_put_listings(s->hashed, STORE_DIR, &s->listings);
+}
+
+void shards_end(struct shards *s, const struct known_object *objects, size_t count)
+{
+	s->outdated = are_outdated(s, count);
+	if (s->keep)
+		put_all(s, objects, count);
+	listings_free(&s->listings);  // what follows takes memory, too
 }

@@ -20,13 +20,15 @@ struct shard {
 };
 
 struct shards {
-	struct hashed *hashed;     // borrowed
-	size_t limit;              // of bytes in the index
+	struct hashed *hashed;  // borrowed
+	size_t limit;           // of bytes in the index
+	bool keep;
+	bool outdated;             // they are worth keeping anew, as shards_end() has found
 	struct listings listings;  // owned
 	struct shard all[OBJECT_SHARDS];
 };
 
-// Loads what the index of @h has, no more than @limit bytes. @keep: shards_put() is to keep what is there
+// Loads what the index of @h has, no more than @limit bytes. @keep: shards_end() is to keep what is there
 // now. The caller owns *@ret. -ENOMEM.
 int shards_load(struct hashed *h, size_t limit, bool keep, struct shards **ret);
 void shards_free(struct shards *s);
@@ -36,9 +38,6 @@ int shards_each(struct shards *s, struct store *store, struct object_part part,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
 
-// When all parts are done, which had so many objects: are they worth keeping anew? More than one directory in
-// fifty is not as the index says, and they will not be too long.
-bool shards_are_outdated(const struct shards *s, size_t objects);
-
-// Then, too: puts the objects into the index, all @count of them, those of a directory next to each other.
-void shards_put(struct shards *s, const struct known_object *objects, size_t count);
+// When all parts are done: puts the objects into the index if they are to be kept. It has all @count of them,
+// those of a directory next to each other.
+void shards_end(struct shards *s, const struct known_object *objects, size_t count);
