@@ -6,12 +6,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "store/base/clock.h"
+#include "store/digest.h"
 #include "store/mark.h"
 #include "store/marked.h"
 #include "store/object.h"
@@ -49,6 +51,14 @@ static struct object_key given(const struct pool *p, const char *path, const cha
 	return make_object(p, path);
 }
 
+// Content whose object is not in the directory of @key's.
+static const char *elsewhere(const struct pool *p, const struct object_key *key)
+{
+	static const char one[] = "another content", other[] = "or this one";
+	struct digest digest = digest_of(p->store->seed, one, strlen(one));
+	return object_shard_of(digest) != object_shard_of(key->digest) ? one : other;
+}
+
 // As whoever restores a file does.
 static void touch_shard(const struct pool *p, const struct object_key *key)
 {
@@ -62,7 +72,7 @@ static void a_mark_that_is_lost_comes_back_where_the_directory_has_changed(void 
 {
 	const struct pool *p = *state;
 	struct object_key a = given(p, "a", "content");
-	given(p, "b", "another content");
+	given(p, "b", elsewhere(p, &a));
 	remove_mark(p, "a");
 	remove_mark(p, "b");
 	assert_int_equal(renewed(p), 2);
