@@ -24,6 +24,12 @@ static bool is_unmarkable(const struct statx *st)
 	return (st->stx_mode & (S_IRUSR | S_IWUSR)) == S_IRUSR && geteuid() != 0 && st->stx_uid == geteuid();
 }
 
+bool judge_is_mount(dev_t dir_dev, const struct statx *st)
+{
+	return makedev(st->stx_dev_major, st->stx_dev_minor) != dir_dev ||
+	       st->stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
 enum reason judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st)
 {
 	if (S_ISLNK(st->stx_mode))
@@ -31,10 +37,9 @@ enum reason judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struc
 	if (!S_ISREG(st->stx_mode))
 		return REASON_SPECIAL;
 
-	dev_t dev = makedev(st->stx_dev_major, st->stx_dev_minor);
-	if (dev != dir_dev || (st->stx_attributes & STATX_ATTR_MOUNT_ROOT))
+	if (judge_is_mount(dir_dev, st))
 		return REASON_MOUNT;
-	if (dev != store_dev)
+	if (dir_dev != store_dev)
 		return REASON_SUBVOLUME;  // no mount was crossed, and yet it has its own inode numbers
 	if (st->stx_size == 0)
 		return REASON_EMPTY;

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)64 * 1024)
@@ -119,6 +118,11 @@ static bool can_replay(const struct walker *w, const struct level *l, const stru
 	return true;
 }
 
+static struct timespec time_of(struct statx_timestamp t)
+{
+	return (struct timespec){ t.tv_sec, t.tv_nsec };
+}
+
 static uint64_t stamp_of(const struct walker *w, struct timespec mtime, struct timespec ctime)
 {
 	return index_stamp(w->walk->seed, 0, mtime, ctime);
@@ -132,14 +136,11 @@ static struct listing *find_leaf(const struct walker *w, const struct level *l, 
 	if (l->dev != w->walk->dev || !listings_has_leaf(&w->listings, e->ino) ||
 	    statx(l->fd, e->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
 		return NULL;
-	bool crossed = !(st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) ||
-		       st.stx_attributes & STATX_ATTR_MOUNT_ROOT ||
-		       makedev(st.stx_dev_major, st.stx_dev_minor) != l->dev;
-	if (crossed || !S_ISDIR(st.stx_mode))
+	bool tells_mounts = st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT;
+	if (!tells_mounts || judge_is_mount(l->dev, &st) || !S_ISDIR(st.stx_mode))
 		return NULL;
-	const struct timespec mtime = { st.stx_mtime.tv_sec, st.stx_mtime.tv_nsec };
-	const struct timespec ctime = { st.stx_ctime.tv_sec, st.stx_ctime.tv_nsec };
-	struct listing *d = listings_find(&w->listings, st.stx_ino, stamp_of(w, mtime, ctime));
+	uint64_t stamp = stamp_of(w, time_of(st.stx_mtime), time_of(st.stx_ctime));
+	struct listing *d = listings_find(&w->listings, st.stx_ino, stamp);
 	return d && listing_is_leaf(d) && can_replay(w, l, d) ? d : NULL;
 }
 
@@ -180,7 +181,7 @@ static struct stat stat_of(const struct statx *st)
 		.st_mode = st->stx_mode,
 		.st_uid = st->stx_uid,
 		.st_gid = st->stx_gid,
-		.st_mtim = { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec },
+		.st_mtim = time_of(st->stx_mtime),
 	};
 }
 
@@ -188,9 +189,8 @@ static uint32_t row_of(const struct walk *w, const struct statx *st)
 {
 	if (!w->hashed)
 		return 0;
-	const struct timespec mtime = { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec };
-	const struct timespec ctime = { st->stx_ctime.tv_sec, st->stx_ctime.tv_nsec };
-	return hashed_find(w->hashed, st->stx_ino, index_stamp(w->seed, st->stx_size, mtime, ctime));
+	uint64_t stamp = index_stamp(w->seed, st->stx_size, time_of(st->stx_mtime), time_of(st->stx_ctime));
+	return hashed_find(w->hashed, st->stx_ino, stamp);
 }
 
 // What apart_see() does.
