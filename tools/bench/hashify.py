@@ -24,6 +24,7 @@ PEERS = {
 }
 THREADS_READ = (4, 8, 16, 32)
 THREADS_LINK = (1, 2, 4)
+JOURNAL = 1024  # MiB: what mkfs.ext4 gives filesystems of 128 GB and more, as pools lie on; these images would get 64
 OWN = 8 << 20  # bytes that a pass takes for itself, however few files there are: its workers' buffers, the index' cache
 
 
@@ -63,15 +64,20 @@ class Bench(Place):
         size = int(subprocess.check_output(["du", "-s", "-B1", guest]).split()[0])
         inodes = int(subprocess.check_output("find %s | wc -l" % guest, shell=True))
         with open(image, "wb") as f:
-            f.truncate((int(size * self.o.guests * 1.3) >> 20 << 20) + (1 << 30))
-        options = ["-q", "-F", "-N", str(int(inodes * self.o.guests * 1.2) + 20000)] if kind == "ext4" else ["-q", "-f"]
-        run("mkfs." + kind, *options, image)
+            f.truncate((int(size * self.o.guests * 1.3) >> 20 << 20) + (2 << 30))
+        run("mkfs." + kind, *self.options(kind, int(inodes * self.o.guests * 1.2) + 20000), image)
         with self.mounted(image):
             for n in range(self.o.guests):
                 g = os.path.join(self.mnt, "guest%02d" % n)
                 run("cp", "-a", guest, g)
                 self.change(g, "own of %d" % n)
         return image
+
+    @staticmethod
+    def options(kind, inodes):
+        if kind != "ext4":
+            return ["-q", "-f"]
+        return ["-q", "-F", "-N", str(inodes), "-J", "size=%d" % JOURNAL]
 
     def change(self, guest, what):
         """Gives each hundredth file of a guest other bytes, of the same size, and another mtime; returns how many these are."""
@@ -278,7 +284,7 @@ class Bench(Place):
         image = os.path.join(self.top, "many")
         with open(image, "wb") as f:
             f.truncate((count * 8192 >> 20 << 20) + (2 << 30))
-        run("mkfs.ext4", "-q", "-F", "-N", str(count + count // 100 + 10000), image)
+        run("mkfs.ext4", *self.options("ext4", count + count // 100 + 10000), image)
         with self.mounted(image):
             for n in range(count):
                 i, guest = divmod(n, 2)
