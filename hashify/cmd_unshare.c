@@ -112,31 +112,36 @@ static int run(const struct unshare_args *o, const struct place *at)
 	return status;
 }
 
-// The guest at or in which @at lies, or any of a pool: "web1" (the caller frees it), if a store in it, from
-// before there was the pool's, is in use. NULL: none.
-static char *guest_in_use(const struct place *at)
+// The guest of a pool, or the directory on the way from the guest to @at, "web1/srv" (the caller frees it),
+// whose own store, from before there was the pool's, is in use. NULL: none.
+static char *directory_in_use(const struct place *at)
 {
 	if (!*at->path)
 		return nested_find(at->pool.dir, true);
-	auto_free char *guest = strndup(at->path, strcspn(at->path, "/"));
-	auto_close int dir = guest ? beneath_open(at->pool.dir, guest, O_PATH | O_DIRECTORY, 0) : -1;
-	if (dir < 0 || !nested_in_use(dir))
-		return NULL;
-	char *found = guest;
-	guest = NULL;
-	return found;
+	for (const char *end = at->path; *end;) {
+		end += strspn(end, "/");
+		end += strcspn(end, "/");
+		auto_free char *above = strndup(at->path, (size_t)(end - at->path));
+		auto_close int dir = above ? beneath_open(at->pool.dir, above, O_PATH | O_DIRECTORY, 0) : -1;
+		if (dir < 0 || !nested_in_use(dir))
+			continue;
+		char *found = above;
+		above = NULL;
+		return found;
+	}
+	return NULL;
 }
 
 static bool is_free(const struct place *at)
 {
-	auto_free char *found = guest_in_use(at);
-	auto_free char *guest = found ? text_printable(found) : NULL;
+	auto_free char *found = directory_in_use(at);
+	auto_free char *name = found ? text_printable(found) : NULL;
 	if (!found)
 		return true;
 	log_error("%s/%s/" STORE_DIR
 		  ": a store of the guest's own, and in use, by a mount of hashfs or another "
 		  "hashify; end that and run hashify again",
-		  at->pool_path, guest ? guest : "");
+		  at->pool_path, name ? name : "");
 	return false;
 }
 

@@ -53,6 +53,7 @@ struct pass {
 	struct mounts mounts;
 	struct hashed hashed;
 	struct tree_budget budget;
+	size_t objects_limit;  // bytes of their listings
 	struct whatif whatif;
 	bool has_whatif;
 	struct tree *trees;
@@ -354,7 +355,7 @@ static int run_parts(struct pass *p)
 static int load_known(struct pass *p, struct store *s, bool keep)
 {
 	struct shards *shards;
-	int r = shards_load(&p->hashed, p->budget.limit / LISTING_SHARE, keep, &shards);
+	int r = shards_load(&p->hashed, p->objects_limit, keep, &shards);
 	if (r < 0)
 		return r;
 	r = known_load(s, shards, p->adopt.ignored != 0, p->threads, &p->known);
@@ -523,7 +524,8 @@ static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, cons
 			  .throttle = o->throttle },
 		.budget.limit = o->memory > 0 ? o->memory : usual_memory(),
 	};
-	p->walk.listing_limit = p->budget.limit / p->walkers / LISTING_SHARE;
+	p->objects_limit = p->budget.limit / LISTING_SHARE;
+	p->walk.listing_limit = p->objects_limit / p->walkers;
 	share_fds(p);
 	mutex_init(&p->lock);
 	mutex_init(&p->work.lock);

@@ -165,7 +165,7 @@ static int add_dir(struct walker *w, const struct level *l, const struct listing
 
 static int see_dir(struct walker *w, const struct level *l, const struct listing_entry *e)
 {
-	if (w->walk->apart && strcmp(e->name, STORE_DIR) == 0)
+	if (strcmp(e->name, STORE_DIR) == 0)
 		w->tree->served = w->tree->served || nested_in_use(l->fd);
 	if (!is_excluded(w, l, e->name, true))
 		return add_dir(w, l, e);

@@ -291,6 +291,8 @@ def _(_):
         pool.put("a/usr/f", b"shared")
         pool.put("a/srv/deep/pool/bin/usr/new", b"new")
         pool.put("b/usr/new", b"new")
+        for i in range(2000):  # too many for --memory=1, so that the guests are walked again for each part
+            pool.put("b/own/%d" % i, b"own %d" % i)
         pool.settle()
         with open(pool.at("a/srv/deep/pool/.hash/lock")) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
@@ -298,6 +300,9 @@ def _(_):
                 s = summary(*args, pool.path, status=1)
                 expect_equal((s["linked"], s["objects_created"]), (0, 0), args)
             expect_equal(s["skipped"]["served"] > 0, True)
+            for path in ("a", "a/srv", "a/srv/deep/pool", "a/srv/deep/pool/bin", "a/srv/deep/pool/bin/usr/new"):
+                r = command("unshare", pool.at(path))
+                expect(r.returncode == 2 and b"in use" in r.stderr, path, r)
             pool.expect_private("a/usr/f", "a/srv/deep/pool/bin/usr/new", "b/usr/new")
         s = summary(pool.path)
         expect_equal((s["linked"], s["objects_created"]), (2, 1))
