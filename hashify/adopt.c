@@ -83,11 +83,17 @@ static bool clock_is_steady(const struct adopt *a)
 	return llabs(offset - a->clock_offset) <= CLOCK_MARGIN / 10;
 }
 
-// A write(2) moves the ctime when it begins, and may have brought its last bytes after the flush.
+// A write(2) moves the ctime when it begins, and may have brought its last bytes after the flush. Before
+// Linux 6.5 the kernel does not tell: none takes longer than this.
+#define LONGEST_WRITE (3600 * INT64_C(1000000000))
+
 static bool is_durable(const struct adopt *a, const struct claim *c)
 {
-	return clock_is_steady(a) && clock_latest(c->st.st_ctim) < a->durable_till &&
-	       sys_unwritten_pages(c->fd, (uint64_t)c->st.st_size) <= 0;
+	if (!clock_is_steady(a) || clock_latest(c->st.st_ctim) >= a->durable_till)
+		return false;
+	int64_t unwritten = sys_unwritten_pages(c->fd, (uint64_t)c->st.st_size);
+	return unwritten == 0 ||
+	       (unwritten < 0 && clock_latest(c->st.st_ctim) < a->durable_till - LONGEST_WRITE);
 }
 
 static bool is_settled(const struct adopt *a, const struct stat *st)
@@ -122,6 +128,7 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 		free(a);
 		return r;
 	}
+	reader_while_reading(reader, adopter_tidy, a);
 	*ret = a;
 	return 0;
 }
@@ -173,6 +180,7 @@ int adopter_free(struct adopter *a)
 		return 0;
 	groups_clear(&a->groups);
 	if (a->replacer) {
+		replacer_end(a->replacer);
 		flush(a);
 		replacer_free(a->replacer);
 	}
@@ -192,6 +200,13 @@ uint64_t adopter_reopened(struct adopter *a)
 void adopter_let_go(struct adopter *a)
 {
 	groups_close_all(&a->groups);
+}
+
+void adopter_tidy(void *adopter)
+{
+	struct adopter *a = adopter;
+	if (a->replacer)
+		replacer_tidy(a->replacer);
 }
 
 static uint64_t stamp_of(const struct adopter *a, const struct stat *st)
@@ -327,7 +342,8 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	}
 	t->refused = true;
 	groups_close(&a->groups, t);
-	if (err == -ENOENT && a->shared->dry_run)  // gc and verify may run beside us
+	// It would have been one; or gc or verify, which may run beside us, has removed it.
+	if (a->shared->dry_run && (t->file || err == -ENOENT))
 		return NO_MATCH;
 	report_bad_object(a->shared->report, &t->key, err);
 	// Who has it open for writing now may have closed it the next time.
@@ -517,6 +533,7 @@ bool adopter_recall(struct adopter *a, struct tree_file *f)
 
 void adopter_take(struct adopter *a, struct reading *r)
 {
+	adopter_tidy(a);
 	groups_close_wanted(&a->groups);
 	struct target *likely = groups_predict(&a->groups, r);
 	enum outcome o = likely ? try_target(a, likely, r) : NO_MATCH;

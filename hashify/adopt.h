@@ -74,6 +74,10 @@ bool adopter_recall(struct adopter *a, struct tree_file *f);
 // Lets go of the files that wait open for the next that may be equal: they are opened again when it comes.
 void adopter_let_go(struct adopter *a);
 
+// Does what is due with displaced files: to be called now and then while the worker (a struct adopter) does
+// something else.
+void adopter_tidy(void *adopter);
+
 // The bytes of files that were opened again for comparison since the last call.
 uint64_t adopter_reopened(struct adopter *a);
 

@@ -31,6 +31,8 @@ struct reader {
 	char *buffers[2];              // owned, PIECE bytes each
 	struct ring *ring;             // owned; NULL: not needed yet, or there is none
 	bool no_ring;
+	void (*idle)(void *arg);  // NULL: nothing is to be done meanwhile
+	void *idle_arg;
 };
 
 int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
@@ -63,6 +65,12 @@ void reader_free(struct reader *r)
 	free(r->buffers[1]);
 	ring_free(r->ring);
 	free(r);
+}
+
+void reader_while_reading(struct reader *r, void (*idle)(void *arg), void *arg)
+{
+	r->idle = idle;
+	r->idle_arg = arg;
 }
 
 int reader_dir(struct reader *r, const struct tree_file *f)
@@ -311,10 +319,13 @@ void reader_ahead(struct reader *r, struct reading **readings, unsigned count, b
 }
 
 // Reads exactly @size bytes.
-static int read_piece(const struct reading *reading, void *buffer, size_t size, uint64_t at)
+static int read_piece(const struct reader *r, const struct reading *reading, void *buffer, size_t size,
+		      uint64_t at)
 {
 	if (stop_asked())
 		return -EINTR;
+	if (r->idle && at > 0 && at % AHEAD == 0)
+		r->idle(r->idle_arg);
 	if (at > 0 && at % AHEAD == 0 && claim_is_broken(&reading->claim))
 		return -EAGAIN;  // or a writer would wait until all is read
 	if (reading->cold && at % AHEAD == 0 && at + AHEAD < size_of(reading))
@@ -326,15 +337,15 @@ static int read_piece(const struct reading *reading, void *buffer, size_t size, 
 }
 
 // Reads all of a small file.
-static int load(struct reading *reading)
+static int load(const struct reader *r, struct reading *reading)
 {
 	if (reading->loaded)
 		return 0;
 	if (!has_room(reading))
 		return -ENOMEM;
-	int r = read_piece(reading, reading->content, size_of(reading), 0);
-	reading->loaded = r == 0;
-	return r;
+	int err = read_piece(r, reading, reading->content, size_of(reading), 0);
+	reading->loaded = err == 0;
+	return err;
 }
 
 static size_t piece_at(const struct reading *reading, uint64_t at)
@@ -348,7 +359,7 @@ static int hash_large(struct reader *r, const struct reading *reading, struct di
 	digest_stream_reset(r->stream);
 	for (uint64_t at = 0; at < size_of(reading);) {
 		size_t piece = piece_at(reading, at);
-		int err = read_piece(reading, r->buffers[0], piece, at);
+		int err = read_piece(r, reading, r->buffers[0], piece, at);
 		if (err < 0)
 			return err;
 		digest_stream_update(r->stream, r->buffers[0], piece);
@@ -360,7 +371,7 @@ static int hash_large(struct reader *r, const struct reading *reading, struct di
 
 int reader_hash(struct reader *r, struct reading *reading)
 {
-	int err = is_small(reading) ? load(reading) : hash_large(r, reading, &reading->digest);
+	int err = is_small(reading) ? load(r, reading) : hash_large(r, reading, &reading->digest);
 	if (err < 0)
 		return err;
 	if (is_small(reading))
@@ -373,9 +384,9 @@ static int equal_large(struct reader *r, const struct reading *a, const struct r
 {
 	for (uint64_t at = 0; at < size_of(a);) {
 		size_t piece = piece_at(a, at);
-		int err = read_piece(a, r->buffers[0], piece, at);
+		int err = read_piece(r, a, r->buffers[0], piece, at);
 		if (err == 0)
-			err = read_piece(b, r->buffers[1], piece, at);
+			err = read_piece(r, b, r->buffers[1], piece, at);
 		if (err < 0)
 			return err;
 		if (memcmp(r->buffers[0], r->buffers[1], piece) != 0)
@@ -389,9 +400,9 @@ int reader_equal(struct reader *r, struct reading *a, struct reading *b)
 {
 	if (!is_small(a))
 		return equal_large(r, a, b);
-	int err = load(a);
+	int err = load(r, a);
 	if (err == 0)
-		err = load(b);
+		err = load(r, b);
 	return err < 0 ? err : memcmp(a->content, b->content, size_of(a)) == 0;
 }
 

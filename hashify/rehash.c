@@ -105,7 +105,7 @@ static int hash_part(struct rehash *h, int fd, const struct pages *p)
 	for (uint64_t done = 0; done < p->size;) {
 		uint64_t left = p->size - done;
 		size_t piece = left < sizeof(h->buffer) ? (size_t)left : sizeof(h->buffer);
-		throttle_take(h->throttle, piece);
+		throttle_take(h->throttle, piece, NULL, NULL);
 		if (stop_asked())
 			return -EINTR;
 		ssize_t got = fd_pread_all(fd, h->buffer, piece, p->at + done);

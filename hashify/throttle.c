@@ -214,15 +214,16 @@ void throttle_owe(struct throttle *t, uint64_t bytes)
 		pay(t, bytes);
 }
 
-void throttle_take(struct throttle *t, uint64_t bytes)
+void throttle_take(struct throttle *t, uint64_t bytes, void (*idle)(void *arg), void *arg)
 {
 	if (throttle_is_free(t))
 		return;
 	count_waiting(t, 1);
 	uint64_t till = t->limit > 0 ? pay(t, bytes) : 0;
-	while (!is_stopped(t) && now(t) < till)
+	while (!is_stopped(t) && (now(t) < till || (t->back_off && (till = decide(t)) > 0))) {
+		if (idle)
+			idle(arg);
 		nap(t, till);
-	while (t->back_off && !is_stopped(t) && (till = decide(t)) > 0)
-		nap(t, till);
+	}
 	count_waiting(t, -1);
 }

@@ -34,8 +34,9 @@ void throttle_join(struct throttle *t);
 void throttle_leave(struct throttle *t);
 
 // Called by a worker before it reads @bytes: waits until it may, or the pass is to stop. In the long run no
-// more than the limit is read; what was not used is kept for a tenth of a second.
-void throttle_take(struct throttle *t, uint64_t bytes);
+// more than the limit is read; what was not used is kept for a tenth of a second. @idle, unless NULL, is
+// called with @arg every now and then while it waits.
+void throttle_take(struct throttle *t, uint64_t bytes, void (*idle)(void *arg), void *arg);
 
 // @bytes were read that were not taken: who takes some next waits for these as well.
 void throttle_owe(struct throttle *t, uint64_t bytes);

@@ -192,8 +192,11 @@ static void open_window(struct worker *w)
 		uint64_t identity = 0;
 		enum recalled recalled = adopt_recalled(w->work->adopt, f, &identity);
 		if (waits) {
-			adopter_let_go(w->adopter);  // no guest's name is claimed while we wait
-			throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size);
+			// No guest's name is claimed while we wait, and what is displaced not for longer than
+			// it must.
+			adopter_let_go(w->adopter);
+			throttle_take(w->work->throttle, recalled == RECALLED_DIGEST ? 0 : f->size,
+				      adopter_tidy, w->adopter);
 		}
 		if (is_stopped(w))
 			return;

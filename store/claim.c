@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <time.h>
 
 #include "store/base/cleanup.h"
@@ -103,6 +104,16 @@ int claim_retake(const struct claim *c, bool *ret_shared)
 	if (r == -EAGAIN)
 		return 0;
 	return r < 0 ? r : is_as_claimed(&c->st, &again.st, false);
+}
+
+bool claim_is_locked(const struct claim *c)
+{
+	struct flock any = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (flock(c->fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK;
+	flock(c->fd, LOCK_UN);
+	return fcntl(c->fd, F_OFD_GETLK, &any) == 0 && any.l_type != F_UNLCK;
 }
 
 void claim_end(struct claim *c)

@@ -37,6 +37,9 @@ void claim_drop(struct claim *c);
 // left to do.
 int claim_retake(const struct claim *c, bool *ret_shared);
 
+// Has anybody locked it, by flock(2) or fcntl(2)? Who tries to lock it at this very moment may be refused.
+bool claim_is_locked(const struct claim *c);
+
 // Closes the claim's fd, which takes the lease with it. With an fd of -1 it does nothing.
 void claim_end(struct claim *c);
 

@@ -32,6 +32,7 @@ struct waiting {
 	struct claim claim;       // its fd is owned, its status the displaced file's after the exchange
 	struct xattr_set xattrs;  // owned; the displaced file's
 	bool give_back;           // it is the guest's
+	bool failed;              // to settle it has failed before
 	int64_t due, latest;      // to settle it, in nanoseconds on CLOCK_MONOTONIC
 };
 
@@ -44,7 +45,9 @@ struct replacer {
 	uint64_t serial;            // of the next name in tmp/: none is used twice
 	uint64_t first, next;       // the waiting ones: ring[first % size] up to, without, next
 	struct replacer_done done;  // since the last flush
-	int first_error;            // of settling, since then
+	uint64_t failing;           // of the waiting ones: to settle them has failed
+	int first_error;            // of what could not be settled to the end
+	bool ends;                  // nothing more will wait
 	bool unsettled;             // recovery will want the journal
 	unsigned size;
 	struct waiting ring[];
@@ -88,13 +91,7 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 // The record of what is about to wait next.
 static int record(struct replacer *r, const char *tmp, const char *path)
 {
-	if (r->journal < 0)
-		return 0;
-	int e = journal_write(r->journal, r->next, tmp, path);
-	if (!is_full(e))
-		return e;
-	// A record that is half the old one's would be worse than none.
-	return ftruncate(r->journal, 0) < 0 ? -errno : 0;
+	return r->journal < 0 ? 0 : journal_write(r->journal, r->next, tmp, path);
 }
 
 // Dropping what has waited long enough
@@ -136,30 +133,29 @@ static int settle(struct replacer *r, struct waiting *w, bool whole)
 	return displaced_keep(s, tmp);
 }
 
-// Puts @w, which was the first, is claimed, and open elsewhere, behind the others.
-static bool wait_longer(struct replacer *r, struct waiting *w)
+// Puts @w, which was the first, behind the others.
+static bool wait_longer(struct replacer *r, const struct waiting *w)
 {
-	int64_t now = clock_ns(CLOCK_MONOTONIC);
 	char tmp[TMP_NAME_SIZE];
 
-	if (now >= w->latest)
-		return false;
 	print_tmp(r, w, tmp);
 	if (record(r, tmp, w->path) < 0)
 		return false;
 	struct waiting later = *w;
-	later.due = now + DISPLACED_GRACE_NSEC;
+	later.due = clock_ns(CLOCK_MONOTONIC) + DISPLACED_GRACE_NSEC;
 	r->ring[r->next++ % r->size] = later;
+	r->failing += later.failed;
 	return true;
 }
 
 // It is claimed still; but who has got past write access, and not as far as our lease, is seen when it is
-// claimed again. Before Linux 6.13 a setxattr(2) in the tick of our exchange moves no ctime.
+// claimed again. Before Linux 6.13 a setxattr(2) in the tick of our exchange moves no ctime. And who holds a
+// lock on it counts on others to meet it.
 static bool is_whole(const struct waiting *w, bool *ret_shared)
 {
 	*ret_shared = false;
 	return !w->give_back && claim_retake(&w->claim, ret_shared) > 0 &&
-	       xattr_same(w->claim.fd, &w->xattrs);
+	       xattr_same(w->claim.fd, &w->xattrs) && !(*ret_shared && claim_is_locked(&w->claim));
 }
 
 static void waiting_free(struct waiting *w)
@@ -170,17 +166,37 @@ static void waiting_free(struct waiting *w)
 	free(w->path);
 }
 
-// What cannot be settled stays in tmp/ for recovery.
+static bool is_due(const struct replacer *r)
+{
+	return clock_ns(CLOCK_MONOTONIC) >= r->ring[r->first % r->size].due;
+}
+
+static bool has_time(const struct waiting *w)
+{
+	return clock_ns(CLOCK_MONOTONIC) < w->latest;
+}
+
+// It is the guest's, and may be what a guest writes to: descriptors or room may be had again later.
+static bool try_again(struct replacer *r, struct waiting *w)
+{
+	w->give_back = w->failed = true;
+	return (!r->ends || has_time(w)) && wait_longer(r, w);
+}
+
+// What cannot be settled to the end stays in tmp/ for recovery.
 static void settle_first(struct replacer *r, bool patient)
 {
 	struct waiting *w = &r->ring[r->first++ % r->size];
 
+	r->failing -= w->failed;
 	wait_until(w->due);
 	bool is_shared;
 	bool whole = is_whole(w, &is_shared);
-	if (whole && is_shared && patient && wait_longer(r, w))
+	if (whole && is_shared && patient && has_time(w) && wait_longer(r, w))
 		return;
 	int e = settle(r, w, whole);
+	if (e < 0 && try_again(r, w))
+		return;
 	if (r->first_error == 0)
 		r->first_error = e;
 	r->unsettled = r->unsettled || e < 0;
@@ -189,8 +205,21 @@ static void settle_first(struct replacer *r, bool patient)
 
 static void settle_all(struct replacer *r)
 {
-	while (r->first < r->next)
+	for (uint64_t end = r->next; r->first < end;)
 		settle_first(r, true);
+	while (r->next - r->first > (r->ends ? 0 : r->failing))
+		settle_first(r, true);
+}
+
+void replacer_tidy(struct replacer *r)
+{
+	for (uint64_t end = r->next; r->first < end && is_due(r);)
+		settle_first(r, true);
+}
+
+void replacer_end(struct replacer *r)
+{
+	r->ends = true;
 }
 
 int replacer_flush(struct replacer *r, struct replacer_done *ret)
@@ -209,6 +238,7 @@ int replacer_free(struct replacer *r)
 
 	if (!r)
 		return 0;
+	replacer_end(r);
 	int e = replacer_flush(r, &done);
 	if (!r->unsettled)
 		journal_remove(r->store, r->worker);
@@ -221,13 +251,14 @@ int replacer_free(struct replacer *r)
 
 // Replacing
 
-// Those at hand that are old enough cost nothing to settle; a full ring has to be waited for.
-static void make_room(struct replacer *r)
+// Those at hand that are old enough cost nothing to settle; a full ring has to be waited for. -EBUSY: none of
+// them can be settled now.
+static int make_room(struct replacer *r)
 {
-	while (r->first < r->next && clock_ns(CLOCK_MONOTONIC) >= r->ring[r->first % r->size].due)
-		settle_first(r, true);
-	if (r->next - r->first == r->size)
+	replacer_tidy(r);
+	for (unsigned i = 0; i < r->size && r->next - r->first == r->size; i++)
 		settle_first(r, false);
+	return r->next - r->first == r->size ? -EBUSY : 0;
 }
 
 // Is what came out what was compared? Our exchange moves the ctime, so that a setxattr(2) since the
@@ -252,6 +283,11 @@ static int link_to_tmp(struct replacer *r, const char *path, const struct object
 	do {
 		displaced_name_print(r->dir, key, r->worker, r->serial++, ret);
 		e = record(r, ret, path);
+		// Half a record may be there, of a name that nothing gets.
+		if (is_full(e)) {
+			displaced_name_print(r->dir, key, r->worker, r->serial++, ret);
+			e = 0;
+		}
 		if (e == 0)
 			e = object_link(r->store, object, ret);
 	} while (e == -EEXIST);
@@ -344,9 +380,11 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 	// rename(2) of two names of one inode does nothing.
 	if (ino == v->claim->st.st_ino)
 		return -EEXIST;
-	make_room(r);
+	int e = make_room(r);
+	if (e < 0)
+		return e;
 	w.path = strdup(v->path);
-	int e = w.path ? xattr_dup(v->xattrs, &w.xattrs) : -ENOMEM;
+	e = w.path ? xattr_dup(v->xattrs, &w.xattrs) : -ENOMEM;
 	if (e == 0)
 		e = run(r, v, key, object, &w);
 	waiting_free(&w);

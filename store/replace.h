@@ -62,11 +62,18 @@ struct replacer_done {
 // A writer may be on its way into open(2) between its look-up and the check of our lease, and would write to
 // a file without a name. So displaced files stay in tmp/, and claimed, for a grace period, which is longer
 // for what somebody else has open. Waits until that has passed for all, puts back those that somebody
-// changed, or waits to write to, drops the others. Returns the first error of dropping or putting back since
-// the flush before; what it hit stays in tmp/ for recovery.
+// changed, or waits to write to, drops the others. What cannot be settled now, for want of descriptors for
+// example, waits on, for the next flush. Returns the first error of what cannot wait any more since the flush
+// before: it stays in tmp/ for recovery.
 int replacer_flush(struct replacer *r, struct replacer_done *ret);
 
-// Flushes and frees; NULL is fine.
+// Nothing more will be replaced: the next flush waits for what cannot be settled, too, for a second at most.
+void replacer_end(struct replacer *r);
+
+// Settles those whose grace period is over: to be called now and then by who does something else for long.
+void replacer_tidy(struct replacer *r);
+
+// Ends, flushes and frees; NULL is fine.
 int replacer_free(struct replacer *r);
 
 // What recovery did with the names a crash left in tmp/.

@@ -76,7 +76,7 @@ static uint64_t read_for(struct throttle *t, struct world *w, uint64_t time)
 {
 	uint64_t till = w->now + time, slept = w->slept;
 	while (w->now < till) {
-		throttle_take(t, 1000);
+		throttle_take(t, 1000, NULL, NULL);
 		pass_time(w, MS, true);
 	}
 	return w->slept - slept;
@@ -92,7 +92,7 @@ static void never_more_than_the_limit_is_read(void **state)
 	srandom(1);
 	for (int i = 0; i < 20000; i++) {
 		uint64_t bytes = (uint64_t)random() % (i % 50 == 0 ? 200000 : 500);
-		throttle_take(t, bytes);
+		throttle_take(t, bytes, NULL, NULL);
 		taken += bytes;
 		// A tenth of a second's worth may come at once.
 		assert_true((double)taken <= 100000.0 * ((double)(w.now - begun) / SECOND + 0.1) + 1);
@@ -107,9 +107,9 @@ static void what_was_not_used_is_soon_lost(void **state)
 	struct world w = { .now = 5 * SECOND };
 	struct throttle *t = make(&w, 1000, false);
 	pass_time(&w, 1000 * SECOND, false);
-	throttle_take(t, 100);
+	throttle_take(t, 100, NULL, NULL);
 	assert_int_equal(w.slept, 0);
-	throttle_take(t, 100);
+	throttle_take(t, 100, NULL, NULL);
 	assert_int_equal(w.slept, SECOND / 10);
 	throttle_free(t);
 }
@@ -119,10 +119,10 @@ static void what_was_not_read_is_given_back(void **state)
 	(void)state;
 	struct world w = { .now = 5 * SECOND };
 	struct throttle *t = make(&w, 1000, false);
-	throttle_take(t, 1100);
+	throttle_take(t, 1100, NULL, NULL);
 	assert_int_equal(w.slept, SECOND);
 	throttle_return(t, 1000);
-	throttle_take(t, 100);
+	throttle_take(t, 100, NULL, NULL);
 	assert_int_equal(w.slept, SECOND);
 	throttle_free(t);
 }
@@ -133,14 +133,14 @@ static void a_signal_ends_any_wait(void **state)
 	struct world w = { .now = 5 * SECOND, .stop_at = 6 * SECOND };
 	struct throttle *t = make(&w, 1, false);
 	for (int i = 0; i < 10; i++)
-		throttle_take(t, UINT64_MAX);
+		throttle_take(t, UINT64_MAX, NULL, NULL);
 	assert_true(w.now < 6 * SECOND + 100 * MS);
 	throttle_free(t);
 
 	w = (struct world){ .now = 5 * SECOND, .others = 100, .stop_at = 60 * SECOND };
 	t = make(&w, 0, true);
 	while (w.now < w.stop_at) {
-		throttle_take(t, 1);
+		throttle_take(t, 1, NULL, NULL);
 		pass_time(&w, MS, true);
 	}
 	assert_true(w.now < 60 * SECOND + 100 * MS);
@@ -295,7 +295,7 @@ static void the_real_machine_lets_us_through(void **state)
 	assert_int_equal(throttle_new(&o, &t), 0);
 	throttle_join(t);
 	for (int i = 0; i < 1000; i++)
-		throttle_take(t, 1000);
+		throttle_take(t, 1000, NULL, NULL);
 	throttle_leave(t);
 	throttle_free(t);
 }
@@ -304,7 +304,7 @@ static void without_a_throttle_all_calls_do_nothing(void **state)
 {
 	(void)state;
 	throttle_join(NULL);
-	throttle_take(NULL, UINT64_MAX);
+	throttle_take(NULL, UINT64_MAX, NULL, NULL);
 	throttle_return(NULL, 1);
 	throttle_leave(NULL);
 	throttle_free(NULL);
