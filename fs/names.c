@@ -179,7 +179,7 @@ void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, con
 
 // A link between its two names.
 struct moving {
-	struct node *n;  // NULL: no node, but its number moves all the same
+	struct node *n;  // NULL: there is none
 	uint64_t number;
 };
 

@@ -105,7 +105,6 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_POSIX_ACL);
 	want(conn, FUSE_CAP_DONT_MASK);
 	want(conn, FUSE_CAP_EXPIRE_ONLY);
-	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
 	want(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
 	set_up_passthrough(m, conn);
 	if (!m->failed)

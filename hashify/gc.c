@@ -144,7 +144,7 @@ int gc_run(struct store *s, bool dry_run, struct report *report, struct gc_resul
 
 	int r = displaced_each(s, await, &gc);
 	if (r == 0)
-		r = object_each(s, OBJECT_ALL, true, see_object, &gc, &ret->foreign);
+		r = object_each(s, true, see_object, &gc, &ret->foreign);
 	if (r == 0)
 		r = quarantine_each(s, see_quarantined, &gc, &ret->foreign);
 	if (r == 0)

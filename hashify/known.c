@@ -6,6 +6,7 @@
 #include "store/object.h"
 #include "store/quarantine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,9 +43,9 @@ static int compare_objects(const void *a, const void *b)
 // What one thread loads.
 struct loading {
 	struct store *store;
-	struct shards *shards;  // borrowed; NULL: all are read
-	struct object_part part;
-	bool quarantined;  // not a part of the objects, but what is in quarantine
+	struct shards *shards;  // borrowed; NULL: all are read, in one part
+	struct shards_part part;
+	bool quarantined;  // not objects, but what is in quarantine
 	bool any_identity;
 	pthread_t thread;
 	struct known_object *objects;  // owned
@@ -76,7 +77,7 @@ static void *load_part(void *arg)
 	else if (l->shards)
 		l->error = shards_each(l->shards, l->store, l->part, add_object, l, &l->foreign);
 	else
-		l->error = object_each(l->store, l->part, false, add_object, l, &l->foreign);
+		l->error = object_each(l->store, false, add_object, l, &l->foreign);
 	return NULL;
 }
 
@@ -124,6 +125,7 @@ static int load_parts(struct loading *parts, unsigned count, struct known *k)
 
 static int load_objects(struct store *s, struct shards *shards, unsigned threads, struct known *k)
 {
+	assert(shards || threads == 1);
 	struct loading *parts = calloc(threads, sizeof(*parts));
 	if (!parts)
 		return -ENOMEM;
@@ -174,7 +176,7 @@ int known_load(struct store *s, struct shards *shards, bool any_identity, unsign
 
 int known_load_linked(struct store *s, struct known *ret)
 {
-	struct loading parts[] = { { .store = s, .part = { 0, 1 } }, { .store = s, .quarantined = true } };
+	struct loading parts[] = { { .store = s }, { .store = s, .quarantined = true } };
 	struct known k = { 0 };
 	int r = load_parts(parts, 2, &k);
 	return finish(&k, r, ret);

@@ -31,7 +31,7 @@ struct known {
 
 // Loads the objects of @s; a NULL @s has none. @shards, or NULL, is what is known of them. @any_identity: a
 // part of the identity is ignored, so that the one in a name tells nothing. -ENOMEM. @threads read at the
-// same time.
+// same time: one, where @shards is NULL.
 int known_load(struct store *s, struct shards *shards, bool any_identity, unsigned threads,
 	       struct known *ret);
 

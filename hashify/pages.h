@@ -19,7 +19,7 @@ size_t pages_count(uint64_t size);
 // on its way from the disk is not there yet.
 void pages_look(int fd, uint64_t at, uint64_t size, unsigned char *there, struct pages *ret);
 
-// Looks at the whole of a file, for pages_free(). @ret is nothing if all is there.
+// Looks at the whole of a file, for pages_free(). @ret is nothing if all is there, or if the file is huge.
 void pages_look_whole(int fd, uint64_t size, struct pages *ret);
 
 // Drops what was not there, but for what is dirty, mapped, or still on its way from the disk.

@@ -39,7 +39,7 @@ void shards_free(struct shards *s)
 struct visit {
 	struct shards *shards;
 	struct store *store;
-	struct object_part part;
+	struct shards_part part;
 	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
 	void *arg;
 	uint64_t *foreign;
@@ -87,7 +87,7 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	return r;
 }
 
-int shards_each(struct shards *s, struct store *store, struct object_part part,
+int shards_each(struct shards *s, struct store *store, struct shards_part part,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign)
 {

@@ -19,6 +19,11 @@ struct shard {
 	uint64_t ino, stamp;   // else, what it was before it was read; 0: it cannot be kept
 };
 
+// One part of several, for a thread.
+struct shards_part {
+	unsigned number, of;
+};
+
 struct shards {
 	struct hashed *hashed;  // borrowed
 	size_t limit;           // of bytes in the index
@@ -34,7 +39,7 @@ int shards_load(struct hashed *h, size_t limit, bool keep, struct shards **ret);
 void shards_free(struct shards *s);
 
 // What object_each() does, without status. Several threads may do that at a time, for different parts.
-int shards_each(struct shards *s, struct store *store, struct object_part part,
+int shards_each(struct shards *s, struct store *store, struct shards_part part,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
 

@@ -301,7 +301,7 @@ static int find_left(struct unshare *u)
 	if (fstatfs(u->at->pool.dir, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC)
 		return 0;
 	struct store *s = u->at->pool.store;
-	int r = object_each(s, OBJECT_ALL, true, count_left, u, &foreign);
+	int r = object_each(s, true, count_left, u, &foreign);
 	if (r == 0)
 		r = quarantine_each(s, count_left, u, &foreign);
 	return r < 0 ? r : held_each(s, count_held, u, &foreign);

@@ -113,7 +113,7 @@ static void recall_all(struct verify *v)
 
 static int list_objects(struct verify *v)
 {
-	int r = object_each(v->store, OBJECT_ALL, false, add_candidate, v, &v->result->foreign);
+	int r = object_each(v->store, false, add_candidate, v, &v->result->foreign);
 	if (r < 0 || v->count == 0)
 		return r < 0 ? r : 0;
 	qsort(v->candidates, v->count, sizeof(*v->candidates), compare_inodes);

@@ -172,14 +172,14 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 	if (!S_ISDIR(st.st_mode))
 		return 0;
 	uint64_t stamp = stamp_of(v->store, &st);
+	bool is_settled = clock_is_over(st.st_ctim);  // otherwise another change would not be seen
 	v->failed = false;
 	int r = 0;
 	if (v->known->stamps[shard] != stamp)
 		r = object_each_in(v->store, e->d_name, visit_object, v, &v->foreign);
 	if (r < 0)
 		fail(v, &v->error, r);
-	// Otherwise another change would not be seen.
-	if (!v->failed && clock_is_over(st.st_ctim))
+	if (!v->failed && is_settled)
 		v->now.stamps[shard] = stamp;
 	return 0;
 }

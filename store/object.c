@@ -196,8 +196,6 @@ int object_shard_number(const char *name)
 }
 
 struct visit {
-	struct object_part part;
-	unsigned number;    // of shards so far
 	const char *shard;  // that is visited now
 	bool with_stat;
 	int (*each)(const struct object_key *key, const struct stat *st, void *arg);
@@ -244,19 +242,15 @@ static int visit_shard(int objects, const struct dirent64 *e, void *arg)
 {
 	struct visit *v = arg;
 
-	if (v->number++ % v->part.of != v->part.number)
-		return 0;
 	v->shard = e->d_name;
 	return visit_names(objects, v);
 }
 
-int object_each(struct store *s, struct object_part part, bool with_stat,
+int object_each(struct store *s, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign)
 {
-	struct visit v = {
-		.part = part, .with_stat = with_stat, .each = each, .arg = arg, .foreign = ret_foreign
-	};
+	struct visit v = { .with_stat = with_stat, .each = each, .arg = arg, .foreign = ret_foreign };
 	return dir_each(s->objects, ".", visit_shard, &v);
 }
 

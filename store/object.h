@@ -61,16 +61,10 @@ static inline unsigned object_shard_of(struct digest digest)
 	return (unsigned)(digest.high >> (64 - 4 * OBJECT_SHARD_DIGITS));
 }
 
-// One part of several of the objects: whole shards, so that threads share them out.
-struct object_part {
-	unsigned number, of;
-};
-#define OBJECT_ALL ((struct object_part){ 0, 1 })
-
-// Calls @each for every object of @part, shard by shard: key and status of its inode (@st has st_ino alone
+// Calls @each for every object, shard by shard: key and status of its inode (@st has st_ino alone
 // unless @with_stat); stops at its first non-zero answer and returns that. Names that are no object's are
 // passed over, their number is added to @ret_foreign.
-int object_each(struct store *s, struct object_part part, bool with_stat,
+int object_each(struct store *s, bool with_stat,
 		int (*each)(const struct object_key *key, const struct stat *st, void *arg), void *arg,
 		uint64_t *ret_foreign);
 

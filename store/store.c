@@ -177,7 +177,8 @@ static int fill(int dir)
 	return fsync(dir) < 0 ? -errno : 0;
 }
 
-#define ATTEMPT STORE_DIR ".new"
+#define ATTEMPT STORE_DIR ".new-"
+#define ATTEMPT_DIGITS 16
 
 // Removes what an attempt has left.
 static void remove_attempt(int pool, const char *name)
@@ -199,7 +200,9 @@ static void remove_attempt(int pool, const char *name)
 static int remove_if_attempt(int pool, const struct dirent64 *e, void *arg)
 {
 	(void)arg;
-	if (strncmp(e->d_name, ATTEMPT, sizeof(ATTEMPT) - 1) == 0)
+	const char *number = e->d_name + sizeof(ATTEMPT) - 1;
+	if (strncmp(e->d_name, ATTEMPT, sizeof(ATTEMPT) - 1) == 0 &&
+	    strspn(number, "0123456789abcdef") == ATTEMPT_DIGITS && number[ATTEMPT_DIGITS] == '\0')
 		remove_attempt(pool, e->d_name);
 	return 0;
 }
@@ -219,12 +222,12 @@ static int make(int pool, const char *attempt)
 
 int store_create(int pool)
 {
-	char attempt[sizeof(ATTEMPT) + 17];
+	char attempt[sizeof(ATTEMPT) + ATTEMPT_DIGITS];
 	uint64_t number;
 
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 		return -EIO;
-	snprintf(attempt, sizeof(attempt), ATTEMPT "-%016" PRIx64, number);
+	snprintf(attempt, sizeof(attempt), ATTEMPT "%016" PRIx64, number);
 	int r = make(pool, attempt);
 	if (r == 0) {
 		dir_each(pool, ".", remove_if_attempt, NULL);

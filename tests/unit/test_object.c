@@ -358,12 +358,12 @@ static void all_objects_are_listed_and_foreign_names_counted(void **state)
 	snprintf(misplaced, sizeof(misplaced), "%s/%s", path, name);
 	put(p->tree, misplaced, "49");
 
-	assert_int_equal(object_each(p->store, OBJECT_ALL, true, see, &seen, &foreign), 0);
+	assert_int_equal(object_each(p->store, true, see, &seen, &foreign), 0);
 	assert_int_equal(seen.count, 50);
 	assert_int_equal(foreign, 3);
 
 	seen = (struct seen){ .answer = -EINTR };
-	assert_int_equal(object_each(p->store, OBJECT_ALL, false, see, &seen, &foreign), -EINTR);
+	assert_int_equal(object_each(p->store, false, see, &seen, &foreign), -EINTR);
 	assert_int_equal(seen.count, 1);
 	assert_true(seen.last > 0);
 }
