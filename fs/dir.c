@@ -148,6 +148,8 @@ int dir_tmpfile(struct hashfs *fs, const struct dir_new *what, int flags, struct
 	auto_close int path = open(fd_path(fd).text, O_PATH | O_CLOEXEC);
 	if (path < 0)
 		return -errno;
+	if (path >= fs->most_files)
+		return -ENFILE;  // it is kept for as long as the guest has the file open
 	int r = enter_new(fs, flags, &fd, ret, ret_opened);
 	if (r == 0)
 		node_pin(fs, node_of(fs, ret->ino), &path);

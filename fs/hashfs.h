@@ -59,7 +59,7 @@ struct hashfs {
 			 // has begun to read never reaches (btrfs)
 	dev_t dev;       // of the mount's root; subvolumes in it (btrfs) have others
 	int most_pins;   // fds from this number on are not kept for deleted files
-	int most_files;  // nor for open ones
+	int most_files;  // nor for open ones, and those that never had a name
 	double timeout;  // seconds the kernel may cache entries and attributes
 
 	struct node *root;  // a counted reference

@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fs/attr.h"
@@ -100,7 +101,14 @@ static void work_fd_close(struct work_fd *w)
 
 #define auto_work __attribute__((cleanup(work_fd_close)))
 
-// In passthrough only read-ahead that was asked for comes here: readahead(2), posix_fadvise(2).
+// In passthrough only read-ahead that was asked for comes here: readahead(2), posix_fadvise(2). It begins,
+// and nobody waits for what it brings: whoever writes to the file may hold its lock for as long as he likes.
+static void begin_read_ahead(int fd, char *buf, size_t size, off_t offset)
+{
+	const struct iovec all = { buf, size };
+	(void)!preadv2(fd, &all, 1, offset, RWF_NOWAIT);
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_RDONLY);
@@ -108,6 +116,12 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 
 	if (w.fd < 0 || !buf) {
 		reply_err(req, w.fd < 0 ? w.fd : -ENOMEM);
+		return;
+	}
+	if (!file_of(fi)) {
+		begin_read_ahead(w.fd, buf, size, offset);
+		reply_err(req, -EAGAIN);  // a second copy in memory is of no use, and less than all would
+					  // move the size
 		return;
 	}
 	ssize_t got = fd_pread_all(w.fd, buf, size, (uint64_t)offset);

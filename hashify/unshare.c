@@ -58,6 +58,11 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 		displaced_name_print("", key, 0, u->serial++, ret);
 		r = tmp_link_as(u->at->pool.store, copy, ret);
 	} while (r == -EEXIST);
+	if (r < 0 || !u->options->sync)
+		return r;
+	r = copy_flush_named(u->at->pool.store, copy);
+	if (r < 0)
+		tmp_remove(u->at->pool.store, ret);
 	return r;
 }
 

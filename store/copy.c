@@ -29,9 +29,20 @@ int copy_private(struct store *s, int object, uint64_t keep, bool flush, struct 
 	int r = meta_copy(object, ret, copy);
 	if (r < 0)
 		return r;
-	// On btrfs a rename can be logged without the extents of the clone.
-	bool in_order = how == CONTENT_CLONED && !(s->is_btrfs && size > 0);
-	if (!in_order && flush && fdatasync(copy) < 0)
+	if (how != CONTENT_CLONED && flush && !s->is_btrfs && fdatasync(copy) < 0)
 		return -errno;
 	return take_fd(&copy);
+}
+
+// On btrfs a rename can be logged without the extents of the clone; and before Linux 6.16 nothing is logged
+// of an inode without a name (btrfs_log_inode_parent(), fs/btrfs/tree-log.c).
+int copy_flush_named(const struct store *s, int copy)
+{
+	struct stat st;
+
+	if (!s->is_btrfs)
+		return 0;
+	if (fstat(copy, &st) < 0)
+		return -errno;
+	return st.st_size > 0 && fdatasync(copy) < 0 ? -errno : 0;
 }

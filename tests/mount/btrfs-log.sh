@@ -69,6 +69,7 @@ unshare_guest() {
 	sync -f "$FS"
 	during "$POOL/a" true
 	"$HASHIFY" unshare "$POOL/a" >"$W/said"
+	sync "$POOL"/a/d*
 }
 
 breaks() {
@@ -76,6 +77,7 @@ breaks() {
 	sync -f "$FS"
 	guests_mount "" a
 	during "$M/a" chmod 600 "$M"/a/d*/f
+	sync "$M"/a/d*
 }
 
 check "a pass" pass

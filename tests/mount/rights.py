@@ -221,7 +221,8 @@ def _(t):
                 as_user(USER, USER, lambda: spoil(path))
             except OSError:
                 pass
-            expect_equal(tree.slurp(t.pool + "/free/" + spoil.__name__)[:11], b"0123456789\n", spoil.__name__)
+            now = tree.slurp(t.pool + "/free/" + spoil.__name__)
+            expect_equal((now[:11], now[11:].replace(SPOILT, b"")), (b"0123456789\n", b""), spoil.__name__)
         finally:
             subprocess.run(["chattr", "-a", t.pool + "/free/" + spoil.__name__], check=True)
 
@@ -267,54 +268,110 @@ def memory_that_never_comes():
     return address
 
 
-@case("truncations that wait for some writers keep nobody else waiting, not even for a large break")
-def _(t):
-    memory_that_never_comes()
+def write_for_ever(fd):
     libc = ctypes.CDLL(None, use_errno=True)
-    children = []
+    libc.pwrite(fd, ctypes.c_void_p(memory_that_never_comes()), ctypes.c_size_t(4096), ctypes.c_long(0))
 
-    def child(fn):
+
+class Children:
+    """Processes that may never end by themselves."""
+
+    def __init__(self):
+        self.pids = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self.pids:
+            os.waitpid(pid, 0)
+
+    def start(self, fn):
         pid = os.fork()
         if pid == 0:
             try:
                 fn()
             finally:
                 os._exit(0)
-        children.append(pid)
+        self.pids.append(pid)
         return pid
 
-    def write_for_ever(fd):
-        libc.pwrite(fd, ctypes.c_void_p(memory_that_never_comes()), ctypes.c_size_t(4096), ctypes.c_long(0))
+    def expect_served(self, fn):
+        begun = time.monotonic()
+        pid = self.start(fn)
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            expect(time.monotonic() - begun < 5, "another's request has waited 5 s")
+            time.sleep(0.01)
+        self.pids.remove(pid)
+
+
+def held_for_ever(t, children, name, size=8192):
+    """A private file whose lock a writer holds; it is open."""
+    path = t.mount + "/free/" + name
+    tree.put(path, b"x" * size)
+    fd = os.open(path, os.O_RDWR)
+    children.start(lambda: write_for_ever(fd))
+    return fd
+
+
+@case("truncations that wait for some writers keep nobody else waiting, not even for a large break")
+def _(t):
+    memory_that_never_comes()
 
     def others():
         os.close(os.open(t.mount + "/free/other", os.O_WRONLY | os.O_CREAT))
         os.close(os.open(t.mount + "/large", os.O_WRONLY))
 
-    fds = []
-    for i in range(6):
-        tree.put(t.mount + "/free/held%d" % i, b"x")
-        fds.append(os.open(t.mount + "/free/held%d" % i, os.O_RDWR))
-        child(lambda: write_for_ever(fds[-1]))
-    time.sleep(0.3)
-    for i in range(42):
-        child(lambda: os.open(t.mount + "/free/held%d" % (i % 6), os.O_WRONLY | os.O_TRUNC))
-    time.sleep(0.5)
-    expect(os.lstat(t.pool + "/large").st_nlink > 1, "large is no link: this proves nothing")
-    try:
-        begun = time.monotonic()
-        other = child(others)
-        while os.waitpid(other, os.WNOHANG)[0] == 0:
-            expect(time.monotonic() - begun < 5, "another's request has waited 5 s")
-            time.sleep(0.01)
-        children.remove(other)
-    finally:
-        for pid in children:
-            os.kill(pid, signal.SIGKILL)
-        for pid in children:
-            os.waitpid(pid, 0)
-        for fd in fds:
-            os.close(fd)
+    with Children() as children:
+        fds = [held_for_ever(t, children, "held%d" % i) for i in range(6)]
+        time.sleep(0.3)
+        for i in range(42):
+            children.start(lambda: os.open(t.mount + "/free/held%d" % (i % 6), os.O_WRONLY | os.O_TRUNC))
+        time.sleep(0.5)
+        expect(os.lstat(t.pool + "/large").st_nlink > 1, "large is no link: this proves nothing")
+        children.expect_served(others)
+    for fd in fds:
+        os.close(fd)
     expect_equal(os.lstat(t.pool + "/large").st_nlink, 1)
+
+
+@case("what has a file read ahead while its writer never ends keeps nobody else waiting")
+def _(t):
+    memory_that_never_comes()
+    piece = 128 << 10
+
+    def others():
+        for i in range(20):
+            path = t.mount + "/free/others%d" % i
+            with open(path, "wb") as f:
+                f.write(b"y")
+            with open(path, "rb") as f:
+                expect_equal(f.read(), b"y")
+
+    def space():
+        return os.statvfs(t.pool).f_bavail * os.statvfs(t.pool).f_frsize
+
+    with Children() as children:
+        fd = held_for_ever(t, children, "source", 42 * piece)
+        time.sleep(0.3)
+        for i in range(42):
+            children.start(lambda: os.posix_fadvise(fd, i * piece, piece, os.POSIX_FADV_WILLNEED))
+        time.sleep(0.5)
+        children.expect_served(others)
+        with open(t.mount + "/free/gone", "wb") as f:
+            f.write(b"z" * (32 << 20))
+            f.flush()
+            os.fsync(f.fileno())
+            os.unlink(f.name)
+            before = space()
+        begun = time.monotonic()
+        while space() < before + (16 << 20):
+            expect(time.monotonic() - begun < 10, "the space of what was closed does not come back")
+            os.sync()
+            time.sleep(0.1)
+    os.close(fd)
 
 
 def hold(path, count, error):
@@ -324,7 +381,7 @@ def hold(path, count, error):
     said = "%s files were opened" % count
     try:
         for _ in range(int(count)):
-            fds.append(os.open(path, os.O_RDONLY))
+            fds.append(os.open(path, os.O_TMPFILE | os.O_RDWR if os.path.isdir(path) else os.O_RDONLY))
     except OSError as e:
         said = "refused" if e.errno == getattr(errno, error) else str(e)
     print(said, flush=True)
