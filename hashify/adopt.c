@@ -43,69 +43,17 @@ enum outcome {
 	FULL       // identical, but the object can take no more names
 };
 
-void adopt_init(struct adopt *a, int pool)
+void adopt_init(struct adopt *a, int pool, bool sync)
 {
 	a->link_limit = object_link_limit(pool);
-	a->clock_offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-	mutex_init(&a->flushing);
+	durable_init(&a->durable, sync && !a->dry_run);
 	dirtimes_init(&a->dirtimes);
-}
-
-// A file is hashed and linked from the page cache, which a power cut takes away; and a rename is on the disk
-// before the data of the file it names may be. So all that was written before is flushed once, before
-// the first of them is opened, and what changed since by itself, before it may stand in for another file. A
-// store to a mapping moves ctime when its page was clean, and the flush leaves them all clean.
-int adopt_flush(struct adopt *a, int pool)
-{
-	if (!a->sync || a->dry_run || atomic_load_explicit(&a->flushed, memory_order_acquire))
-		return 0;
-	auto_unlock pthread_mutex_t *held = mutex_hold(&a->flushing);
-	if (a->flush_error < 0 || a->flushed)
-		return a->flush_error;
-	a->durable_till = clock_ns(CLOCK_REALTIME_COARSE) - CLOCK_MARGIN;
-	if (syncfs(pool) < 0)
-		a->flush_error = -errno;
-	else
-		atomic_store_explicit(&a->flushed, true, memory_order_release);
-	return a->flush_error;
 }
 
 void adopt_destroy(struct adopt *a)
 {
 	dirtimes_destroy(&a->dirtimes);
-	mutex_destroy(&a->flushing);
-}
-
-// If somebody has set the clock back meanwhile, ctimes say nothing.
-static bool clock_is_steady(const struct adopt *a)
-{
-	int64_t offset = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
-	return llabs(offset - a->clock_offset) <= CLOCK_MARGIN / 10;
-}
-
-// A write(2) moves the ctime when it begins, and may have brought its last bytes after the flush. Before
-// Linux 6.5 the kernel does not tell: none takes longer than this.
-#define LONGEST_WRITE (3600 * INT64_C(1000000000))
-
-static bool is_durable(const struct adopt *a, const struct claim *c)
-{
-	if (!clock_is_steady(a) || clock_latest(c->st.st_ctim) >= a->durable_till)
-		return false;
-	int64_t unwritten = sys_unwritten_pages(c->fd, (uint64_t)c->st.st_size);
-	return unwritten == 0 ||
-	       (unwritten < 0 && clock_latest(c->st.st_ctim) < a->durable_till - LONGEST_WRITE);
-}
-
-static bool is_settled(const struct adopt *a, const struct stat *st)
-{
-	return clock_is_steady(a) && clock_is_over(st->st_ctim);
-}
-
-static int make_durable(const struct adopt *a, const struct reading *r)
-{
-	if (!a->sync || is_durable(a, &r->claim))
-		return 0;
-	return fdatasync(r->claim.fd) < 0 ? -errno : 0;
+	durable_destroy(&a->durable);
 }
 
 int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally, unsigned worker,
@@ -170,7 +118,7 @@ static void flush(struct adopter *a)
 	a->displaced_count = 0;
 	if (a->error < 0 || r == 0)
 		return;
-	report_store(a->shared->report, r);
+	report_store(r);
 	a->error = r;
 }
 
@@ -345,7 +293,7 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	// It would have been one; or gc or verify, which may run beside us, has removed it.
 	if (a->shared->dry_run && (t->file || err == -ENOENT))
 		return NO_MATCH;
-	report_bad_object(a->shared->report, &t->key, err);
+	report_bad_object(&t->key, err);
 	// Who has it open for writing now may have closed it the next time.
 	a->tally->bad_objects += err != -EAGAIN;
 	return NO_MATCH;
@@ -363,7 +311,7 @@ static bool holds(const struct reading *target, bool names_moved)
 // has two names, and so tells every guest that it is shared.
 static int adopt_file(struct adopt *a, const struct reading *r, struct object_key *key)
 {
-	int err = make_durable(a, r);
+	int err = durable_make(&a->durable, &r->claim);
 	while (err == 0 && (err = object_adopt(a->store, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
 		key->variant++;
 		err = 0;
@@ -451,7 +399,7 @@ static enum outcome try_group(struct adopter *a, struct group *group, struct rea
 // them.
 static bool is_news(const struct adopter *a, const struct reading *r)
 {
-	return is_settled(a->shared, &r->claim.st) && reader_rights(r) == 0;
+	return durable_settled(&a->shared->durable, &r->claim.st) && reader_rights(r) == 0;
 }
 
 // The file of @r becomes a target. A small one stays open for the next, which is about to come if one does.

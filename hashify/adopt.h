@@ -5,18 +5,16 @@
 //
 //	claim the file (a lease), hash it                  nothing has changed
 //	make the first of two equal files the object       its inode has a second name, in the store
-//	  after its data is on the disk (adopt_durable)
+//	  after its data is on the disk (durable.h)
 //	claim the object, compare bytes and identity       nothing has changed
 //	replace the second by a link to it                 replace.h
 #pragma once
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "hashify/dirtimes.h"
+#include "hashify/durable.h"
 #include "hashify/group.h"
 #include "hashify/hashed.h"
 #include "hashify/reader.h"
@@ -35,24 +33,14 @@ struct adopt {
 	struct report *report;      // borrowed
 	bool dry_run;
 	unsigned ignored;     // of enum identity_field
-	bool sync;            // false: never flush anything
 	unsigned waiting;     // displaced files that a worker keeps open
 	uint64_t link_limit;  // dry run: names an inode of this filesystem can have
-	atomic_bool flushed;
-	pthread_mutex_t flushing;  // guards the next two until then
-	int flush_error;
-	int64_t durable_till;  // ns: what has not changed since is on the disk
-	int64_t clock_offset;  // ns between the wall clock and the time since boot
+	struct durable durable;
 	struct dirtimes dirtimes;
 };
 
-// Sets the fields that are not borrowed.
-void adopt_init(struct adopt *a, int pool);
-
-// To be called before a file is opened that adopter_take() is to take: a real run with @sync flushes the
-// filesystem of @pool, once, and all who come meanwhile wait. Whatever has not changed since is on the disk
-// afterwards. Any thread.
-int adopt_flush(struct adopt *a, int pool);
+// Sets the fields that are not borrowed. @sync: what links show is to be on the disk before.
+void adopt_init(struct adopt *a, int pool, bool sync);
 void adopt_destroy(struct adopt *a);
 
 // A worker, numbered from 0, that uses @reader and counts in @tally (both borrowed).

@@ -201,7 +201,7 @@ static int remove_stale(struct hashed *h)
 	if (stale * 100 > h->count * STALE_PERCENT)
 		for (size_t i = 0; i < h->count && r == 0; i++)
 			if (!h->seen[i])
-				r = index_remove(h->index, &h->rows[i].ino, 1);
+				r = index_remove(h->index, h->rows[i].ino);
 	return r;
 }
 

@@ -131,9 +131,8 @@ void report_unshared(struct report *r, const struct report_place *place)
 		say(place, r->dry_run ? "would get a copy of its own" : "has a copy of its own now");
 }
 
-void report_store(struct report *r, int err)
+void report_store(int err)
 {
-	(void)r;
 	log_error("in " STORE_DIR
 		  "/tmp: a displaced file cannot be put back or dropped: %s; the next pass tries again",
 		  strerror(-err));
@@ -165,23 +164,21 @@ void report_damaged(struct report *r, const struct object_key *key, unsigned dam
 			  path, words, r->dry_run ? "would be moved" : "moved");
 }
 
-void report_unchecked(struct report *r, const struct object_key *key, int err)
+void report_unchecked(const struct object_key *key, int err)
 {
 	char path[OBJECT_PATH_SIZE];
 	object_path_print(key, path);
-	(void)r;
 	log_error(STORE_DIR "/%s: cannot be checked: %s; expected an object that can be read; "
 			    "mend that and verify again",
 		  path, strerror(-err));
 }
 
-void report_bad_object(struct report *r, const struct object_key *key, int err)
+void report_bad_object(const struct object_key *key, int err)
 {
 	char path[OBJECT_PATH_SIZE];
 	object_path_print(key, path);
 	const char *what = err == -EBADMSG || err == -E2BIG    ? "is not what its name says"
 			   : err == -ETXTBSY || err == -EAGAIN ? "is being written to, beside hashfs"
 							       : strerror(-err);
-	(void)r;
 	log_warning(STORE_DIR "/%s: %s; expected an untouched object; it is not used", path, what);
 }

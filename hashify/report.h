@@ -49,7 +49,7 @@ void report_not_apart(const struct report_place *place, int err);
 void report_unshared(struct report *r, const struct report_place *place);
 
 // Names an error of the store that belongs to no file.
-void report_store(struct report *r, int err);
+void report_store(int err);
 
 // Names an object that no link was left to: it was removed, or cannot be for the negative errno @err.
 void report_removed(struct report *r, const char *path, int err);
@@ -57,7 +57,7 @@ void report_removed(struct report *r, const char *path, int err);
 // Names an object with this @damage (rehash.h), which was moved into quarantine, or cannot be for the
 // negative errno @err; and one that could not be checked.
 void report_damaged(struct report *r, const struct object_key *key, unsigned damage, int err);
-void report_unchecked(struct report *r, const struct object_key *key, int err);
+void report_unchecked(const struct object_key *key, int err);
 
 // Names an object that cannot be used.
-void report_bad_object(struct report *r, const struct object_key *key, int err);
+void report_bad_object(const struct object_key *key, int err);

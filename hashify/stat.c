@@ -88,8 +88,7 @@ static bool is_variant_of(const struct known_object *a, const struct known_objec
 	       digest_equal(a->key.digest, b->key.digest);
 }
 
-static void add_objects(struct store *s, const struct counting *c, struct report *report,
-			struct stat_figures *f)
+static void add_objects(struct store *s, const struct counting *c, struct stat_figures *f)
 {
 	for (size_t i = 0; i < c->known->count; i++) {
 		const struct known_object *object = &c->known->objects[i];
@@ -100,7 +99,7 @@ static void add_objects(struct store *s, const struct counting *c, struct report
 		f->variants += i > 0 && is_variant_of(object, object - 1);
 		if (r < 0) {
 			f->errors++;
-			report_bad_object(report, &object->key, r);
+			report_bad_object(&object->key, r);
 		}
 	}
 }
@@ -138,7 +137,7 @@ int stat_pool(int pool, struct store *s, struct report *report, struct stat_figu
 	if (r == 0)
 		r = count_quarantined(s, &f);
 	if (r == 0)
-		add_objects(s, &counting, report, &f);
+		add_objects(s, &counting, &f);
 	known_free(&known);
 	if (r == 0)
 		*ret = f;

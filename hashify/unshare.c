@@ -56,7 +56,7 @@ static int link_copy(struct unshare *u, int copy, const struct object_key *key, 
 	int r;
 	do {
 		displaced_name_print("", key, 0, u->serial++, ret);
-		r = tmp_link_as(u->at->pool.store, copy, ret);
+		r = fd_link(copy, u->at->pool.store->tmp, ret);
 	} while (r == -EEXIST);
 	if (r < 0 || !u->options->sync)
 		return r;

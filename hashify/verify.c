@@ -184,7 +184,7 @@ static int verify_one(struct verify *v, struct candidate *c)
 		c->verified = clock_ns(CLOCK_REALTIME);
 	if (r == 0)
 		return damage ? take_damaged(v, c, damage) : 0;
-	report_unchecked(v->report, &c->key, r);
+	report_unchecked(&c->key, r);
 	v->result->errors++;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
+#include "store/base/dir.h"
 #include "store/base/fd.h"
 #include "store/identity.h"
 #include "store/pool.h"
@@ -281,15 +282,10 @@ static int see(struct walker *w, const struct level *l, const struct listing_ent
 	return 0;
 }
 
-static bool is_dots(const char *name)
-{
-	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
 static int see_new(struct walker *w, const struct level *l, const struct dirent64 *d)
 {
 	struct listing_entry e = { d->d_ino, d->d_type, d->d_name };
-	if (is_dots(e.name))
+	if (dir_is_dots(e.name))
 		return 0;
 	const struct known_object *object = object_of(w, l, &e);
 	int r = see(w, l, &e, object);

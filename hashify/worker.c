@@ -79,7 +79,7 @@ static bool is_wanted(const struct worker *w, const struct tree_file *f, uint64_
 
 static int open_file(struct worker *w, struct tree_file *f, struct reading *ret)
 {
-	w->error = adopt_flush(w->work->adopt, w->work->pool);
+	w->error = durable_flush(&w->work->adopt->durable, w->work->pool);
 	return w->error < 0 ? w->error : reader_open(w->reader, f, ret);
 }
 

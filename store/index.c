@@ -391,14 +391,13 @@ int index_put(struct index *x, const struct index_file *files, size_t count)
 	return r;
 }
 
-int index_remove(struct index *x, const uint64_t *inos, size_t count)
+int index_remove(struct index *x, uint64_t ino)
 {
 	int r = prepare(x, "DELETE FROM files WHERE ino = ?", &x->remove);
-	for (size_t i = 0; i < count && r == 0; i++) {
-		sqlite3_bind_int64(x->remove, 1, (sqlite3_int64)inos[i]);
-		r = step(x->remove);
-	}
-	return r;
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(x->remove, 1, (sqlite3_int64)ino);
+	return step(x->remove);
 }
 
 int index_each_verified(struct index *x, int (*each)(const struct index_verified *v, void *arg), void *arg)

@@ -66,9 +66,9 @@ int index_close(struct index *x);
 // the index is broken, and what was told until then is worth nothing.
 int index_each(struct index *x, int (*each)(const struct index_file *f, void *arg), void *arg);
 
-// Put files, over what was known of their inodes, or remove them.
+// Put files, over what was known of their inodes, or remove one.
 int index_put(struct index *x, const struct index_file *files, size_t count);
-int index_remove(struct index *x, const uint64_t *inos, size_t count);
+int index_remove(struct index *x, uint64_t ino);
 
 // The same for objects; and forgets all of them.
 int index_each_verified(struct index *x, int (*each)(const struct index_verified *v, void *arg), void *arg);

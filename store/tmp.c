@@ -90,15 +90,6 @@ int tmp_open(struct store *s)
 	return fd < 0 ? -errno : fd;
 }
 
-int tmp_link_as(struct store *s, int fd, const char *name)
-{
-	if (linkat(fd, "", s->tmp, name, AT_EMPTY_PATH) == 0)
-		return 0;
-	if (errno != ENOENT)  // what those get who may not link by fd
-		return -errno;
-	return linkat(AT_FDCWD, fd_path(fd).text, s->tmp, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-}
-
 // Unique in this process by the counter; a dead one's left-over may have had our pid.
 static void next_name(char ret[TMP_NAME_SIZE])
 {
@@ -113,7 +104,7 @@ int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE])
 
 	do {
 		next_name(ret);
-		r = tmp_link_as(s, fd, ret);
+		r = fd_link(fd, s->tmp, ret);
 	} while (r == -EEXIST);
 	return r;
 }

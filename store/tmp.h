@@ -33,8 +33,5 @@ int tmp_link(struct store *s, int fd, char ret[TMP_NAME_SIZE]);
 // in one step, by the ids with which this thread makes files.
 int tmp_whiteout(struct store *s, int dir, const char *name);
 
-// Gives nameless @fd this name, one of those that recovery knows. -EEXIST: it is taken.
-int tmp_link_as(struct store *s, int fd, const char *name);
-
 // Removes @name from tmp/.
 int tmp_remove(struct store *s, const char *name);

@@ -11,7 +11,7 @@
 // readdir(3) would take memory and four more system calls for each directory.
 #define BUFFER_SIZE 16384
 
-static bool is_dots(const char *name)
+bool dir_is_dots(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
@@ -28,7 +28,7 @@ int dir_each(int parent, const char *name, int (*each)(int dir, const struct dir
 	while ((size = getdents64(fd, buffer, sizeof(buffer))) > 0)
 		for (ssize_t at = 0; at < size;) {
 			const struct dirent64 *e = (const struct dirent64 *)(buffer + at);
-			int r = is_dots(e->d_name) ? 0 : each(fd, e, arg);
+			int r = dir_is_dots(e->d_name) ? 0 : each(fd, e, arg);
 			if (r != 0)
 				return r;
 			at += e->d_reclen;

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <dirent.h>
+#include <stdbool.h>
+
+// "." or ".."?
+bool dir_is_dots(const char *name);
 
 // Opens the directory @name in @parent, no link, and calls @each(its fd, entry, @arg) for all its names but
 // "." and "..", until one call returns something other than 0. Names that come or go meanwhile may be seen or

@@ -69,7 +69,7 @@ static void write_index(void)
 
 	if (index_open(store, 0, true, &x, &state) < 0)
 		return;
-	if (index_each(x, look, &rows) == 0 && index_put(x, &f, 1) == 0 && index_remove(x, &f.ino, 1) == 0 &&
+	if (index_each(x, look, &rows) == 0 && index_put(x, &f, 1) == 0 && index_remove(x, f.ino) == 0 &&
 	    index_put_listing(x, "other", good, LISTING_SIZE) == 0 &&
 	    index_keep_listings(x, is_wanted, NULL) == 0)
 		index_add_pass(x, &pass);

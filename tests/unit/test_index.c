@@ -59,7 +59,7 @@ static void what_was_put_is_told_in_order(void **state)
 	struct index *x = open_index(*state, 0, INDEX_GOOD);
 	assert_int_equal(count_files(x), 3000);
 	const uint64_t last = 3000;
-	assert_int_equal(index_remove(x, &last, 1), 0);
+	assert_int_equal(index_remove(x, last), 0);
 	assert_int_equal(count_files(x), 2999);
 	assert_int_equal(index_close(x), 0);
 	assert_int_equal(index_drop(((struct pool *)*state)->store), 0);

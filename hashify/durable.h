@@ -1,0 +1,35 @@
+// What the disk has. A file is hashed and linked from the page cache, which a power cut takes away; and a
+// rename is on the disk before the data of the file it names may be. So all that was written before is
+// flushed once, before the first file is opened, and what changed since by itself, before it may stand in for
+// another file.
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct claim;
+
+struct durable {
+	bool wanted;  // else nothing is ever flushed
+	atomic_bool flushed;
+	pthread_mutex_t flushing;  // guards the next two until then
+	int error;
+	int64_t till;          // ns: what has not changed since is on the disk
+	int64_t clock_offset;  // ns between the wall clock and the time since boot
+};
+
+void durable_init(struct durable *d, bool wanted);
+void durable_destroy(struct durable *d);
+
+// To be called before a file is opened that durable_make() is for: flushes the filesystem of @pool, once, and
+// all who come meanwhile wait. Any thread.
+int durable_flush(struct durable *d, int pool);
+
+// Sees to it that the data of a claimed file are on the disk.
+int durable_make(const struct durable *d, const struct claim *c);
+
+// Is a file with the status @st over the tick of its last change, so that another would show?
+bool durable_settled(const struct durable *d, const struct stat *st);
