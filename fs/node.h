@@ -41,6 +41,8 @@ struct node {
 
 	bool breaking;  // under hashfs.break_lock
 
+	unsigned runners;  // under node_lock(): those of the opens that run it
+
 	pthread_mutex_t *names;  // of a directory: owned; held while names in it change
 	uint64_t ino;            // what the guest sees; constant
 	mode_t type;             // S_IFMT bits; constant

@@ -26,6 +26,9 @@ static bool writes(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+// As the kernel says it of an execve(2), in OPEN and RELEASE alike (__FMODE_EXEC in its include/linux/fs.h).
+#define RUNS 040
+
 static bool changes(int flags)
 {
 	return writes(flags) || (flags & O_TRUNC);
@@ -141,6 +144,7 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 	if (r == 0) {
 		n->opens++;
 		n->writers += writes(flags);
+		n->runners += (flags & RUNS) != 0;
 	} else if (n->opens == 0) {
 		become_idle(fs, n);
 	}
@@ -267,10 +271,20 @@ static bool truncation_may_wait(struct hashfs *fs, struct node *n)
 	return !n->link && n->opens > 0;
 }
 
+// The kernel refuses to truncate what is being run: before it asks us to open it for writing, but after an
+// open for reading.
+static bool is_run(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return n->runners > 0;
+}
+
 int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct opened *ret)
 {
 	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
 
+	if ((flags & O_TRUNC) && is_run(fs, n))
+		return -ETXTBSY;
 	if ((flags & O_TRUNC) && !may_wait && truncation_may_wait(fs, n))
 		return OPENS_MAY_WAIT;
 	int r = prepare(fs, n, flags, &p);
@@ -310,6 +324,7 @@ void opens_end(struct hashfs *fs, struct node *n, int flags, struct file *file)
 		free(file);
 	}
 	n->writers -= writes(flags);
+	n->runners -= (flags & RUNS) != 0;
 	if (--n->opens == 0)
 		become_idle(fs, n);
 }

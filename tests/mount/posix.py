@@ -712,6 +712,9 @@ def _(t):
             expect_equal(uids, ["0", str(U), str(U), str(U)], "ids of the set-uid program")
             expect_errno(errno.ETXTBSY, os.open, p, os.O_WRONLY)
             expect_errno(errno.ETXTBSY, os.truncate, p, 0)
+            size = os.stat(p).st_size
+            expect_errno(errno.ETXTBSY, os.open, p, os.O_RDONLY | os.O_TRUNC)
+            expect_equal((os.stat(p).st_size, size > 0), (size, True), "what is being run, opened with O_TRUNC")
         finally:
             child.communicate()
         os.close(os.open(p, os.O_WRONLY))
@@ -727,6 +730,7 @@ def _(t):
         expect_equal(child.stdout.read(1), b"!", "the program's first byte")
         expect_errno(errno.ETXTBSY, os.open, busy, os.O_WRONLY)
         expect_errno(errno.ETXTBSY, os.truncate, busy, 0)
+        expect_errno(errno.ETXTBSY, os.open, busy, os.O_RDONLY | os.O_TRUNC)
         os.chmod(busy, 0o700)
         expect_errno(errno.ETXTBSY, os.open, busy, os.O_WRONLY)
     finally:
