@@ -132,6 +132,7 @@ int adopter_free(struct adopter *a)
 		flush(a);
 		replacer_free(a->replacer);
 	}
+	reader_while_reading(a->reader, NULL, NULL);
 	int r = a->error;
 	free(a->displaced);
 	free(a);

@@ -42,7 +42,7 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	       struct reader **ret);
 void reader_free(struct reader *r);
 
-// Has @idle called with @arg after each MiB that is read of a large file.
+// Has @idle, unless NULL, called with @arg after each MiB that is read of a large file.
 void reader_while_reading(struct reader *r, void (*idle)(void *arg), void *arg);
 
 // Opens and claims @f. -ESTALE, -ENOENT: it is no longer the file that the walk saw, or may change without a

@@ -129,17 +129,18 @@ static int settle(struct replacer *r, struct waiting *w, bool whole)
 		return e < 0 ? e : 0;
 	// A guest that replaced the name meanwhile has done away with this file itself; but what we cannot
 	// tell, we keep.
-	r->done.kept++;
-	return displaced_keep(s, tmp);
+	e = displaced_keep(s, tmp);
+	r->done.kept += e == 0;
+	return e;
 }
 
-// Puts @w, which was the first, behind the others.
+// Puts @w, which was the first, behind the others. One that failed has no choice.
 static bool wait_longer(struct replacer *r, const struct waiting *w)
 {
 	char tmp[TMP_NAME_SIZE];
 
 	print_tmp(r, w, tmp);
-	if (record(r, tmp, w->path) < 0)
+	if (record(r, tmp, w->path) < 0 && !w->failed)
 		return false;
 	struct waiting later = *w;
 	later.due = clock_ns(CLOCK_MONOTONIC) + DISPLACED_GRACE_NSEC;
@@ -180,7 +181,9 @@ static bool has_time(const struct waiting *w)
 static bool try_again(struct replacer *r, struct waiting *w)
 {
 	w->give_back = w->failed = true;
-	return (!r->ends || has_time(w)) && wait_longer(r, w);
+	if (!r->ends)
+		w->latest = clock_ns(CLOCK_MONOTONIC) + OPEN_GRACE_NSEC;
+	return has_time(w) && wait_longer(r, w);
 }
 
 // What cannot be settled to the end stays in tmp/ for recovery.
