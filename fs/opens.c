@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/attr.h"
@@ -194,36 +193,14 @@ static int truncate_fd(int fd, bool shortened, fuse_req_t req)
 	return shortened ? attr_touch(fd) : 0;
 }
 
-// To truncate as much may take long.
-#define MOST_AT_ONCE ((off_t)64 << 20)
-
-static bool is_large(int fd)
-{
-	struct stat st;
-	return fstat(fd, &st) == 0 && st.st_size > MOST_AT_ONCE;
-}
-
-// Who writes to a file, or reads it directly, holds its lock until the memory he does it from or to is there:
-// for as long as he likes (userfaultfd, a mapping of a FUSE file of his own). While nobody else has it open,
-// and whoever opens it waits for us, there is none.
-static int truncate_alone(struct hashfs *fs, struct node *n, int fd, bool shortened, fuse_req_t req)
-{
-	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return n->opens > 1 ? OPENS_MAY_WAIT : truncate_fd(fd, shortened, req);
-}
-
 static int truncate_opened(struct hashfs *fs, struct node *n, const struct prepared *p,
 			   const struct opened *opened, fuse_req_t req)
 {
-	bool was_private = p->broken == WAS_PRIVATE, shortened = p->broken == BROKEN_SHORTENED;
-	auto_close int own = was_private ? node_open(fs, n, O_WRONLY) : -1;
-	int fd = was_private ? own : opened->file ? opened->file->fd : p->copy;
-
-	if (fd < 0)
-		return fd;
-	if (may_wait)
-		return truncate_fd(fd, shortened, req);
-	return is_large(fd) ? OPENS_MAY_WAIT : truncate_alone(fs, n, fd, shortened, req);
+	if (p->broken != WAS_PRIVATE)
+		return truncate_fd(opened->file ? opened->file->fd : p->copy, p->broken == BROKEN_SHORTENED,
+				   req);
+	auto_close int fd = node_open(fs, n, O_WRONLY);
+	return fd < 0 ? fd : truncate_fd(fd, false, req);
 }
 
 // An O_TRUNC that fails must not have emptied the file, so a link gets a copy without content only if the
@@ -286,8 +263,16 @@ static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req
 	return r;
 }
 
+// Who writes to a file, or reads it directly, holds its lock until the memory he does it from or to is there:
+// for as long as he likes (userfaultfd, a mapping of a FUSE file of his own).
+static bool truncation_may_wait(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return !n->link && n->opens > 0;
+}
+
 // The kernel refuses to truncate what is being run: before it asks us to open it for writing, but after an
-// open for reading.
+// open for reading. (For a moment after its end it counts as being run: RELEASE comes late.)
 static bool is_run(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
@@ -298,8 +283,10 @@ int opens_begin(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, st
 {
 	struct prepared p = { .broken = WAS_PRIVATE, .copy = -1 };
 
-	if ((flags & O_TRUNC) && is_run(fs, n))
+	if ((flags & O_TRUNC) && !writes(flags) && is_run(fs, n))
 		return -ETXTBSY;
+	if ((flags & O_TRUNC) && !may_wait && truncation_may_wait(fs, n))
+		return OPENS_MAY_WAIT;
 	int r = prepare(fs, n, flags, &p);
 	if (r == 0)
 		r = begin_prepared(fs, n, flags, req, &p, ret);

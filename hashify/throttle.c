@@ -214,13 +214,21 @@ void throttle_owe(struct throttle *t, uint64_t bytes)
 		pay(t, bytes);
 }
 
+// Until when the caller has to wait now, who has @paid for what it takes; 0: it may go on.
+static uint64_t wait_till(struct throttle *t, uint64_t paid)
+{
+	if (now(t) < paid)
+		return paid;
+	return t->back_off ? decide(t) : 0;
+}
+
 void throttle_take(struct throttle *t, uint64_t bytes, void (*idle)(void *arg), void *arg)
 {
 	if (throttle_is_free(t))
 		return;
 	count_waiting(t, 1);
-	uint64_t till = t->limit > 0 ? pay(t, bytes) : 0;
-	while (!is_stopped(t) && (now(t) < till || (t->back_off && (till = decide(t)) > 0))) {
+	uint64_t paid = t->limit > 0 ? pay(t, bytes) : 0, till;
+	while (!is_stopped(t) && (till = wait_till(t, paid)) > 0) {
 		if (idle)
 			idle(arg);
 		nap(t, till);

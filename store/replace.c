@@ -46,6 +46,7 @@ struct replacer {
 	uint64_t first, next;       // the waiting ones: ring[first % size] up to, without, next
 	struct replacer_done done;  // since the last flush
 	uint64_t failing;           // of the waiting ones: to settle them has failed
+	int failure;                // the latest of them, a negative errno
 	int first_error;            // of what could not be settled to the end
 	bool ends;                  // nothing more will wait
 	bool unsettled;             // recovery will want the journal
@@ -177,10 +178,14 @@ static bool has_time(const struct waiting *w)
 	return clock_ns(CLOCK_MONOTONIC) < w->latest;
 }
 
-// It is the guest's, and may be what a guest writes to: descriptors or room may be had again later.
-static bool try_again(struct replacer *r, struct waiting *w)
+// It is the guest's, and may be what a guest writes to: descriptors or room may be had again later. What a
+// guest can bring about for good, recovery keeps.
+static bool try_again(struct replacer *r, struct waiting *w, int error)
 {
+	if (!displaced_is_transient(error) && !is_full(error) && error != -EIO)
+		return false;
 	w->give_back = w->failed = true;
+	r->failure = error;
 	if (!r->ends)
 		w->latest = clock_ns(CLOCK_MONOTONIC) + OPEN_GRACE_NSEC;
 	return has_time(w) && wait_longer(r, w);
@@ -198,7 +203,7 @@ static void settle_first(struct replacer *r, bool patient)
 	if (whole && is_shared && patient && has_time(w) && wait_longer(r, w))
 		return;
 	int e = settle(r, w, whole);
-	if (e < 0 && try_again(r, w))
+	if (e < 0 && try_again(r, w, e))
 		return;
 	if (r->first_error == 0)
 		r->first_error = e;
@@ -254,14 +259,14 @@ int replacer_free(struct replacer *r)
 
 // Replacing
 
-// Those at hand that are old enough cost nothing to settle; a full ring has to be waited for. -EBUSY: none of
-// them can be settled now.
+// Those at hand that are old enough cost nothing to settle; a full ring has to be waited for. Negative: none
+// of them can be settled now.
 static int make_room(struct replacer *r)
 {
 	replacer_tidy(r);
 	for (unsigned i = 0; i < r->size && r->next - r->first == r->size; i++)
 		settle_first(r, false);
-	return r->next - r->first == r->size ? -EBUSY : 0;
+	return r->next - r->first == r->size ? r->failure : 0;
 }
 
 // Is what came out what was compared? Our exchange moves the ctime, so that a setxattr(2) since the
