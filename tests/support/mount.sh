@@ -66,8 +66,9 @@ sandbox_enter() {
 	sandbox_sweep "$tmp"
 	W=$(mktemp -d "$tmp/hashfs-test.XXXXXX")
 	chmod 755 "$W"
-	exec 9>"$W/lock"
+	exec 9>"$W/lock.new"
 	flock 9
+	mv "$W/lock.new" "$W/lock"  # before, another test would take it for a killed one's
 	HASHFS=$(realpath "$HASHFS") HASHIFY=$(realpath "$HASHIFY")
 	export W HASHFS HASHIFY IN_SANDBOX=1
 
