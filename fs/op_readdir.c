@@ -10,6 +10,7 @@
 #include "fs/options.h"
 #include "fs/stream.h"
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/store.h"
 
 static struct dir_stream *stream_of(const struct fuse_file_info *fi)
@@ -54,11 +55,6 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 		reply_err(req, (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0);
 }
 
-static bool is_dot(const char *name)
-{
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 static bool is_hidden(const struct hashfs *fs, const struct node *dir, const struct dirent *e)
 {
 	return e->d_ino == fs->store->ino && dir->at.dev == fs->store->dev &&
@@ -80,7 +76,7 @@ static uint64_t number_of(struct hashfs *fs, const struct reply *r, const struct
 {
 	const struct dirent *e = s->next;
 
-	if (strcmp(e->d_name, ".") == 0 || (r->dir == fs->root && is_dot(e->d_name)))
+	if (strcmp(e->d_name, ".") == 0 || (r->dir == fs->root && dir_is_dots(e->d_name)))
 		return r->dir->ino;
 	if (fs->snapshots || e->d_type == DT_REG || e->d_type == DT_UNKNOWN)
 		return node_peek_number(fs, r->dir, stream_fd(s), e->d_name, e->d_ino);
@@ -102,7 +98,7 @@ static size_t add_plus(struct hashfs *fs, struct reply *r, const struct dir_stre
 	struct fuse_entry_param entry = { 0 };
 	size_t room = r->size - r->used;
 
-	if (is_dot(e->d_name) || node_lookup_listed(fs, r->dir, stream_fd(s), e->d_name, &entry) < 0) {
+	if (dir_is_dots(e->d_name) || node_lookup_listed(fs, r->dir, stream_fd(s), e->d_name, &entry) < 0) {
 		entry = (struct fuse_entry_param){ 0 };  // the kernel looks it up itself if it wants to
 		entry.attr.st_ino = number_of(fs, r, s);
 		entry.attr.st_mode = (mode_t)e->d_type << 12;

@@ -3,8 +3,6 @@
 #include "hashify/report.h"
 #include "hashify/whatif.h"
 #include "store/base/cleanup.h"
-#include "store/base/clock.h"
-#include "store/base/sys.h"
 #include "store/identity.h"
 #include "store/object.h"
 #include "store/replace.h"
@@ -14,7 +12,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 // A name that was replaced since the last flush: the guest's own file may yet be put back.
 struct displaced {
@@ -43,10 +40,10 @@ enum outcome {
 	FULL       // identical, but the object can take no more names
 };
 
-void adopt_init(struct adopt *a, int pool, bool sync)
+void adopt_init(struct adopt *a, int pool)
 {
 	a->link_limit = object_link_limit(pool);
-	durable_init(&a->durable, sync && !a->dry_run);
+	durable_init(&a->durable);
 	dirtimes_init(&a->dirtimes);
 }
 

@@ -39,8 +39,8 @@ struct adopt {
 	struct dirtimes dirtimes;
 };
 
-// Sets the fields that are not borrowed. @sync: what links show is to be on the disk before.
-void adopt_init(struct adopt *a, int pool, bool sync);
+// Sets the fields that are not borrowed, nor given by who runs the pass.
+void adopt_init(struct adopt *a, int pool);
 void adopt_destroy(struct adopt *a);
 
 // A worker, numbered from 0, that uses @reader and counts in @tally (both borrowed).

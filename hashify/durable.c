@@ -14,9 +14,8 @@ static int64_t clock_offset(void)
 	return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
 }
 
-void durable_init(struct durable *d, bool wanted)
+void durable_init(struct durable *d)
 {
-	d->wanted = wanted;
 	d->clock_offset = clock_offset();
 	mutex_init(&d->flushing);
 }

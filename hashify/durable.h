@@ -13,7 +13,7 @@
 struct claim;
 
 struct durable {
-	bool wanted;  // else nothing is ever flushed
+	bool wanted;  // set by the owner; else nothing is ever flushed
 	atomic_bool flushed;
 	pthread_mutex_t flushing;  // guards the next two until then
 	int error;
@@ -21,7 +21,7 @@ struct durable {
 	int64_t clock_offset;  // ns between the wall clock and the time since boot
 };
 
-void durable_init(struct durable *d, bool wanted);
+void durable_init(struct durable *d);
 void durable_destroy(struct durable *d);
 
 // To be called before a file is opened that durable_make() is for: flushes the filesystem of @pool, once, and

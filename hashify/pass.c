@@ -54,7 +54,6 @@ struct pass {
 	struct hashed hashed;
 	struct tree_budget budget;
 	size_t objects_limit;  // bytes of their listings
-	bool sync;
 	struct whatif whatif;
 	bool has_whatif;
 	struct tree *trees;
@@ -423,7 +422,7 @@ static int run_stages(struct pass *p, struct store *s)
 {
 	uint64_t renewed;
 
-	adopt_init(&p->adopt, p->pool, p->sync);
+	adopt_init(&p->adopt, p->pool);
 	int r = load_known(p, s, false);
 	if (r == 0)
 		r = known_load_quarantined(s, &p->quarantined);
@@ -497,7 +496,6 @@ static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, cons
 	*p = (struct pass){
 		.pool = pool,
 		.threads = thread_count(o->threads),
-		.sync = o->sync,
 		.walkers = o->threads > 0 ? o->threads : DEFAULT_WALKERS,
 		.report = report,
 		.adopt = { .store = s,
@@ -505,6 +503,7 @@ static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, cons
 			   .hashed = &p->hashed,
 			   .report = report,
 			   .dry_run = o->dry_run,
+			   .durable.wanted = o->sync && !o->dry_run,
 			   .ignored = o->ignored },
 		.walk = { .known = &p->known,
 			  .quarantined = &p->quarantined,

@@ -33,8 +33,7 @@ struct walk {
 	unsigned part,
 		parts;  // of the files, split by class, only this part goes into the trees; 0 parts: all
 	const struct policy *policy;  // borrowed; NULL: nothing is excluded
-	// Hard links without a mark, of which names are elsewhere, go into the trees, and it is seen whether
-	// a store in the guest is in use (tree.h).
+	// Hard links without a mark, of which names are elsewhere, go into the trees.
 	bool apart;
 	enum apart_restore restore;   // and links whose objects have lost their names give them back
 	struct store *store;          // borrowed, for that; NULL: there are no marks
