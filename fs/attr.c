@@ -201,12 +201,39 @@ static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 	return fd < 0 ? fd : kill_set_ids(fd, req);
 }
 
+// Root of a user namespace, who may do it as well, is refused: such nodes are rare.
+int attr_check_owner(struct hashfs *fs, struct node *n, fuse_req_t req)
+{
+	struct stat st;
+
+	if (is_root(req) || !node_has_twin(fs, n))
+		return 0;
+	int r = node_stat(fs, n, &st);
+	if (r < 0)
+		return r;
+	return st.st_uid == fuse_req_ctx(req)->uid ? 0 : -EPERM;
+}
+
+// Who may write to a file may truncate it and set its times to now.
+static bool takes_owner(int to_set)
+{
+	bool atime = (to_set & SET_ATIME) == FUSE_SET_ATTR_ATIME;
+	bool mtime = (to_set & SET_MTIME) == FUSE_SET_ATTR_MTIME;
+	return atime || mtime || (to_set & (FUSE_SET_ATTR_MODE | SET_OWNER));
+}
+
+static int set_some(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened,
+		    fuse_req_t req)
+{
+	int r = takes_owner(to_set) ? attr_check_owner(fs, n, req) : 0;
+	return r < 0 ? r : break_and_apply(fs, n, st, to_set, opened, req);
+}
+
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,
 	     struct stat *ret)
 {
 	pid_t tid = fuse_req_ctx(req)->pid;
-	int r = to_set & SET_ANY ? break_and_apply(fs, n, st, to_set, opened, req)
-				 : change_nothing(fs, n, req);
+	int r = to_set & SET_ANY ? set_some(fs, n, st, to_set, opened, req) : change_nothing(fs, n, req);
 	if (r < 0)
 		return r;
 	if (must_look_again(fs, n, to_set, tid))
@@ -255,7 +282,7 @@ int attr_drop_set_gid(struct hashfs *fs, struct node *n)
 	return st.st_mode & S_ISGID ? sys_fchmod(fd, st.st_mode & 07777 & ~(mode_t)S_ISGID) : 0;
 }
 
-static bool is_acl(const char *name)
+bool attr_is_acl(const char *name)
 {
 	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
 	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
@@ -267,7 +294,7 @@ int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name)
 		return -ENODATA;
 	if (node_is_link(fs, n)) {
 		int64_t present = attr_get_xattr(fs, n, name, NULL, 0);
-		if (present == -ENODATA && is_acl(name))
+		if (present == -ENODATA && attr_is_acl(name))
 			return 0;  // as filesystems do
 		int r = present < 0 ? (int)present : break_link(fs, n, BREAK_KEEP_ALL);
 		if (r < 0)

@@ -21,6 +21,11 @@ struct node;
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,
 	     struct stat *ret);
 
+// May the caller of @req do what is the owner's alone? -EPERM. The kernel has asked that itself, by what it
+// knew: where two nodes stand for one file, a chown(2) by one is news to the other, and a file that has been
+// taken from its owner would still obey him.
+int attr_check_owner(struct hashfs *fs, struct node *n, fuse_req_t req);
+
 // Drops set-uid, set-gid and file capabilities as a write by the caller of @req does: none if that is root.
 int attr_kill_privileges(int fd, fuse_req_t req);
 
@@ -31,6 +36,9 @@ int attr_touch(int fd);
 int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const void *value, size_t size,
 		   int flags);
 int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name);
+
+// Is it one that only the owner may set or remove?
+bool attr_is_acl(const char *name);
 
 // Takes set-gid off a file, as setting an ACL does for a caller who is not in the file's group
 // (posix_acl_update_mode(), fs/posix_acl.c).

@@ -12,6 +12,7 @@
 #include "fs/node.h"
 #include "fs/notify.h"
 #include "fs/options.h"
+#include "fs/sync.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/copy.h"
@@ -157,6 +158,7 @@ static int put_in_place(struct hashfs *fs, int dir, const char *name, struct cop
 	if (r < 0)
 		return r;
 	*c->tmp = '\0';
+	sync_published(fs);
 	const struct timespec times[2] = { dir_st.st_atim, dir_st.st_mtim };
 	sys_utimens(dir, times);
 	return 0;

@@ -242,6 +242,7 @@ int dir_remove(struct hashfs *fs, struct node *parent, const char *name, int fla
 		return r;
 	if (unlinkat(dir.fd, name, flags) < 0)
 		return -errno;
+	fstat(fd, &st);  // another of its names may have gone at the same time
 	node_unlinked(fs, parent, name, &st, &fd);
 	return 0;
 }
@@ -327,6 +328,7 @@ static void rename_nodes(struct hashfs *fs, struct rename *r)
 		// A guest's own two names of one private file: natively nothing happens, too.
 		if (is_one_inode(r))
 			return;
+		fstat(r->victim, &r->victim_st);
 		node_unlinked(fs, r->to.parent, r->to.name, &r->victim_st, &r->victim);
 	}
 	node_renamed(fs, &r->from, &r->to, exchange);

@@ -80,6 +80,8 @@ struct hashfs {
 	struct dirs dirs;
 	struct streams streams;
 
+	_Atomic uint64_t published, settled;  // breaks since the mount began; sync.h
+
 	struct stale stale;
 	struct backings backings;
 };

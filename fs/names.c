@@ -168,7 +168,7 @@ void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, con
 		// (cache=).
 		if (n->at.ino == st->st_ino && n->at.dev == st->st_dev)
 			keep_nameless(fs, n, st, fd);
-	} else if (S_ISDIR(st->st_mode) || st->st_nlink <= 1) {
+	} else if (S_ISDIR(st->st_mode) || st->st_nlink == 0) {
 		unlink_inode(fs, st, fd);
 	}
 	mutex_unlock(&fs->table_lock);

@@ -473,6 +473,12 @@ static bool may_have_new_content(const struct node *n)
 	return node_is_split(n) && (n->shadowed || n->diverged);
 }
 
+bool node_has_twin(struct hashfs *fs, struct node *n)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	return n->shadowed;
+}
+
 bool node_lacks_rights(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));

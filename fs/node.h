@@ -118,6 +118,10 @@ bool node_is_link(struct hashfs *fs, struct node *n);
 // these must not have the rights that the new one has been given.
 bool node_lacks_rights(struct hashfs *fs, struct node *n);
 
+// Do two nodes stand for the file of @n, so that what the kernel knows of its owner by one may be out of
+// date?
+bool node_has_twin(struct hashfs *fs, struct node *n);
+
 // Called with node_lock() held: do its open descriptors read something else than the guest's file?
 bool node_is_split(const struct node *n);
 
@@ -139,7 +143,7 @@ bool node_name_in(struct hashfs *fs, const struct node *n, const struct node *pa
 // opens read @fd's file from now on. Where @n has a name, its directory's names are locked.
 void node_become_private(struct hashfs *fs, struct node *n, struct handle *at, int fd);
 
-// @name in @parent, whose names are locked, is gone. It named *@fd, an O_PATH fd with status @st of before;
+// @name in @parent, whose names are locked, is gone. It named *@fd, an O_PATH fd with status @st since;
 // takes *@fd where the file must stay reachable without a name.
 void node_unlinked(struct hashfs *fs, struct node *parent, const char *name, const struct stat *st, int *fd);
 

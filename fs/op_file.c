@@ -15,6 +15,7 @@
 #include "fs/notify.h"
 #include "fs/opens.h"
 #include "fs/ops.h"
+#include "fs/sync.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 
@@ -157,7 +158,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	if (w.fd < 0)
 		reply_err(req, w.fd);
 	else
-		reply_err(req, (datasync ? fdatasync(w.fd) : fsync(w.fd)) < 0 ? -errno : 0);
+		reply_err(req, sync_file(fs_of(req), w.fd, datasync));
 }
 
 static int allocate(int fd, int mode, off_t offset, off_t length, fuse_req_t req)
@@ -238,8 +239,9 @@ struct ioctl {
 };
 
 // Returns the size of the answer in @data, which begins as @in's, or an errno.
-static int do_ioctl(struct hashfs *fs, struct node *n, const struct ioctl *in, union ioctl_data *data)
+static int do_ioctl(fuse_req_t req, struct node *n, const struct ioctl *in, union ioctl_data *data)
 {
+	struct hashfs *fs = fs_of(req);
 	size_t size = in->size;
 	int r;
 
@@ -251,9 +253,11 @@ static int do_ioctl(struct hashfs *fs, struct node *n, const struct ioctl *in, u
 		r = get_fsxattr(fs, n, &data->fsxattr);
 		return r < 0 ? r : (int)sizeof(data->fsxattr);
 	case FS_IOC_SETFLAGS:
-		return size < sizeof(data->flags) ? -EINVAL : attr_set_flags(fs, n, data->flags);
+		r = size < sizeof(data->flags) ? -EINVAL : attr_check_owner(fs, n, req);
+		return r < 0 ? r : attr_set_flags(fs, n, data->flags);
 	case FS_IOC_FSSETXATTR:
-		return size < sizeof(data->fsxattr) ? -EINVAL : attr_set_fsxattr(fs, n, &data->fsxattr);
+		r = size < sizeof(data->fsxattr) ? -EINVAL : attr_check_owner(fs, n, req);
+		return r < 0 ? r : attr_set_fsxattr(fs, n, &data->fsxattr);
 	default:
 		return -ENOTTY;
 	}
@@ -265,7 +269,7 @@ static void serve_ioctl(fuse_req_t req, fuse_ino_t ino, const void *args)
 	const struct ioctl *in = args;
 	union ioctl_data data = in->data;
 
-	int r = do_ioctl(fs, node_of(fs, ino), in, &data);
+	int r = do_ioctl(req, node_of(fs, ino), in, &data);
 	if (r == 0)  // flags were set, which moves the ctime
 		notify_attributes(fs, node_of(fs, ino));
 	if (r == BREAK_TAKES_LONG)

@@ -17,7 +17,9 @@ static int set(fuse_req_t req, struct node *n, const char *name, const char *val
 	struct hashfs *fs = fs_of(req);
 	struct stat st;
 
-	int r = attr_set_xattr(fs, n, name, value, size, flags);
+	int r = attr_is_acl(name) ? attr_check_owner(fs, n, req) : 0;
+	if (r == 0)
+		r = attr_set_xattr(fs, n, name, value, size, flags);
 	uid_t caller = fuse_req_ctx(req)->uid;
 	if (r < 0 || caller == 0 || caller == fs->uid || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
 		return r;
@@ -63,9 +65,12 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
 {
 	struct hashfs *fs = fs_of(req);
+	struct node *n = node_of(fs, ino);
 	const char *name = args;
 
-	int r = attr_remove_xattr(fs, node_of(fs, ino), name);
+	int r = attr_is_acl(name) ? attr_check_owner(fs, n, req) : 0;
+	if (r == 0)
+		r = attr_remove_xattr(fs, n, name);
 	if (r == BREAK_TAKES_LONG)
 		later_serve(req, ino, remove_xattr, name, strlen(name) + 1, false);
 	else

@@ -12,6 +12,7 @@
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "fs/options.h"
+#include "fs/sync.h"
 #include "store/base/cleanup.h"
 
 static _Thread_local bool may_wait;
@@ -244,6 +245,15 @@ static void note_emptied(struct hashfs *fs, struct node *n)
 	n->emptied = true;
 }
 
+// In passthrough the guest can make durable what it writes without a word to us (O_DSYNC, RWF_DSYNC,
+// msync(2)). Where the file is made empty, writing changes its size, and brings the name along.
+static int settle_name(struct hashfs *fs, int flags, const struct opened *opened)
+{
+	if (!writes(flags) || opened->backing_id == 0 || fs->opt->is_volatile)
+		return 0;
+	return sync_names(fs);
+}
+
 static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct prepared *p,
 			  struct opened *ret)
 {
@@ -252,13 +262,10 @@ static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req
 	if (r < 0)
 		return r;
 	stale_settled(&fs->stale, tid);
-	if (!(flags & O_TRUNC))
-		return 0;
-
-	r = truncate_opened(fs, n, p, ret, req);
+	r = flags & O_TRUNC ? truncate_opened(fs, n, p, ret, req) : settle_name(fs, flags, ret);
 	if (r < 0)
 		opens_end(fs, n, flags, ret->file);
-	else
+	else if (flags & O_TRUNC)
 		note_emptied(fs, n);
 	return r;
 }

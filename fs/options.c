@@ -35,7 +35,7 @@ static const char help[] =
 	"\n"
 	"Options for -o:\n"
 	"  passthrough=auto|yes|no  let the kernel read and write files itself, which is what shares\n"
-	"                      memory. yes: fail if it can't (root, Linux 6.9). Default: auto\n"
+	"                      memory. yes: fail if it can't (root, Linux 6.12). Default: auto\n"
 	"  uring=auto|yes|no   speak to the kernel over io_uring. yes: fail if it can't (Linux 6.14 and\n"
 	"                      /sys/module/fuse/parameters/enable_uring). Default: auto\n"
 	"  coherent            a file opened before it was changed sees the change, too; memory of shared\n"
@@ -221,7 +221,8 @@ static bool parse_option(struct options *o, const char *option)
 	if (starts_with(option, "fsname="))
 		return append(&o->mount, option);
 	if (!*option || is_one_of(option, ignored) || starts_with(option, "x-") ||
-	    starts_with(option, "X-") || starts_with(option, "comment=") || starts_with(option, "subtype="))
+	    starts_with(option, "X-") || starts_with(option, "comment=") || starts_with(option, "subtype=") ||
+	    starts_with(option, "user="))  // what mount(8) makes of "user" for an ordinary user
 		return true;
 	log_error("unknown option -o %s; `hashfs --help` lists them", option);
 	return false;

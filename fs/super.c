@@ -23,6 +23,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/limit.h"
 #include "store/base/log.h"
+#include "store/base/sys.h"
 #include "store/registry.h"
 
 // What nobody else may change is right for ever.
@@ -61,7 +62,9 @@ static const char *why_no_passthrough(const struct mount *m, const struct fuse_c
 	if (m->fs.objects < 0)
 		return "the pool's mount cannot be cloned read-only, which keeps shared files from being written to";
 	if (!(conn->capable_ext & FUSE_CAP_PASSTHROUGH))
-		return "the kernel has none (Linux 6.9 and CONFIG_FUSE_PASSTHROUGH)";
+		return "the kernel has none (Linux 6.12 and CONFIG_FUSE_PASSTHROUGH)";
+	if (!sys_kernel_is(6, 12))
+		return "the kernel takes no O_PATH descriptors for it (Linux 6.12 does)";
 	return NULL;
 }
 
@@ -157,15 +160,27 @@ void reply_err(fuse_req_t req, int r)
 	fuse_reply_err(req, -r);
 }
 
-// What the backing mount forbids, ours forbids as well.
-static void inherited_options(const struct mount *m, char *ret, size_t size)
+// What the backing mount forbids, ours forbids as well, whatever was asked for: mount.fuse3(8), and so fstab,
+// always asks for suid and dev. The last of two options that exclude each other wins.
+static int add_inherited(const struct mount *m, char **options)
 {
-	struct statvfs st = { 0 };
+	static const struct {
+		unsigned long flag;
+		const char *option;
+	} forbidden[] = {
+		{ ST_NOSUID, "nosuid" },
+		{ ST_NODEV, "nodev" },
+		{ ST_NOEXEC, "noexec" },
+		{ ST_RDONLY, "ro" },
+	};
+	struct statvfs st;
 
-	fstatvfs(m->fs.pool, &st);
-	snprintf(ret, size, "%s,%s%s%s", st.f_flag & ST_NOSUID ? "nosuid" : "suid",
-		 st.f_flag & ST_NODEV ? "nodev" : "dev", st.f_flag & ST_NOEXEC ? ",noexec" : "",
-		 st.f_flag & ST_RDONLY ? ",ro" : "");
+	if (fstatvfs(m->fs.pool, &st) < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(*forbidden); i++)
+		if ((st.f_flag & forbidden[i].flag) && fuse_opt_add_opt(options, forbidden[i].option) != 0)
+			return -ENOMEM;
+	return 0;
 }
 
 static bool uring_allowed(void)
@@ -188,21 +203,19 @@ static bool use_uring(const struct options *opt)
 
 static int mount_arguments(const struct mount *m, struct fuse_args *args)
 {
-	char inherited[64];
 	char *options = NULL, *name = NULL;
 	int r = -ENOMEM;
 
-	inherited_options(m, inherited, sizeof(inherited));
 	if (asprintf(&name, "fsname=%s", m->opt->source) < 0)
 		return r;
 	if (fuse_opt_add_opt_escaped(&options, name) == 0 &&
 	    fuse_opt_add_opt(&options, "subtype=hashfs,default_permissions") == 0 &&
-	    (!m->fs.privileged || fuse_opt_add_opt(&options, "allow_other") == 0) &&
-	    (!m->fs.privileged || fuse_opt_add_opt(&options, inherited) == 0) &&
+	    (!m->fs.privileged || fuse_opt_add_opt(&options, "allow_other,suid,dev") == 0) &&
 	    (!m->uring || fuse_opt_add_opt(&options, "io_uring") == 0) &&
 	    (!*m->opt->mount || fuse_opt_add_opt(&options, m->opt->mount) == 0) &&
-	    fuse_opt_add_arg(args, "hashfs") == 0 && fuse_opt_add_arg(args, "-o") == 0 &&
-	    fuse_opt_add_arg(args, options) == 0 && (!m->opt->debug || fuse_opt_add_arg(args, "-d") == 0))
+	    add_inherited(m, &options) == 0 && fuse_opt_add_arg(args, "hashfs") == 0 &&
+	    fuse_opt_add_arg(args, "-o") == 0 && fuse_opt_add_arg(args, options) == 0 &&
+	    (!m->opt->debug || fuse_opt_add_arg(args, "-d") == 0))
 		r = 0;
 	free(name);
 	free(options);

@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
@@ -335,7 +337,11 @@ static int open_parts(struct store *s, int pool)
 	if (s->objects < 0)
 		return s->objects;
 	uint64_t generation;
+	struct statfs fs;
 	s->is_btrfs = sys_btrfs_generation(s->tmp, &generation) == 0;
+	// XFS logs the inode that is renamed (xfs_rename()), btrfs the names of what it logs. ext4 looks for
+	// changes of size and blocks alone (i_datasync_tid, ext4_fsync_journal()).
+	s->datasync_names = s->is_btrfs || (fstatfs(s->tmp, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC);
 	return 0;
 }
 

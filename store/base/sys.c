@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
@@ -249,6 +250,16 @@ void sys_setfsid(uid_t uid, gid_t gid)
 	// The C library's wrappers are per thread as well; these say so.
 	syscall(SYS_setfsgid, gid);
 	syscall(SYS_setfsuid, uid);
+}
+
+bool sys_kernel_is(unsigned major, unsigned minor)
+{
+	struct utsname u;
+	unsigned has[2];
+
+	if (uname(&u) < 0 || sscanf(u.release, "%u.%u", &has[0], &has[1]) != 2)
+		return false;
+	return has[0] != major ? has[0] > major : has[1] >= minor;
 }
 
 uid_t sys_fsuid(void)

@@ -76,6 +76,9 @@ int sys_drop_cap_resource(void);
 // -EPERM: it was neither.
 int sys_thaw(int fd, unsigned *ret_flags);
 
+// Is the running kernel Linux @major.@minor or later? Where what it can do cannot be asked.
+bool sys_kernel_is(unsigned major, unsigned minor);
+
 // The file-system ids and groups of this thread alone.
 void sys_setfsid(uid_t uid, gid_t gid);
 uid_t sys_fsuid(void);

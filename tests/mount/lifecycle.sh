@@ -191,6 +191,14 @@ umount "$M"
 guest_mount "$POOL/a" "$M" nosuid,nodev,noexec
 findmnt -nro OPTIONS "$M" | grep -q 'nosuid.*nodev.*noexec' || fail "$(findmnt -nro OPTIONS "$M")"
 guest_umount "$M"
+mount --bind "$FS" "$FS"
+mount -o remount,bind,nosuid,nodev "$FS"
+for opts in defaults suid,dev user=alice; do
+	mount -t fuse.hashfs "$POOL/a" "$M" -o "$opts"
+	findmnt -nro OPTIONS "$M" | grep -q 'nosuid.*nodev' || fail "-o $opts undoes what the pool's mount forbids: $(findmnt -nro OPTIONS "$M")"
+	guest_umount "$M"
+done
+umount "$FS"
 guest_mount "$POOL/a" "$M" fsname=web,subtype=other
 [ "$(findmnt -nro SOURCE,FSTYPE "$M")" = "web fuse.hashfs" ] || fail "$(findmnt "$M")"
 guest_umount "$M"

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ def seed(pool):
         tree.put("%s/%s/su" % (pool, g), b"program", 0o4755)
         tree.put("%s/%s/own" % (pool, g), b"own program", 0o6755, USER, USER)
         tree.put("%s/%s/secret" % (pool, g), b"secret", 0o600)
+        for i in range(2):
+            tree.put("%s/%s/taken%d" % (pool, g, i), b"his program %d" % i, 0o755, USER, USER)
         tree.put("%s/%s/large" % (pool, g), tree.noise("large", 3 << 20))
         tree.settle(pool + "/" + g)
     os.mkdir(pool + "/a/free")
@@ -62,6 +65,38 @@ def overwrite(path):
     with open("/usr/bin/true", "rb") as new, open(path, "r+b") as old:
         old.truncate(0)
         shutil.copyfileobj(new, old)
+
+
+ACL_FOR_USER = struct.pack("<I" + "HHI" * 5, 2, 1, 7, 2**32 - 1, 2, 7, USER, 4, 5, 2**32 - 1, 0x10, 7, 2**32 - 1, 0x20, 5, 2**32 - 1)
+
+
+@case("a file that was taken from its owner obeys him no more: not by what he held of it when it was shared, nor by its name")
+def _(t):
+    for by_name in (False, True):
+        path = t.mount + "/taken%d" % by_name
+        fd = os.open(path, os.O_RDONLY)
+        to, to_link = (path, path) if by_name else (fd, "/proc/self/fd/%d" % fd)
+
+        def make_it_his():
+            os.chmod(path, 0o700)
+            with open(path, "r+b") as f:
+                f.write(b"#!/bin/sh")
+
+        def disobey():
+            for change in (lambda: os.chmod(to, 0o4755), lambda: os.chmod(to_link, 0o4755), lambda: os.utime(to, (1, 1)),
+                           lambda: os.chown(to, -1, USER),
+                           lambda: os.setxattr(to_link, "system.posix_acl_access", ACL_FOR_USER)):
+                expect_errno(errno.EPERM, change)
+
+        try:
+            as_user(USER, USER, make_it_his)
+            os.chown(fd if by_name else path, 0, 0)
+            as_user(USER, USER, disobey)
+            st = os.stat(path)
+            expect_equal((stat.S_IMODE(st.st_mode), st.st_uid), (0o700, 0), path)
+            expect_equal(os.listxattr(path), [], path)
+        finally:
+            os.close(fd)
 
 
 @case("a program that is held open gets no rights that its successor in place was given")
