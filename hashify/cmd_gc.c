@@ -55,10 +55,11 @@ static void print_text(const struct options *o, const struct gc_result *r)
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
 	if (r->quarantined > 0)
 		printf("  %" PRIu64
-		       " of these are damaged and in quarantine; hashify verify names their links\n",
-		       r->quarantined);
+		       " of these %s damaged and in quarantine; hashify verify names their links\n",
+		       r->quarantined, text_plural(r->quarantined, "is", "are"));
 	if (r->foreign > 0)
-		printf("  %" PRIu64 " names in the store are no object's and were left alone\n", r->foreign);
+		printf("  %" PRIu64 " %s no object's and left alone\n", r->foreign,
+		       text_plural(r->foreign, "name in the store is", "names in the store are"));
 }
 
 static int finish(const struct options *o, const struct gc_result *r, int err)
@@ -66,9 +67,10 @@ static int finish(const struct options *o, const struct gc_result *r, int err)
 	command_say_early(o, "hashify gc", err);
 	if (r->renewed > 0)
 		log_warning("%s: %" PRIu64
-			    " objects had lost their marks, as after a restore of some files, and have got "
-			    "them again; what is mounted does not know that: unmount it, and mount it again",
-			    o->operand, r->renewed);
+			    " %s lost, as after a restore of some files, and given again; what is mounted "
+			    "does not know that: unmount it, and mount it again",
+			    o->operand, r->renewed,
+			    text_plural(r->renewed, "object's mark was", "objects' marks were"));
 	if (o->json)
 		print_json(o, r);
 	else

@@ -90,6 +90,7 @@ static int look(struct store *s, struct figures *f)
 	index_close(x);
 	if (r == -EBADMSG || f->passes < 0) {
 		f->state = INDEX_CORRUPT;
+		f->passes = 0;
 		return 0;
 	}
 	return r;
@@ -114,7 +115,7 @@ static int rebuild(const struct openpool *pool, unsigned ignored, int *ret_statu
 	report_init(&report, false, true);
 	r = pass_run(pool->dir, pool->store, &o, &report, &result);
 	report_destroy(&report);
-	*ret_status = command_end(0, result.signal, tally_errors(&result.tally) > 0 ? EXIT_ERRORS : EXIT_OK);
+	*ret_status = command_end(0, result.signal, pass_errors(&result) > 0 ? EXIT_ERRORS : EXIT_OK);
 	return r < 0 ? r : result.index_error;
 }
 
@@ -165,8 +166,9 @@ static void print_text(const struct options *o, const struct figures *f)
 		field_print_keys(stdout, f->ignored, ",", "");
 		printf("; any other makes it anew\n");
 	}
-	printf("  %10" PRIu64 "  files need not be read again while they do not change\n", f->files);
-	printf("  %10" PRId64 "  passes\n", f->passes);
+	printf("  %10" PRIu64 "  %s not be read again without a change\n", f->files,
+	       text_plural(f->files, "file need", "files need"));
+	printf("  %10" PRId64 "  %s\n", f->passes, text_plural((uint64_t)f->passes, "pass", "passes"));
 	if (f->passes > 0 && localtime_r(&started, &tm) && strftime(when, sizeof(when), "%F %T", &tm) > 0)
 		printf("the last began at %s: %" PRIu64 " %s in %" PRIu64 " %s, %" PRIu64
 		       " linked, %s freed, in %.1f s%s\n",

@@ -50,11 +50,6 @@ static void print_whatif(const struct pass_result *r)
 			       text_size(rows[i].bytes).text);
 }
 
-static uint64_t errors_of(const struct pass_result *r)
-{
-	return tally_errors(&r->tally) + r->apart.errors + (r->apart.error < 0);
-}
-
 static void print_json(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
@@ -70,7 +65,7 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 	printf("}, \"would_free\": ");
 	print_json_whatif(r);
 	printf(", \"bad_objects\": %" PRIu64, t->bad_objects);
-	printf(", \"errors\": %" PRIu64, errors_of(r));
+	printf(", \"errors\": %" PRIu64, pass_errors(r));
 	printf(", \"recovered\": {\"removed\": %" PRIu64 ", \"put_back\": %" PRIu64 ", \"kept\": %" PRIu64
 	       ", \"kept_before\": %" PRIu64 "}",
 	       r->recovery.removed, r->recovery.put_back, r->recovery.kept + r->tally.kept,
@@ -112,15 +107,19 @@ static void print_text(const struct pass_args *o, const struct pass_result *r)
 static void print_recovery(const char *pool, const struct recovery *r)
 {
 	if (r->kept_before > 0)
-		log_warning("%s/" STORE_DIR "/tmp: %" PRIu64
-			    " files of guests that were kept there earlier, as their "
-			    "places were taken; look at kept-*, and remove what nobody misses",
-			    pool, r->kept_before);
+		log_warning(
+			"%s/" STORE_DIR "/tmp: %" PRIu64
+			" %s there earlier, as the place was taken; look at kept-*, and remove what "
+			"nobody misses",
+			pool, r->kept_before,
+			text_plural(r->kept_before, "guest's file was kept", "files of guests were kept"));
 	if (r->removed + r->put_back + r->kept > 0)
-		log_info("a pass that was killed had left %" PRIu64 " files: %" PRIu64
+		log_info("a pass that was killed had left %" PRIu64 " %s: %" PRIu64
 			 " put back into their guests, %" PRIu64 " removed, %" PRIu64
 			 " of unknown origin kept in " STORE_DIR "/tmp",
-			 r->removed + r->put_back + r->kept, r->put_back, r->removed, r->kept);
+			 r->removed + r->put_back + r->kept,
+			 text_plural(r->removed + r->put_back + r->kept, "file", "files"), r->put_back,
+			 r->removed, r->kept);
 }
 
 static void print_kept(const char *pool, uint64_t kept)
@@ -153,13 +152,12 @@ static void print_index(const struct pass_args *o, const struct pass_result *r)
 static void print_apart(const struct pass_args *o, const struct apart *a)
 {
 	if (a->files > 0)
-		log_warning("%s: %" PRIu64
-			    " files are hard links between guests that hashify has not made, as after a "
-			    "restore without " STORE_DIR
-			    " or cp -al; they %s, so that mounts keep the guests apart, "
-			    "and are not shared by later passes (copy a guest by cp -a for that)",
+		log_warning("%s: %" PRIu64 " %s between guests that hashify has not made, as after a restore "
+			    "without " STORE_DIR " or cp -al; %s, so that mounts keep the guests apart, "
+			    "and not shared by later passes (copy a guest by cp -a for that)",
 			    o->common.operand, a->files,
-			    o->common.dry_run ? "would be marked" : "were marked");
+			    text_plural(a->files, "file is a hard link", "files are hard links"),
+			    o->common.dry_run ? "would be marked" : "marked");
 	if (a->error < 0)
 		log_error("%s: hard links between guests were not looked for: %s", o->common.operand,
 			  strerror(-a->error));
@@ -169,9 +167,9 @@ static void print_restored(const struct pass_args *o, const struct tally *t)
 {
 	if (t->restored > 0)
 		log_info("%s: %" PRIu64
-			 " files of guests are links to objects that had lost their names in the store; "
-			 "they have them again",
-			 o->common.operand, t->restored);
+			 " %s to objects that had lost their names in the store, and have them again",
+			 o->common.operand, t->restored,
+			 text_plural(t->restored, "file of a guest is a link", "files of guests are links"));
 }
 
 static void print_damaged(const struct pass_args *o, uint64_t names)
@@ -198,13 +196,15 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 		print_json(o, r);
 	else if (!o->quiet)
 		print_text(o, r);
-	return command_end(err, r->signal, errors_of(r) == 0 ? EXIT_OK : EXIT_ERRORS);
+	return command_end(err, r->signal, pass_errors(r) == 0 ? EXIT_OK : EXIT_ERRORS);
 }
 
-// A name that is mistyped must not look like a guest without anything to share.
-static int check_guests(const struct pass_args *o, int pool)
+// A name that is mistyped must not look like a guest without anything to share, nor leave a store behind.
+// What cannot be opened is told later.
+static int check_guests(const struct pass_args *o)
 {
-	for (size_t i = 0; i < o->policy.guests.count; i++) {
+	auto_close int pool = open(o->common.operand, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < o->policy.guests.count && pool >= 0; i++) {
 		const char *name = o->policy.guests.list[i];
 		struct stat st;
 		bool there = !strchr(name, '/') && fstatat(pool, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
@@ -268,12 +268,9 @@ static int open_and_run(struct pass_args *o)
 	int status = EXIT_FATAL;
 	if (openpool(o->common.operand, o->common.dry_run ? OPENPOOL_LOOK : OPENPOOL_CHANGE, &pool) == 0) {
 		stop_init();
-		status = check_guests(o, pool.dir);
-		if (status < 0) {
-			nested_warn(o->common.operand, pool.dir, &o->policy);
-			status = run(o, &pool, progress, throttle);
-			progress = NULL;
-		}
+		nested_warn(o->common.operand, pool.dir, &o->policy);
+		status = run(o, &pool, progress, throttle);
+		progress = NULL;
 		openpool_close(&pool);
 	}
 	progress_stop(progress);
@@ -287,6 +284,8 @@ int cmd_pass(int argc, char **argv)
 	int status = pass_args_parse(argc, argv, &o);
 	if (status < 0 && o.quiet)
 		log_init("hashify", LOG_LEVEL_WARNING);
+	if (status < 0)
+		status = check_guests(&o);
 	if (status < 0)
 		status = open_and_run(&o);
 	pass_args_free(&o);

@@ -71,7 +71,7 @@ static void print_text(const struct options *o, const struct stat_figures *f)
 	       text_plural(f->guests, "guest", "guests"), f->files, text_plural(f->files, "name", "names"));
 	printf("  objects     %" PRIu64 ", %s", f->objects, text_size(f->disk_bytes + f->unused_bytes).text);
 	if (f->variants > 0)
-		printf("; %" PRIu64 " variants", f->variants);
+		printf("; %" PRIu64 " %s", f->variants, text_plural(f->variants, "variant", "variants"));
 	if (f->unused > 0)
 		printf("; %" PRIu64 " unused, %s", f->unused, text_size(f->unused_bytes).text);
 	printf("\n  links       %" PRIu64 "\n", f->links);

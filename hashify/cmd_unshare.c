@@ -42,9 +42,10 @@ static const char help[] =
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
 	"\n"
-	"Exit status: 0 all went well; 1 some files could not be copied, or links are left in a pool\n"
-	"where no guest is; 2 nothing was done, or it had to end early, because the disk is full for\n"
-	"example: what is not done stays shared; 130 or 143 stopped by SIGINT or SIGTERM.\n";
+	"Exit status: 0 all went well; 1 some files could not be copied, links are left in a pool where\n"
+	"no guest is, or files of guests are left in its store (.hash/tmp/kept-*); 2 nothing was done,\n"
+	"or it had to end early, because the disk is full for example: what is not done stays shared;\n"
+	"130 or 143 stopped by SIGINT or SIGTERM.\n";
 
 enum { OPT_SYNC = 256 };
 
@@ -68,8 +69,8 @@ static void print_json(const struct options *o, const struct unshare_result *r)
 {
 	command_begin_json(o, "path", r->signal);
 	printf(", \"unshared\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"changed\": %" PRIu64
-	       ", \"errors\": %" PRIu64 ", \"left\": %" PRIu64 "}\n",
-	       r->links, r->bytes, r->changed, r->errors, r->left);
+	       ", \"errors\": %" PRIu64 ", \"left\": %" PRIu64 ", \"kept\": %" PRIu64 "}\n",
+	       r->links, r->bytes, r->changed, r->errors, r->left, r->kept);
 }
 
 static void print_text(const struct options *o, const struct unshare_result *r)
@@ -80,12 +81,13 @@ static void print_text(const struct options *o, const struct unshare_result *r)
 	       text_plural(r->links, "a copy of its", "copies of their"), text_size(r->bytes).text,
 	       o->dry_run ? "; a dry run, nothing was changed" : "", r->signal ? "; stopped early" : "");
 	if (r->changed > 0)
-		printf("  %" PRIu64 " names were changed by the guest meanwhile\n", r->changed);
+		printf("  %" PRIu64 " %s changed by the guest meanwhile\n", r->changed,
+		       text_plural(r->changed, "name was", "names were"));
 	if (r->left > 0)
 		printf("  %" PRIu64
-		       " objects have links still, of files that failed, where no guest is, or below what is "
+		       " %s links still, of files that failed, where no guest is, or below what is "
 		       "mounted in one: the pool is to keep its store\n",
-		       r->left);
+		       r->left, text_plural(r->left, "object has", "objects have"));
 }
 
 static int finish(const struct options *o, const struct unshare_result *r, int err)
@@ -93,11 +95,17 @@ static int finish(const struct options *o, const struct unshare_result *r, int e
 	if (err == -EBUSY)
 		log_error("%s: a store in it is in use, by a mount of hashfs or another hashify", o->operand);
 	command_say_early(o, "hashify unshare", err);
+	if (r->kept > 0)
+		log_warning(
+			"%s: the pool's " STORE_DIR "/tmp has %" PRIu64
+			" %s, as the place was taken; look at kept-* there, and remove what nobody misses, "
+			"before the store goes",
+			o->operand, r->kept, text_plural(r->kept, "file of a guest", "files of guests"));
 	if (o->json)
 		print_json(o, r);
 	else
 		print_text(o, r);
-	return command_end(err, r->signal, r->errors + r->left > 0 ? EXIT_ERRORS : EXIT_OK);
+	return command_end(err, r->signal, r->errors + r->left + r->kept > 0 ? EXIT_ERRORS : EXIT_OK);
 }
 
 static int run(const struct unshare_args *o, const struct place *at)

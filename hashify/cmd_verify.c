@@ -34,7 +34,7 @@ static const char help[] =
 	"another hashify that changes the store. A run that is stopped lists what it has found as well, and\n"
 	"the next goes on from there.\n"
 	"\n"
-	"  -n, --dry-run         move nothing, and report what is damaged\n"
+	"  -n, --dry-run         move and remember nothing, and report what is damaged\n"
 	"      --io-limit=BYTES  read no more than that in a second; with K, M, G or T it is KiB, MiB …\n"
 	"      --json            print the summary as JSON\n"
 	"  -h, --help            show this help\n"
@@ -131,7 +131,8 @@ static void print_text(const struct options *o, const struct verify_result *r)
 	for (size_t i = 0; i < r->findings.count; i++)
 		print_finding(&r->findings.list[i]);
 	if (r->foreign > 0)
-		printf("  %" PRIu64 " names in the store are no object's and were left alone\n", r->foreign);
+		printf("  %" PRIu64 " %s no object's and left alone\n", r->foreign,
+		       text_plural(r->foreign, "name in the store is", "names in the store are"));
 }
 
 // A mount that looked such a file up while its mark was missing goes on taking it for private.
@@ -144,9 +145,10 @@ static void say_unmarked(const struct options *o, const struct verify_result *r)
 	}
 	if (count > 0 && !o->dry_run)
 		log_warning("%s: %" PRIu64
-			    " objects with links had no true mark, and have one again; what is mounted "
-			    "may not know that: unmount it, and mount it again",
-			    o->operand, count);
+			    " %s no true mark, and got one again; what is mounted may not know that: "
+			    "unmount it, and mount it again",
+			    o->operand, count,
+			    text_plural(count, "object with links had", "objects with links had"));
 }
 
 static int finish(const struct options *o, const struct verify_result *r, int err)

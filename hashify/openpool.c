@@ -86,8 +86,8 @@ static int say_mount(const struct registration *r, void *arg)
 		log_error(
 			"%s is in use: hashfs (pid %d) serves %s%s, which was mounted at %s and is not in this "
 			"mount namespace any more: it was unmounted lazily and something uses it still, or another "
-			"namespace, a container's, has it; end what uses it, or hashfs (kill %d), and run hashify "
-			"again",
+			"namespace, a container's, has it; end what uses it, or that hashfs (kill %d, if this is "
+			"hashfs here: a container counts its own), and run hashify again",
 			saying->path, (int)r->pid, saying->path, registration_below(r), r->mountpoint,
 			(int)r->pid);
 	return 0;
@@ -132,7 +132,7 @@ static int check_place(const char *path, int pool)
 	auto_free char *above = NULL;
 	auto_close int found = pool_find(path, &above);
 	if (found >= 0 && !is_same_file(found, pool)) {
-		log_error("%s: lies in the pool %s; expected the pool; run hashify %s", path, above, above);
+		log_error("%s: lies in the pool %s; expected the pool; name %s", path, above, above);
 		return -1;
 	}
 	return 0;
@@ -160,11 +160,11 @@ static void renew_marks(struct store *s, const char *path)
 
 	int r = marked_renew_changed(s, &renewed);
 	if (renewed > 0)
-		log_warning(
-			"%s: %" PRIu64 " objects had lost their marks, as after a restore of some files, and "
-			"have got them again. A mount that was served meanwhile may have written to them: run "
-			"`hashify verify %s`",
-			path, renewed, path);
+		log_warning("%s: %" PRIu64
+			    " %s lost, as after a restore of some files, and given again. A mount that was "
+			    "served meanwhile may have written to what has it: run `hashify verify %s`",
+			    path, renewed, text_plural(renewed, "object's mark was", "objects' marks were"),
+			    path);
 	if (r < 0)
 		log_warning(
 			"%s: not all objects that have lost their marks can get them again: %s; run `hashify "

@@ -97,8 +97,9 @@ static int wrong_option(const char *given)
 	const char letter[] = { '-', (char)optopt, '\0' };
 	if (strncmp(given, "--", 2) != 0 && optopt != 0)
 		return options_usage("unknown option ", letter);
-	return optopt != 0 ? options_usage("no value is to follow the option in ", given)
-			   : options_usage("unknown option ", given);
+	if (optopt != 0 && strchr(given, '='))
+		return options_usage("no value is to follow the option in ", given);
+	return options_usage("unknown option ", optopt != 0 ? letter : given);
 }
 
 static int take(const struct options_spec *spec, int option, const char *arg, const char *given,
@@ -142,8 +143,10 @@ static int operand(const struct options_spec *spec, int argc, char **argv, const
 		return EXIT_FATAL;
 	}
 	if (optind + 1 < argc && strcmp(spec->operand, "POOL") == 0 && !is_directory(argv[optind])) {
-		log_error("%s: is no command of hashify's, and no directory; try hashify --help",
-			  argv[optind]);
+		log_error(
+			"%s: is no command of hashify's where it stands (a command comes before all options), "
+			"and no directory; try hashify --help",
+			argv[optind]);
 		return EXIT_FATAL;
 	}
 	if (optind + 1 < argc) {

@@ -449,6 +449,11 @@ static bool has_listings(const char *name, void *arg)
 	return false;
 }
 
+uint64_t pass_errors(const struct pass_result *r)
+{
+	return tally_errors(&r->tally) + r->apart.errors + (r->apart.error < 0);
+}
+
 static void save_index(struct pass *p, int64_t started, bool good, struct pass_result *result)
 {
 	const struct tally *t = &p->tally;
@@ -461,7 +466,7 @@ static void save_index(struct pass *p, int64_t started, bool good, struct pass_r
 		.linked = would ? 0 : t->linked,
 		.objects = would ? 0 : t->objects,
 		.freed = would ? 0 : t->freed,
-		.errors = tally_errors(t),
+		.errors = pass_errors(result),
 		.signal = result->signal,
 	};
 	bool whole = good && !stop_asked() && p->walk.policy->guests.count == 0;

@@ -53,3 +53,6 @@ struct pass_result {
 // and are returned; @ret is filled anyway.
 int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report,
 	     struct pass_result *ret);
+
+// What went wrong in it, but for the error that ended it.
+uint64_t pass_errors(const struct pass_result *r);

@@ -125,6 +125,7 @@ static int set_progress(struct pass_args *o, const char *value)
 	uint64_t interval;
 
 	o->progress.when = PROGRESS_YES;
+	o->progress.interval = 0;
 	if (!value || strcmp(value, "yes") == 0)
 		return -1;
 	if (strcmp(value, "auto") == 0) {
@@ -136,7 +137,8 @@ static int set_progress(struct pass_args *o, const char *value)
 		return -1;
 	}
 	if (text_parse_size(value, &interval) < 0 || interval < 1 || interval > INTERVAL_MAX)
-		return options_usage("--progress is auto, yes, no or a number of seconds, not ", value);
+		return options_usage(
+			"--progress is auto, yes, no or a number of seconds from 1 to 86400, not ", value);
 	o->progress.interval = (unsigned)interval;
 	return -1;
 }

@@ -87,7 +87,7 @@ static int follow_link(struct way *w, const char *link)
 	return *text == '/' ? begin_at_root(w) : 0;
 }
 
-// Goes on to @name in the directory that it is at. What the whole path names is not followed.
+// Goes on to @name in the directory that it is at. What the whole path names in a guest is not followed.
 static int enter(struct way *w, const char *name, size_t len)
 {
 	struct stat st;
@@ -98,8 +98,10 @@ static int enter(struct way *w, const char *name, size_t len)
 	if (lstat(next, &st) < 0)
 		return -errno;
 	bool is_last = *w->rest == '\0';
+	if (S_ISLNK(st.st_mode) && !is_below_pool(w))
+		return follow_link(w, next);
 	if (S_ISLNK(st.st_mode) && !is_last)
-		return is_below_pool(w) ? -EMLINK : follow_link(w, next);
+		return -EMLINK;
 	if (!S_ISDIR(st.st_mode) && !is_last)
 		return -ENOTDIR;
 	own = NULL;

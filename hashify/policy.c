@@ -81,7 +81,7 @@ static int check(const char *text, size_t size)
 
 int policy_add_pattern(struct policy *p, const char *pattern)
 {
-	if (*pattern == '\0' || *pattern == '#' || strchr(pattern, '\n') ||
+	if (pattern[strspn(pattern, " \t\r")] == '\0' || *pattern == '#' || strchr(pattern, '\n') ||
 	    check(pattern, strlen(pattern)) > 0)
 		return -EINVAL;
 	return append(p, pattern, strlen(pattern));

@@ -83,16 +83,23 @@ void report_skip(struct report *r, struct tally *t, const struct report_place *p
 
 void report_policy(struct report *r, struct tally *t, const struct report_place *place, int err, int line)
 {
-	if (line == 0 || r->silent) {
+	bool is_no_list = line == 0 && (err == -EFBIG || err == -EINVAL);
+	if ((line == 0 && !is_no_list) || r->silent) {
 		report_skip(r, t, place, REASON_POLICY, err);
 		return;
 	}
 	t->skipped[REASON_POLICY]++;
 	auto_free char *path = printable_path(place);
-	log_error("%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
-		  ":%d: is no pattern; expected one a line, like "
-		  "*.log, /var/log/ or !/etc/; all of the guest is left alone",
-		  path ? path : "", line);
+	if (is_no_list)
+		log_error("%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
+			  ": is no list of patterns; expected a regular file of 16 KiB at most; all of the "
+			  "guest is left alone",
+			  path ? path : "");
+	else
+		log_error("%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
+			  ":%d: is no pattern; expected one a line, like "
+			  "*.log, /var/log/ or !/etc/; all of the guest is left alone",
+			  path ? path : "", line);
 }
 
 void report_object(struct report *r, struct tally *t, const struct report_place *place)

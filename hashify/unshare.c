@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define OPEN_DIRS 64
 
@@ -99,6 +100,7 @@ static int exchange_copy(struct unshare *u, int dir, const char *name, int copy,
 	// The guest has put another file there, or is writing to it: it belongs there.
 	if (out.st_ino != object->ino || (claim && claim_holds(claim, true) != 1)) {
 		r = put_back_or_keep(s, tmp, link, dir, name);
+		u->result->kept += r == PLACE_TAKEN;
 		return r < 0 ? r : -ESTALE;
 	}
 	u->result->bytes += (uint64_t)st.st_blocks * 512;
@@ -370,22 +372,33 @@ static int unshare_at(struct unshare *u)
 	return S_ISDIR(st.st_mode) ? unshare_directory(u) : unshare_file(u, dir, name, &st);
 }
 
+// By fdatasync(2) of its copy a guest could not see to it that its name leads there (fs/sync.h).
+static int flush_names(const struct unshare *u)
+{
+	if (u->result->links == 0 || u->options->dry_run || !u->options->sync)
+		return 0;
+	return syncfs(u->at->pool.dir) < 0 ? -errno : 0;
+}
+
 int unshare_run(const struct place *at, const struct unshare_options *o, struct report *report,
 		struct unshare_result *ret)
 {
-	struct recovery recovery;
+	struct recovery recovery = { 0 };
 	struct unshare u = {
 		.at = at, .options = o, .report = report, .result = ret, .log = EXCHANGE_LOG_NONE
 	};
 
 	*ret = (struct unshare_result){ 0 };
 	int r = o->dry_run ? 0 : replace_recover(at->pool.store, &recovery);
+	ret->kept = recovery.kept + (*at->path ? 0 : recovery.kept_before);
 	if (r == 0)
 		r = exchange_log_open(at->pool.store, "", &u.log);
 	if (r == 0)
 		r = known_load_linked(at->pool.store, &u.known);
 	if (r == 0)
 		r = unshare_at(&u);
+	int e = flush_names(&u);
+	r = r == 0 ? e : r;
 	known_free(&u.known);
 	known_free(&u.links);
 	exchange_log_close(&u.log);

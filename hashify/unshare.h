@@ -18,6 +18,8 @@ struct unshare_result {
 	uint64_t changed;  // names that the guest itself gave another file meanwhile
 	uint64_t errors;
 	uint64_t left;  // objects that have links after all of the pool was unshared
+	uint64_t kept;  // files of guests that are in tmp/ now as their places were taken; of all of the
+			// pool, with those of before
 	int signal;     // that stopped it; 0
 };
 

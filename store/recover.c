@@ -25,8 +25,9 @@ static int same_bytes(int a, int b, uint64_t size)
 	return buffers ? content_equal(a, b, size, buffers, buffers + CONTENT_BUFFER_SIZE) : -ENOMEM;
 }
 
-// Is the displaced file @fd what the object is in every respect, and has nobody it open for writing? Nor has
-// the guest given it a second name, by a descriptor: that shall go on being the same file as the first.
+// Is the displaced file @fd what the object is in every respect, and has nobody it open for writing, or holds
+// a lock on which others are to meet him? Nor has the guest given it a second name, by a descriptor: that
+// shall go on being the same file as the first.
 static int is_same_as(int fd, const struct claim *claim, int object, const struct stat *object_st)
 {
 	if (claim->st.st_size != object_st->st_size || claim->st.st_nlink != 1)
@@ -36,7 +37,7 @@ static int is_same_as(int fd, const struct claim *claim, int object, const struc
 		r = same_bytes(fd, object, (uint64_t)object_st->st_size);
 	if (r > 0)
 		r = claim_holds(claim, false);
-	return r;
+	return r > 0 ? !claim_is_locked(claim) : r;
 }
 
 // A directory that is immutable, of another project, or not ours to write to will be so the next time, and
@@ -49,9 +50,10 @@ static bool is_refused(int r)
 static int keep(struct store *s, const char *name, struct recovery *ret)
 {
 	int r = displaced_keep(s, name);
-	if (r == 0)
-		ret->kept++;
-	return is_refused(r) ? 0 : r;  // it is kept where it is
+	if (is_refused(r))  // it is kept where it is
+		r = 0;
+	ret->kept += r == 0;
+	return r;
 }
 
 static int give_back(struct store *s, const char *name, const struct variants *links, struct recovery *ret)

@@ -256,12 +256,24 @@ def _(_):
     refused("gc", "-vx", TOP, says=("unknown option -x",))
     refused("gc", "--jso", "--nonsense=1", TOP, says=("unknown option --nonsense=1",))
     refused("--json=yes", TOP, says=("no value", "--json=yes"))
+    refused("--json", "-xn", TOP, says=("unknown option -x",))
+    refused("--progress=100000", TOP, says=("from 1 to 86400",))
+    refused("--exclude= ", TOP, says=("pattern",))
 
 
 @case("a command that is mistyped is not taken for a pool")
 def _(_):
     refused("stats", TOP, says=("stats: is no command", "--help"))
     refused("verfy", "--json", TOP, says=("verfy: is no command",))
+    refused("-n", "gc", TOP, says=("gc: is no command", "before all options"))
+
+
+@case("a guest that is mistyped leaves no store behind")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/f", b"content")
+        refused("--guest=web1", pool.path, says=("no guest web1", "expected"))
+        expect_equal(os.listdir(pool.path), ["a"])
 
 
 @case("one of a kind is not called many")

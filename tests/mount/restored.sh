@@ -65,7 +65,7 @@ for kind in $(filesystems ext4 xfs btrfs); do
 	restore_f1
 	cp -a "$POOL/c/f1" "$POOL/c/f3"
 	hashify_pool
-	grep -q '1 objects had lost' "$W/hashify.log" || fail "hashify has not said it"
+	grep -q '1 object.s mark was lost' "$W/hashify.log" || fail "hashify has not said it"
 	expect_links "$POOL"/{a,b,c}/f1 "$POOL/c/f3"
 	expect_apart
 	"$HASHIFY" verify "$POOL" || fail "verify: status $?"
@@ -90,7 +90,7 @@ for kind in $(filesystems ext4 xfs btrfs); do
 	grep -q '[ab]/still: several guests' "$W/hashify.log" || fail "what cannot be marked is not named: $(cat "$W/hashify.log")"
 	grep -q '2 files are hard links between guests' "$W/hashify.log" || fail "hashify has not said it"
 	hashify_pool
-	grep -q '1 files are hard links between guests' "$W/hashify.log" || fail "hashify has not said it"
+	grep -q '1 file is a hard link between guests' "$W/hashify.log" || fail "hashify has not said it"
 	"$HASHIFY" --json "$POOL" | grep -q '"hard_links_marked": 0' || fail "they are marked again"
 	! is_link "$POOL/a/log" || fail "a file that has a name where no pass looks is marked"
 	! is_link "$POOL/a/own" || fail "a file that is one guest's alone is marked"

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -184,6 +185,23 @@ static void what_a_guest_has_open_for_writing_is_put_back(void **state)
 	assert_int_equal(write(fd, "HELLO", 5), 5);
 	close(fd);
 	assert_content(p->tree, "b/file", "HELLO");
+}
+
+static void what_a_guest_has_locked_is_put_back(void **state)
+{
+	struct pool *p = *state;
+	struct object_key key = given_displaced(p, NULL);
+	char name[300];
+	the_name_in_flight(p, &key, name);
+	ino_t ino = status(p->tree, name).st_ino;
+	int fd = openat(p->tree->dir, name, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+
+	struct recovery r = recover(p);
+
+	assert_int_equal(r.put_back, 1);
+	assert_int_equal(status(p->tree, "b/file").st_ino, ino);
+	close(fd);
 }
 
 static void what_a_guest_gave_a_second_name_after_the_kill_is_put_back(void **state)
@@ -531,6 +549,7 @@ int main(void)
 		in_pool(a_displaced_file_that_is_what_the_object_is_is_dropped),
 		in_pool(what_a_guest_wrote_to_after_the_kill_is_put_back),
 		in_pool(what_a_guest_has_open_for_writing_is_put_back),
+		in_pool(what_a_guest_has_locked_is_put_back),
 		in_pool(what_a_guest_gave_a_second_name_after_the_kill_is_put_back),
 		in_pool(without_a_journal_a_changed_file_is_kept),
 		in_pool(a_damaged_journal_is_no_journal),
