@@ -202,11 +202,16 @@ static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 }
 
 // Root of a user namespace, who may do it as well, is refused: such nodes are rare.
-int attr_check_owner(struct hashfs *fs, struct node *n, fuse_req_t req)
+int attr_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held)
 {
 	struct stat st;
+	uint64_t ino;
 
-	if (is_root(req) || !node_has_twin(fs, n))
+	*ret_held = NULL;
+	if (!node_has_twin(fs, n, &ino))
+		return 0;
+	*ret_held = mutex_hold(&fs->owner_locks[ino % OWNER_LOCKS]);
+	if (is_root(req))
 		return 0;
 	int r = node_stat(fs, n, &st);
 	if (r < 0)
@@ -225,7 +230,8 @@ static bool takes_owner(int to_set)
 static int set_some(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened,
 		    fuse_req_t req)
 {
-	int r = takes_owner(to_set) ? attr_check_owner(fs, n, req) : 0;
+	auto_unlock pthread_mutex_t *held = NULL;
+	int r = takes_owner(to_set) ? attr_hold_owner(fs, n, req, &held) : 0;
 	return r < 0 ? r : break_and_apply(fs, n, st, to_set, opened, req);
 }
 

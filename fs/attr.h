@@ -1,6 +1,7 @@
 // Change what is known of a file: its attributes and xattrs. A link is broken first.
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,8 +24,8 @@ int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_se
 
 // May the caller of @req do what is the owner's alone? -EPERM. The kernel has asked that itself, by what it
 // knew: where two nodes stand for one file, a chown(2) by one is news to the other, and a file that has been
-// taken from its owner would still obey him.
-int attr_check_owner(struct hashfs *fs, struct node *n, fuse_req_t req);
+// taken from its owner would still obey him. The answer holds while *@ret_held does, unless that is NULL.
+int attr_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held);
 
 // Drops set-uid, set-gid and file capabilities as a write by the caller of @req does: none if that is root.
 int attr_kill_privileges(int fd, fuse_req_t req);

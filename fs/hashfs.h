@@ -1,8 +1,8 @@
 // The state of one mount, and the lock order.
 //
-// Lock order: node.names (of two directories by address), hashfs.break_lock, hashfs.table_lock, node_lock(),
-// backings.lock, stale.lock, dirs.lock or streams.lock. Whoever holds a later one takes no earlier one. No
-// lock is held while we reply to the kernel.
+// Lock order: hashfs.owner_locks, node.names (of two directories by address), hashfs.break_lock,
+// hashfs.table_lock, node_lock(), backings.lock, stale.lock, dirs.lock or streams.lock. Whoever holds a later
+// one takes no earlier one. No lock is held while we reply to the kernel.
 #pragma once
 
 #include <pthread.h>
@@ -34,6 +34,7 @@ struct backings {
 };
 
 #define NODE_LOCKS 1024
+#define OWNER_LOCKS 16
 
 struct hashfs {
 	const struct options *opt;
@@ -72,6 +73,8 @@ struct hashfs {
 	struct map name_aliases;     // links that were renamed: names whose number is not the name's own
 
 	pthread_mutex_t node_locks[NODE_LOCKS];  // node_lock()
+
+	pthread_mutex_t owner_locks[OWNER_LOCKS];  // attr_hold_owner()
 
 	pthread_mutex_t break_lock;  // guards node.breaking and `later`
 	pthread_cond_t break_done;

@@ -473,9 +473,10 @@ static bool may_have_new_content(const struct node *n)
 	return node_is_split(n) && (n->shadowed || n->diverged);
 }
 
-bool node_has_twin(struct hashfs *fs, struct node *n)
+bool node_has_twin(struct hashfs *fs, struct node *n, uint64_t *ret_ino)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
+	*ret_ino = n->at.ino;
 	return n->shadowed;
 }
 

@@ -242,6 +242,7 @@ struct ioctl {
 static int do_ioctl(fuse_req_t req, struct node *n, const struct ioctl *in, union ioctl_data *data)
 {
 	struct hashfs *fs = fs_of(req);
+	auto_unlock pthread_mutex_t *held = NULL;
 	size_t size = in->size;
 	int r;
 
@@ -253,10 +254,10 @@ static int do_ioctl(fuse_req_t req, struct node *n, const struct ioctl *in, unio
 		r = get_fsxattr(fs, n, &data->fsxattr);
 		return r < 0 ? r : (int)sizeof(data->fsxattr);
 	case FS_IOC_SETFLAGS:
-		r = size < sizeof(data->flags) ? -EINVAL : attr_check_owner(fs, n, req);
+		r = size < sizeof(data->flags) ? -EINVAL : attr_hold_owner(fs, n, req, &held);
 		return r < 0 ? r : attr_set_flags(fs, n, data->flags);
 	case FS_IOC_FSSETXATTR:
-		r = size < sizeof(data->fsxattr) ? -EINVAL : attr_check_owner(fs, n, req);
+		r = size < sizeof(data->fsxattr) ? -EINVAL : attr_hold_owner(fs, n, req, &held);
 		return r < 0 ? r : attr_set_fsxattr(fs, n, &data->fsxattr);
 	default:
 		return -ENOTTY;

@@ -17,7 +17,8 @@ static int set(fuse_req_t req, struct node *n, const char *name, const char *val
 	struct hashfs *fs = fs_of(req);
 	struct stat st;
 
-	int r = attr_is_acl(name) ? attr_check_owner(fs, n, req) : 0;
+	auto_unlock pthread_mutex_t *held = NULL;
+	int r = attr_is_acl(name) ? attr_hold_owner(fs, n, req, &held) : 0;
 	if (r == 0)
 		r = attr_set_xattr(fs, n, name, value, size, flags);
 	uid_t caller = fuse_req_ctx(req)->uid;
@@ -62,15 +63,18 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	set_xattr(req, ino, x);
 }
 
+static int remove_named(fuse_req_t req, struct node *n, const char *name)
+{
+	auto_unlock pthread_mutex_t *held = NULL;
+	int r = attr_is_acl(name) ? attr_hold_owner(fs_of(req), n, req, &held) : 0;
+	return r < 0 ? r : attr_remove_xattr(fs_of(req), n, name);
+}
+
 static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
 {
-	struct hashfs *fs = fs_of(req);
-	struct node *n = node_of(fs, ino);
 	const char *name = args;
 
-	int r = attr_is_acl(name) ? attr_check_owner(fs, n, req) : 0;
-	if (r == 0)
-		r = attr_remove_xattr(fs, n, name);
+	int r = remove_named(req, node_of(fs_of(req), ino), name);
 	if (r == BREAK_TAKES_LONG)
 		later_serve(req, ino, remove_xattr, name, strlen(name) + 1, false);
 	else

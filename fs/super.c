@@ -321,6 +321,8 @@ static void set_up(struct mount *m, const struct options *opt)
 	mutex_init(&fs->table_lock);
 	for (size_t i = 0; i < NODE_LOCKS; i++)
 		mutex_init(&fs->node_locks[i]);
+	for (size_t i = 0; i < OWNER_LOCKS; i++)
+		mutex_init(&fs->owner_locks[i]);
 	mutex_init(&fs->break_lock);
 	cond_init(&fs->break_done);
 	later_init(&fs->later);
@@ -341,6 +343,8 @@ static void clean_up(struct mount *m)
 	mutex_destroy(&m->fs.break_lock);
 	for (size_t i = 0; i < NODE_LOCKS; i++)
 		mutex_destroy(&m->fs.node_locks[i]);
+	for (size_t i = 0; i < OWNER_LOCKS; i++)
+		mutex_destroy(&m->fs.owner_locks[i]);
 	mutex_destroy(&m->fs.table_lock);
 }
 

@@ -32,7 +32,7 @@ def seed(pool):
         tree.put("%s/%s/su" % (pool, g), b"program", 0o4755)
         tree.put("%s/%s/own" % (pool, g), b"own program", 0o6755, USER, USER)
         tree.put("%s/%s/secret" % (pool, g), b"secret", 0o600)
-        for i in range(2):
+        for i in range(3):
             tree.put("%s/%s/taken%d" % (pool, g, i), b"his program %d" % i, 0o755, USER, USER)
         tree.put("%s/%s/large" % (pool, g), tree.noise("large", 3 << 20))
         tree.settle(pool + "/" + g)
@@ -97,6 +97,34 @@ def _(t):
             expect_equal(os.listxattr(path), [], path)
         finally:
             os.close(fd)
+
+
+@case("nor does it in the moment in which it is taken")
+def _(t):
+    path = t.mount + "/taken2"
+    fd = os.open(path, os.O_RDONLY)
+    as_user(USER, USER, lambda: open(path, "r+b").close())
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(USER, USER, USER)
+        while True:
+            try:
+                os.fchmod(fd, 0o4755)
+            except OSError:
+                pass
+    try:
+        for _ in range(300):
+            os.chown(path, USER, USER)
+            for _ in range(20):
+                os.stat(path)
+            os.chown(path, 0, 0)
+            for _ in range(20):
+                st = os.stat(path)
+                expect_equal((st.st_uid, st.st_mode & stat.S_ISUID), (0, 0), path)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
 
 
 @case("a program that is held open gets no rights that its successor in place was given")
