@@ -201,7 +201,6 @@ static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 	return fd < 0 ? fd : kill_set_ids(fd, req);
 }
 
-// Root of a user namespace, who may do it as well, is refused: such nodes are rare.
 int attr_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held)
 {
 	struct stat st;
@@ -216,7 +215,7 @@ int attr_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_m
 	int r = node_stat(fs, n, &st);
 	if (r < 0)
 		return r;
-	return st.st_uid == fuse_req_ctx(req)->uid ? 0 : -EPERM;
+	return st.st_uid == fuse_req_ctx(req)->uid || cred_overrides(req, st.st_uid) ? 0 : -EPERM;
 }
 
 // Who may write to a file may truncate it and set its times to now.

@@ -2,10 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <linux/capability.h>
 #include <linux/limits.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -71,4 +74,46 @@ bool cred_in_group(fuse_req_t req, gid_t gid)
 		if (groups[i] == gid)
 			return true;
 	return false;
+}
+
+static FILE *open_of_caller(fuse_req_t req, const char *file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)fuse_req_ctx(req)->pid, file);
+	return fopen(path, "re");
+}
+
+static bool has_capabilities(fuse_req_t req, uint64_t wanted)
+{
+	char line[256];
+	uint64_t has = 0;
+	FILE *f = open_of_caller(req, "status");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %" SCNx64, &has) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return (has & wanted) == wanted;
+}
+
+// Is @uid one of those that there are in the caller's user namespace?
+static bool is_mapped(fuse_req_t req, uid_t uid)
+{
+	unsigned inside, outside, count;
+	bool found = false;
+	FILE *f = open_of_caller(req, "uid_map");
+
+	while (f && !found && fscanf(f, "%u %u %u", &inside, &outside, &count) == 3)
+		found = uid >= outside && uid - outside < count;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+bool cred_overrides(fuse_req_t req, uid_t uid)
+{
+	const uint64_t wanted = UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_CHOWN;
+	return is_mapped(req, uid) && has_capabilities(req, wanted);
 }

@@ -21,3 +21,7 @@ void cred_leave(const struct hashfs *fs, const struct fuse_ctx *caller);
 
 // Is the caller of @req in the group @gid? Reads /proc: for what is rare. False also if nobody can tell.
 bool cred_in_group(fuse_req_t req, gid_t gid);
+
+// May the caller of @req, who is not @uid, act as the owner of @uid's files all the same, as root of a
+// container may? Reads /proc: for what is rare. False also if nobody can tell.
+bool cred_overrides(fuse_req_t req, uid_t uid);

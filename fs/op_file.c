@@ -132,6 +132,13 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		fuse_reply_buf(req, buf, (size_t)got);
 }
 
+// Where all that is written comes to us past its cache (opens.c: append-only files), the kernel leaves it to
+// us.
+static bool must_sync(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_APPEND) && (fi->flags & O_DSYNC);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi)
 {
@@ -148,17 +155,30 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	// With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves this to us.
 	if (fs_of(req)->passthrough)
 		attr_kill_privileges(w.fd, req);
-	fuse_reply_write(req, (size_t)put);
+	int r = must_sync(fi) ? sync_file(fs_of(req), w.fd, (fi->flags & O_SYNC) != O_SYNC) : 0;
+	if (r < 0)
+		reply_err(req, r);
+	else
+		fuse_reply_write(req, (size_t)put);
+}
+
+// The guest's file, which is not what a descriptor of before a break reads: that has nothing to be flushed.
+// Without a name it may be gone.
+static int open_to_sync(struct hashfs *fs, struct node *n, int *ret_fd)
+{
+	*ret_fd = node_open(fs, n, O_RDONLY);
+	return *ret_fd == -ESTALE || *ret_fd >= 0 ? 0 : *ret_fd;
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	auto_work struct work_fd w = work_fd(fs_of(req), ino, fi, O_RDONLY);
+	struct hashfs *fs = fs_of(req);
+	const struct file *f = file_of(fi);
+	auto_close int own = -1;
 
-	if (w.fd < 0)
-		reply_err(req, w.fd);
-	else
-		reply_err(req, sync_file(fs_of(req), w.fd, datasync));
+	int r = f ? 0 : open_to_sync(fs, node_of(fs, ino), &own);
+	int fd = f ? f->fd : own;
+	reply_err(req, r < 0 || fd < 0 ? r : sync_file(fs, fd, datasync));
 }
 
 static int allocate(int fd, int mode, off_t offset, off_t length, fuse_req_t req)

@@ -20,6 +20,7 @@
 #include "fs/ops.h"
 #include "fs/options.h"
 #include "fs/source.h"
+#include "fs/sync.h"
 #include "store/base/cleanup.h"
 #include "store/base/limit.h"
 #include "store/base/log.h"
@@ -171,7 +172,6 @@ static int add_inherited(const struct mount *m, char **options)
 		{ ST_NOSUID, "nosuid" },
 		{ ST_NODEV, "nodev" },
 		{ ST_NOEXEC, "noexec" },
-		{ ST_RDONLY, "ro" },
 	};
 	struct statvfs st;
 
@@ -375,8 +375,10 @@ int super_run(const struct options *opt)
 	r = check_before_mount(&m);
 	if (r == 0) {
 		r = source_open(&m.source, &m.fs);
-		if (r == 0)
+		if (r == 0) {
+			sync_published(&m.fs);  // perhaps, by a mount that was killed
 			r = run_session(&m);
+		}
 		source_close(&m.source);
 	}
 	clean_up(&m);

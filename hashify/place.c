@@ -80,7 +80,7 @@ static int follow_link(struct way *w, const char *link)
 	ssize_t size = readlink(link, target, sizeof(target));
 	if (size < 0)
 		return -errno;
-	if (asprintf(&text, "%.*s/%s", (int)size, target, w->rest) < 0)
+	if (asprintf(&text, "%.*s%s", (int)size, target, w->rest) < 0)
 		return -ENOMEM;
 	free(w->text);
 	w->rest = w->text = text;

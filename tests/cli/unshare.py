@@ -181,9 +181,10 @@ def _(_):
         os.symlink(pool.path, TOP + "/to-pool")
         os.symlink("to-pool/a", TOP + "/to-guest")
         os.symlink("a", pool.at("host"))
+        os.symlink("to-pool/a/usr/plain", TOP + "/to-file")
         try:
             for path in (TOP + "/to-pool/a/usr/plain", TOP + "/to-guest/usr/plain", pool.at("host/usr/plain"), TOP + "/to-guest/",
-                         TOP + "/to-guest", pool.at("host"),
+                         TOP + "/to-guest", pool.at("host"), TOP + "/to-file",
                          TOP + "/to-pool/b/../a//usr/./plain", pool.at("b/usr") + "/../../a/usr/plain"):
                 r = command("why", path)
                 expect_equal((r.returncode, r.stderr), (0, b""), path)
@@ -191,7 +192,7 @@ def _(_):
             r = command("why", TOP + "/to-guest/to-b/plain")
             expect(r.returncode == 2 and b"symbolic link of a guest" in r.stderr, r)
         finally:
-            for link in (TOP + "/to-pool", TOP + "/to-guest", pool.at("host")):
+            for link in (TOP + "/to-pool", TOP + "/to-guest", TOP + "/to-file", pool.at("host")):
                 os.unlink(link)
 
         for cwd, path in ((pool.at("a/usr"), "plain"), (pool.at("a"), "./usr/acl"), (pool.at("a/odd"), "../usr/cap"),

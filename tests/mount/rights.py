@@ -95,6 +95,10 @@ def _(t):
             st = os.stat(path)
             expect_equal((stat.S_IMODE(st.st_mode), st.st_uid), (0o700, 0), path)
             expect_equal(os.listxattr(path), [], path)
+            # Who may act as any owner still may: a container's root, or a service.
+            subprocess.run(["setpriv", "--reuid", "1234", "--inh-caps", "+fowner,+chown", "--ambient-caps", "+fowner,+chown",
+                            "chmod", "711", path], check=True)
+            expect_equal(mode_of(path), 0o711, path)
         finally:
             os.close(fd)
 
