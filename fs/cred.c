@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/capability.h>
 #include <linux/limits.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -114,6 +113,5 @@ static bool is_mapped(fuse_req_t req, uid_t uid)
 
 bool cred_overrides(fuse_req_t req, uid_t uid)
 {
-	const uint64_t wanted = UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_CHOWN;
-	return is_mapped(req, uid) && has_capabilities(req, wanted);
+	return is_mapped(req, uid) && has_capabilities(req, SYS_CAPS_OF_OWNER);
 }

@@ -1,5 +1,6 @@
 #include "store/base/sys.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/btrfs.h>
 #include <linux/capability.h>
@@ -251,6 +252,9 @@ void sys_setfsid(uid_t uid, gid_t gid)
 	syscall(SYS_setfsgid, gid);
 	syscall(SYS_setfsuid, uid);
 }
+
+static_assert(SYS_CAPS_OF_OWNER == (UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_FOWNER),
+	      "as in the kernel");
 
 bool sys_kernel_is(unsigned major, unsigned minor)
 {
