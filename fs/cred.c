@@ -113,5 +113,5 @@ static bool is_mapped(fuse_req_t req, uid_t uid)
 
 bool cred_overrides(fuse_req_t req, uid_t uid)
 {
-	return is_mapped(req, uid) && has_capabilities(req, SYS_CAPS_OF_OWNER);
+	return is_mapped(req, uid) && has_capabilities(req, sys_caps_of_owner());
 }

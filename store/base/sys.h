@@ -76,8 +76,8 @@ int sys_drop_cap_resource(void);
 // -EPERM: it was neither.
 int sys_thaw(int fd, unsigned *ret_flags);
 
-// CAP_CHOWN and CAP_FOWNER, with which anybody is a file's owner; as CapEff in /proc/PID/status has them.
-#define SYS_CAPS_OF_OWNER (UINT64_C(1) << 0 | UINT64_C(1) << 3)
+// The capabilities with which anybody is a file's owner, as CapEff in /proc/PID/status has them.
+uint64_t sys_caps_of_owner(void);
 
 // Is the running kernel Linux @major.@minor or later? Where what it can do cannot be asked.
 bool sys_kernel_is(unsigned major, unsigned minor);
