@@ -83,7 +83,7 @@ struct hashfs {
 	struct dirs dirs;
 	struct streams streams;
 
-	_Atomic uint64_t published, settled;  // breaks since the mount began; sync.h
+	_Atomic uint64_t published, settled;  // breaks, those of before the mount being one; sync.h
 
 	struct stale stale;
 	struct backings backings;

@@ -162,23 +162,20 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		fuse_reply_write(req, (size_t)put);
 }
 
-// The guest's file, which is not what a descriptor of before a break reads: that has nothing to be flushed.
-// Without a name it may be gone.
-static int open_to_sync(struct hashfs *fs, struct node *n, int *ret_fd)
-{
-	*ret_fd = node_open(fs, n, O_RDONLY);
-	return *ret_fd == -ESTALE || *ret_fd >= 0 ? 0 : *ret_fd;
-}
-
+// The guest's file is flushed, which is not what a descriptor of before a break reads: that has nothing to be
+// flushed. Without a name it may be gone.
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct hashfs *fs = fs_of(req);
 	const struct file *f = file_of(fi);
-	auto_close int own = -1;
+	auto_close int own = f ? -1 : node_open(fs, node_of(fs, ino), O_RDONLY);
 
-	int r = f ? 0 : open_to_sync(fs, node_of(fs, ino), &own);
-	int fd = f ? f->fd : own;
-	reply_err(req, r < 0 || fd < 0 ? r : sync_file(fs, fd, datasync));
+	if (own == -ESTALE)
+		reply_err(req, 0);
+	else if (!f && own < 0)
+		reply_err(req, own);
+	else
+		reply_err(req, sync_file(fs, f ? f->fd : own, datasync));
 }
 
 static int allocate(int fd, int mode, off_t offset, off_t length, fuse_req_t req)

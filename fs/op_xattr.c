@@ -12,13 +12,19 @@
 #include "fs/ops.h"
 #include "store/base/cleanup.h"
 
+// What the kernel allows to the owner alone; the rest it allows to who may write.
+static int hold_for(fuse_req_t req, struct node *n, const char *name, pthread_mutex_t **ret_held)
+{
+	return attr_is_acl(name) ? attr_hold_owner(fs_of(req), n, req, ret_held) : 0;
+}
+
 static int set(fuse_req_t req, struct node *n, const char *name, const char *value, size_t size, int flags)
 {
 	struct hashfs *fs = fs_of(req);
 	struct stat st;
 
 	auto_unlock pthread_mutex_t *held = NULL;
-	int r = attr_is_acl(name) ? attr_hold_owner(fs, n, req, &held) : 0;
+	int r = hold_for(req, n, name, &held);
 	if (r == 0)
 		r = attr_set_xattr(fs, n, name, value, size, flags);
 	uid_t caller = fuse_req_ctx(req)->uid;
@@ -66,7 +72,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 static int remove_named(fuse_req_t req, struct node *n, const char *name)
 {
 	auto_unlock pthread_mutex_t *held = NULL;
-	int r = attr_is_acl(name) ? attr_hold_owner(fs_of(req), n, req, &held) : 0;
+	int r = hold_for(req, n, name, &held);
 	return r < 0 ? r : attr_remove_xattr(fs_of(req), n, name);
 }
 
