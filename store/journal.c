@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include "store/base/dir.h"
 #include "store/store.h"
 
-// A record is "TMP\nPATH\0" at the start of its slot. What is behind it is of older records.
-#define SLOT_SIZE (TMP_NAME_SIZE + PATH_MAX + 2)
+// A record is "TMP\nINODE BORN\nPATH\0" at the start of its slot, both numbers in hexadecimal at full length.
+// What is behind it is of older records.
+#define ID_SIZE 33
+#define SLOT_SIZE (TMP_NAME_SIZE + ID_SIZE + PATH_MAX + 3)
 
 static const char prefix[] = "journal-";
 
@@ -32,17 +35,31 @@ int journal_open(struct store *s, unsigned worker)
 	return fd < 0 ? -errno : fd;
 }
 
-int journal_write(int fd, uint64_t slot, const char *tmp, const char *path)
+int journal_write(int fd, uint64_t slot, const char *tmp, const char *path, struct dir_id in)
 {
 	char record[SLOT_SIZE];
 
-	if (strlen(tmp) + strlen(path) + 2 > sizeof(record))
+	int length = snprintf(record, sizeof(record), "%s\n%016" PRIx64 " %016" PRIx64 "\n%s", tmp, in.ino,
+			      (uint64_t)in.born, path);
+	if ((size_t)length >= sizeof(record))
 		return 0;
-	char *end = stpcpy(stpcpy(stpcpy(record, tmp), "\n"), path);
-	return fd_pwrite_all(fd, record, (size_t)(end - record) + 1, slot % JOURNAL_SLOTS * SLOT_SIZE);
+	return fd_pwrite_all(fd, record, (size_t)length + 1, slot % JOURNAL_SLOTS * SLOT_SIZE);
 }
 
-static int find_in(int dir, const char *name, const char *tmp, char **ret_path)
+// What follows a record's name, a string. Returns the path.
+static const char *parse(const char *text, struct dir_id *ret)
+{
+	uint64_t born;
+	int length = -1;
+
+	if (sscanf(text, "%16" SCNx64 " %16" SCNx64 "%n", &ret->ino, &born, &length) != 2 ||
+	    length != ID_SIZE || text[length] != '\n')
+		return NULL;
+	ret->born = (int64_t)born;
+	return text + length + 1;
+}
+
+static int find_in(int dir, const char *name, const char *tmp, char **ret_path, struct dir_id *ret_in)
 {
 	char record[SLOT_SIZE];
 	size_t length = strlen(tmp);
@@ -59,7 +76,10 @@ static int find_in(int dir, const char *name, const char *tmp, char **ret_path)
 		size_t rest = (size_t)got - length - 1;
 		if (strnlen(record + length + 1, rest) == rest)
 			continue;  // cut off
-		*ret_path = strdup(record + length + 1);
+		const char *path = parse(record + length + 1, ret_in);
+		if (!path)
+			continue;
+		*ret_path = strdup(path);
 		return *ret_path ? 0 : -ENOMEM;
 	}
 	return -ENOENT;
@@ -73,6 +93,7 @@ static bool is_journal(const struct dirent64 *e)
 struct search {
 	const char *tmp;
 	char **ret_path;
+	struct dir_id *ret_in;
 };
 
 #define FOUND 1
@@ -80,13 +101,14 @@ struct search {
 static int search_in(int dir, const struct dirent64 *e, void *arg)
 {
 	const struct search *search = arg;
-	int r = is_journal(e) ? find_in(dir, e->d_name, search->tmp, search->ret_path) : -ENOENT;
+	int r = is_journal(e) ? find_in(dir, e->d_name, search->tmp, search->ret_path, search->ret_in)
+			      : -ENOENT;
 	return r == -ENOENT ? 0 : r == 0 ? FOUND : r;
 }
 
-int journal_find(struct store *s, const char *tmp, char **ret_path)
+int journal_find(struct store *s, const char *tmp, char **ret_path, struct dir_id *ret_in)
 {
-	struct search search = { tmp, ret_path };
+	struct search search = { tmp, ret_path, ret_in };
 	int r = dir_each(s->tmp, ".", search_in, &search);
 	return r == FOUND ? 0 : r == 0 ? -ENOENT : r;
 }

@@ -11,6 +11,7 @@
 
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
+#include "store/base/dir.h"
 #include "store/displaced.h"
 #include "store/store.h"
 #include "store/variants.h"
@@ -326,7 +327,8 @@ static int open_long(int pool, const char *path)
 	return at < 0 ? -EINVAL : take_fd(&at);
 }
 
-static int open_directory_of(const struct store *s, const char *path, const char **ret_name)
+// -ESTALE: it is not @in.
+static int open_directory_of(const struct store *s, const char *path, struct dir_id in, const char **ret_name)
 {
 	const char *slash = strrchr(path, '/');
 
@@ -337,7 +339,12 @@ static int open_directory_of(const struct store *s, const char *path, const char
 	if (pool < 0)
 		return -errno;
 	auto_free char *dir = strndup(path, (size_t)(slash - path));
-	return dir ? open_long(pool, dir) : -ENOMEM;
+	auto_close int fd = dir ? open_long(pool, dir) : -ENOMEM;
+	struct dir_id now;
+	int r = fd < 0 ? fd : dir_identify(fd, &now);
+	if (r < 0)
+		return r;
+	return dir_id_equal(now, in) ? take_fd(&fd) : -ESTALE;
 }
 
 // -ENOENT: @name is none of @links.
@@ -351,15 +358,16 @@ static int open_link(int dir, const char *name, const struct variants *links)
 	return variants_have(links, st.st_ino) ? take_fd(&link) : -ENOENT;
 }
 
-int put_back_path(struct store *s, const char *tmp, int link, const char *path)
+int put_back_path(struct store *s, const char *tmp, int link, const char *path, struct dir_id in)
 {
 	const char *name;
 
-	auto_close int dir = open_directory_of(s, path, &name);
+	auto_close int dir = open_directory_of(s, path, in, &name);
 	return displaced_is_transient(dir) ? dir : put_back(s, tmp, link, dir, name);
 }
 
-int put_back_found(struct store *s, const char *tmp, const char *path, const struct variants *links)
+int put_back_found(struct store *s, const char *tmp, const char *path, struct dir_id in,
+		   const struct variants *links)
 {
 	const char *name;
 	struct stat st;
@@ -369,7 +377,7 @@ int put_back_found(struct store *s, const char *tmp, const char *path, const str
 	// It was exchanged before, and only the link could not be removed.
 	if (variants_have(links, st.st_ino))
 		return displaced_drop(s, tmp);
-	auto_close int dir = open_directory_of(s, path, &name);
+	auto_close int dir = open_directory_of(s, path, in, &name);
 	if (dir < 0)
 		return displaced_is_transient(dir) ? dir : PLACE_TAKEN;
 	auto_close int link = open_link(dir, name, links);

@@ -8,6 +8,7 @@
 // left.
 #pragma once
 
+struct dir_id;
 struct store;
 struct variants;
 
@@ -26,9 +27,11 @@ int put_back(struct store *s, const char *tmp, int link, int dir, const char *na
 // The same; what has no place is kept (displaced_keep()), and PLACE_TAKEN means that.
 int put_back_or_keep(struct store *s, const char *tmp, int link, int dir, const char *name);
 
-// As put_back(), where @path of the pool is where it was put.
-int put_back_path(struct store *s, const char *tmp, int link, const char *path);
+// As put_back(), where @path of the pool, in the directory @in, is where it was put. Does the path lead to
+// another directory now, it is another guest's perhaps, whose link is of the same inode.
+int put_back_path(struct store *s, const char *tmp, int link, const char *path, struct dir_id in);
 
-// As put_back(), where nothing but @path is known any more: the link is what has that name now, if its inode
-// is one of @links.
-int put_back_found(struct store *s, const char *tmp, const char *path, const struct variants *links);
+// As put_back_path(), where no link is known any more: it is what has that name now, if its inode is one of
+// @links.
+int put_back_found(struct store *s, const char *tmp, const char *path, struct dir_id in,
+		   const struct variants *links);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/claim.h"
 #include "store/content.h"
 #include "store/displaced.h"
@@ -59,10 +60,11 @@ static int keep(struct store *s, const char *name, struct recovery *ret)
 static int give_back(struct store *s, const char *name, const struct variants *links, struct recovery *ret)
 {
 	auto_free char *path = NULL;
+	struct dir_id in;
 
-	int r = journal_find(s, name, &path);
+	int r = journal_find(s, name, &path, &in);
 	if (r == 0)
-		r = put_back_found(s, name, path, links);
+		r = put_back_found(s, name, path, in, links);
 	if (r == -ENOENT || r == PLACE_TAKEN || is_refused(r))
 		return keep(s, name, ret);
 	if (r == PUT_BACK)

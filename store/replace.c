@@ -12,6 +12,7 @@
 
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
+#include "store/base/dir.h"
 #include "store/displaced.h"
 #include "store/exchange.h"
 #include "store/journal.h"
@@ -25,8 +26,9 @@
 #define OPEN_GRACE_NSEC (1000 * INT64_C(1000000))
 
 struct waiting {
-	char *path;       // owned; in the pool
-	uint64_t serial;  // in its tmp name
+	char *path;        // owned; in the pool
+	struct dir_id in;  // the directory that the path led to
+	uint64_t serial;   // in its tmp name
 	struct object_key key;
 	int link;                 // owned; O_PATH, opened before the exchange
 	struct claim claim;       // its fd is owned, its status the displaced file's after the exchange
@@ -90,9 +92,9 @@ int replacer_new(struct store *s, unsigned worker, unsigned waiting, struct repl
 }
 
 // The record of what is about to wait next.
-static int record(struct replacer *r, const char *tmp, const char *path)
+static int record(struct replacer *r, const char *tmp, const struct waiting *w)
 {
-	return r->journal < 0 ? 0 : journal_write(r->journal, r->next, tmp, path);
+	return r->journal < 0 ? 0 : journal_write(r->journal, r->next, tmp, w->path, w->in);
 }
 
 // Dropping what has waited long enough
@@ -123,7 +125,7 @@ static int settle(struct replacer *r, struct waiting *w, bool whole)
 		return 0;
 
 	claim_end(&w->claim);  // or nobody could open it, we ourselves included
-	int e = put_back_path(s, tmp, w->link, w->path);
+	int e = put_back_path(s, tmp, w->link, w->path, w->in);
 	if (e == PUT_BACK)
 		r->done.put_back++;
 	if (e != PLACE_TAKEN)
@@ -141,7 +143,7 @@ static bool wait_longer(struct replacer *r, const struct waiting *w)
 	char tmp[TMP_NAME_SIZE];
 
 	print_tmp(r, w, tmp);
-	if (record(r, tmp, w->path) < 0 && !w->failed)
+	if (record(r, tmp, w) < 0 && !w->failed)
 		return false;
 	struct waiting later = *w;
 	later.due = clock_ns(CLOCK_MONOTONIC) + DISPLACED_GRACE_NSEC;
@@ -282,18 +284,17 @@ static int check_displaced(struct store *s, const char *tmp, const struct victim
 	return xattr_same(v->claim->fd, v->xattrs) ? claim_holds_as(v->claim, ret, true) : 0;
 }
 
-static int link_to_tmp(struct replacer *r, const char *path, const struct object_key *key, int object,
-		       char ret[TMP_NAME_SIZE])
+static int link_to_tmp(struct replacer *r, const struct waiting *w, int object, char ret[TMP_NAME_SIZE])
 {
 	int e;
 
 	// What could not be settled keeps its name until recovery.
 	do {
-		displaced_name_print(r->dir, key, r->worker, r->serial++, ret);
-		e = record(r, ret, path);
+		displaced_name_print(r->dir, &w->key, r->worker, r->serial++, ret);
+		e = record(r, ret, w);
 		// Half a record may be there, of a name that nothing gets.
 		if (is_full(e)) {
-			displaced_name_print(r->dir, key, r->worker, r->serial++, ret);
+			displaced_name_print(r->dir, &w->key, r->worker, r->serial++, ret);
 			e = 0;
 		}
 		if (e == 0)
@@ -354,15 +355,14 @@ static int exchange_announced(struct replacer *r, const char *tmp, const struct 
 }
 
 // @w has what waits, but for the link. What the exchange leaves in tmp/ is added to those that wait.
-static int run(struct replacer *r, const struct victim *v, const struct object_key *key, int object,
-	       struct waiting *w)
+static int run(struct replacer *r, const struct victim *v, int object, struct waiting *w)
 {
 	char tmp[TMP_NAME_SIZE];
 
-	int e = link_to_tmp(r, w->path, key, object, tmp);
+	int e = link_to_tmp(r, w, object, tmp);
 	if (is_full(e) && r->first < r->next) {  // what waits takes room, the names alone at times
 		settle_all(r);
-		e = link_to_tmp(r, w->path, key, object, tmp);
+		e = link_to_tmp(r, w, object, tmp);
 	}
 	if (e < 0)
 		return e;
@@ -391,10 +391,13 @@ int replacer_run(struct replacer *r, const struct victim *v, const struct object
 	int e = make_room(r);
 	if (e < 0)
 		return e;
+	e = dir_identify(v->dir, &w.in);
+	if (e < 0)
+		return e;
 	w.path = strdup(v->path);
 	e = w.path ? xattr_dup(v->xattrs, &w.xattrs) : -ENOMEM;
 	if (e == 0)
-		e = run(r, v, key, object, &w);
+		e = run(r, v, object, &w);
 	waiting_free(&w);
 	return e;
 }

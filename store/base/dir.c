@@ -5,6 +5,7 @@
 #include <stdalign.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "store/base/cleanup.h"
 
@@ -14,6 +15,25 @@
 bool dir_is_dots(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+int dir_identify(int dir, struct dir_id *ret)
+{
+	struct statx st;
+
+	if (statx(dir, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+		return -errno;
+	bool told = st.stx_mask & STATX_BTIME;
+	*ret = (struct dir_id){
+		.ino = st.stx_ino,
+		.born = told ? st.stx_btime.tv_sec * INT64_C(1000000000) + st.stx_btime.tv_nsec : 0,
+	};
+	return 0;
+}
+
+bool dir_id_equal(struct dir_id a, struct dir_id b)
+{
+	return a.ino == b.ino && a.born == b.born;
 }
 
 int dir_each(int parent, const char *name, int (*each)(int dir, const struct dirent64 *entry, void *arg),

@@ -37,10 +37,11 @@ elif name == "fuzz_index":
     put(40, patch((5 * page, b"")))
     put(41, patch((28, b"\0\0\0\2"), (36, b"\0\0\0\1")))  # its size, its free pages
 elif name == "fuzz_journal":
-    slot = 128 + 4096 + 2
-    record = b"copy-1-1\nweb1/usr/bin/git\0"
+    slot = 128 + 33 + 4096 + 3
+    where = b"\n000000000000002a 17979cfe362a0000\n"
+    record = b"copy-1-1" + where + b"web1/usr/bin/git\0"
     put(0, b"copy-1-1\0" + record)
-    put(1, b"copy-1-1\0" + b"copy-2-1\nweb1/x\0".ljust(slot, b"o") + record)
+    put(1, b"copy-1-1\0" + (b"copy-2-1" + where + b"web1/x\0").ljust(slot, b"o") + record)
     put(2, b"copy-1-1\0" + record[:-1])
 elif name == "fuzz_mark":
     digest = b"3f2a77c0d41be8950c6b8e2f9a01d344"

@@ -11,24 +11,30 @@
 
 #include <cmocka.h>
 
+#include "store/base/dir.h"
 #include "store/journal.h"
 #include "tests/support/fault.h"
 #include "tests/support/pool.h"
 
+static const struct dir_id some_dir = { UINT64_MAX - 1, 1700000000123456789 };
+
 static void assert_found(const struct pool *p, const char *tmp, const char *expected)
 {
 	char *path = NULL;
+	struct dir_id in;
 
-	assert_int_equal(journal_find(p->store, tmp, &path), 0);
+	assert_int_equal(journal_find(p->store, tmp, &path, &in), 0);
 	assert_string_equal(path, expected);
+	assert_true(dir_id_equal(in, some_dir));
 	free(path);
 }
 
 static void assert_not_found(const struct pool *p, const char *tmp)
 {
 	char *path = NULL;
+	struct dir_id in;
 
-	assert_int_equal(journal_find(p->store, tmp, &path), -ENOENT);
+	assert_int_equal(journal_find(p->store, tmp, &path, &in), -ENOENT);
 	assert_null(path);
 }
 
@@ -38,9 +44,9 @@ static void what_was_recorded_is_found(void **state)
 	assert_not_found(p, "x.0.0");
 	int fd = journal_open(p->store, 0);
 
-	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file"), 0);
-	assert_int_equal(journal_write(fd, 1, "x.0.1", "a/a name of\ntwo lines"), 0);
-	assert_int_equal(journal_write(fd, 2, "x.0.10", ""), 0);
+	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file", some_dir), 0);
+	assert_int_equal(journal_write(fd, 1, "x.0.1", "a/a name of\ntwo lines", some_dir), 0);
+	assert_int_equal(journal_write(fd, 2, "x.0.10", "", some_dir), 0);
 
 	assert_found(p, "x.0.0", "a/file");
 	assert_found(p, "x.0.1", "a/a name of\ntwo lines");
@@ -52,7 +58,7 @@ static void the_beginning_of_a_name_is_not_the_name(void **state)
 {
 	struct pool *p = *state;
 	int fd = journal_open(p->store, 0);
-	assert_int_equal(journal_write(fd, 0, "x.0.10", "a/file"), 0);
+	assert_int_equal(journal_write(fd, 0, "x.0.10", "a/file", some_dir), 0);
 
 	assert_not_found(p, "x.0.1");
 	assert_not_found(p, "x.0.100");
@@ -70,7 +76,7 @@ static void a_slot_holds_the_last_record_alone(void **state)
 	for (unsigned i = 0; i < JOURNAL_SLOTS + 10; i++) {
 		snprintf(tmp, sizeof(tmp), "x.0.%u", i);
 		snprintf(path, sizeof(path), i < 10 ? "a/a much longer name %u" : "b/%u", i);
-		assert_int_equal(journal_write(fd, i, tmp, path), 0);
+		assert_int_equal(journal_write(fd, i, tmp, path, some_dir), 0);
 	}
 
 	assert_not_found(p, "x.0.9");
@@ -88,15 +94,15 @@ static void the_longest_path_fits_and_a_longer_one_is_left_out(void **state)
 	memset(tmp, 't', sizeof(tmp) - 1);
 	memset(path, 'p', 4096);
 
-	assert_int_equal(journal_write(fd, 0, tmp, path), 0);
+	assert_int_equal(journal_write(fd, 0, tmp, path, some_dir), 0);
 	assert_found(p, tmp, path);
-	assert_int_equal(journal_write(fd, 1, "after", "b/file"), 0);
+	assert_int_equal(journal_write(fd, 1, "after", "b/file", some_dir), 0);
 	assert_found(p, tmp, path);  // whose slot ends where that one's begins
 
 	memset(path, 'p', 5999);
-	assert_int_equal(journal_write(fd, 2, "too long", path), 0);
+	assert_int_equal(journal_write(fd, 2, "too long", path, some_dir), 0);
 	assert_not_found(p, "too long");
-	assert_int_equal(journal_write(fd, 3, "behind it", "b/file"), 0);
+	assert_int_equal(journal_write(fd, 3, "behind it", "b/file", some_dir), 0);
 	assert_found(p, "behind it", "b/file");
 	free(path);
 	close(fd);
@@ -110,7 +116,7 @@ static void each_worker_has_its_own(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		fds[i] = journal_open(p->store, i * 7);
 		snprintf(tmp, sizeof(tmp), "x.%u.0", i * 7);
-		assert_int_equal(journal_write(fds[i], 0, tmp, tmp), 0);
+		assert_int_equal(journal_write(fds[i], 0, tmp, tmp, some_dir), 0);
 	}
 
 	assert_found(p, "x.0.0", "x.0.0");
@@ -129,7 +135,7 @@ static void a_journal_begins_empty(void **state)
 {
 	struct pool *p = *state;
 	int fd = journal_open(p->store, 0);
-	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file"), 0);
+	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file", some_dir), 0);
 	close(fd);
 
 	close(journal_open(p->store, 0));
@@ -141,7 +147,7 @@ static void a_record_that_is_cut_off_counts_for_nothing(void **state)
 {
 	struct pool *p = *state;
 	int fd = journal_open(p->store, 0);
-	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file"), 0);
+	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file", some_dir), 0);
 	int whole = (int)status(p->tree, ".hash/tmp/journal-0").st_size;
 
 	for (int size = whole - 1; size >= 0; size--) {
@@ -156,17 +162,18 @@ static void a_damaged_journal_leads_nowhere_or_somewhere(void **state)
 {
 	struct pool *p = *state;
 	static char noise[20000];
+	struct dir_id in;
 	int fd = journal_open(p->store, 0);
 
 	srandom(4);
 	for (int i = 0; i < 300; i++) {
 		char *path = NULL;
 		for (size_t k = 0; k < sizeof(noise); k++)
-			noise[k] = "x.0\n\0/"[random() % 6];
+			noise[k] = "x.0\n\0/ "[random() % 7];
 		assert_int_equal(pwrite(fd, noise, sizeof(noise), 0), sizeof(noise));
-		int r = journal_find(p->store, "x", &path);
+		int r = journal_find(p->store, "x", &path, &in);
 		assert_true(r == 0 || r == -ENOENT);
-		assert_true(r < 0 || strlen(path) < 4226);
+		assert_true(r < 0 || strlen(path) < 4260);
 		free(path);
 	}
 	close(fd);
@@ -176,10 +183,11 @@ static void a_journal_that_is_something_else_is_no_danger(void **state)
 {
 	struct pool *p = *state;
 	char *path = NULL;
+	struct dir_id in;
 	struct stat st;
 	assert_int_equal(symlinkat("/etc/passwd", p->store->tmp, "journal-0"), 0);
 
-	assert_true(journal_find(p->store, "root:x", &path) < 0);
+	assert_true(journal_find(p->store, "root:x", &path, &in) < 0);
 	assert_null(path);
 	int fd = journal_open(p->store, 0);
 	assert_true(fd >= 0);
@@ -195,7 +203,7 @@ static void a_full_disk_is_told(void **state)
 	int fd = journal_open(p->store, 0);
 
 	fault_next("pwrite", ENOSPC);
-	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file"), -ENOSPC);
+	assert_int_equal(journal_write(fd, 0, "x.0.0", "a/file", some_dir), -ENOSPC);
 
 	assert_true(fault_was_met());
 	assert_not_found(p, "x.0.0");

@@ -1,6 +1,7 @@
 // What a kill leaves: each name of a guest has its exact bytes, and recovery loses none.
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "store/base/dir.h"
 #include "store/base/sys.h"
 #include "store/object.h"
 #include "store/quarantine.h"
@@ -263,6 +265,20 @@ static void a_journal_that_is_cut_off_is_no_journal(void **state)
 	expect_kept(p, "HELLO");
 }
 
+static void who_has_the_guest_s_name_by_now_does_not_get_its_file(void **state)
+{
+	struct pool *p = *state;
+	given_displaced(p, "HELLO");
+	assert_int_equal(mkdirat(p->tree->dir, "c", 0755), 0);
+	assert_int_equal(linkat(p->tree->dir, "a/file", p->tree->dir, "c/file", 0), 0);
+	assert_int_equal(renameat(p->tree->dir, "b", p->tree->dir, "b.old"), 0);
+	assert_int_equal(renameat(p->tree->dir, "c", p->tree->dir, "b"), 0);
+
+	expect_kept(p, "HELLO");
+	assert_true(is_link(p));
+	assert_content(p->tree, "b.old/file", "hello");
+}
+
 static void a_journal_cannot_lead_out_of_the_pool(void **state)
 {
 	struct pool *p = *state;
@@ -270,12 +286,17 @@ static void a_journal_cannot_lead_out_of_the_pool(void **state)
 					     "b/link/file" };
 	struct object_key key = given_displaced(p, "HELLO");
 	assert_int_equal(symlinkat(p->tree->path, p->tree->dir, "b/link"), 0);
+	struct dir_id b;
+	int dir = openat(p->tree->dir, "b", O_PATH | O_CLOEXEC);
+	assert_int_equal(dir_identify(dir, &b), 0);
+	close(dir);
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
 		char name[300], record[600];
 
 		the_name_in_flight(p, &key, name);
-		snprintf(record, sizeof(record), "%s\n%s", name + strlen(".hash/tmp/"), wrong[i]);
+		snprintf(record, sizeof(record), "%s\n%016" PRIx64 " %016" PRIx64 "\n%s",
+			 name + strlen(".hash/tmp/"), b.ino, (uint64_t)b.born, wrong[i]);
 		put(p->tree, ".hash/tmp/journal-0", record);
 		int fd = openat(p->store->tmp, "journal-0", O_RDWR | O_CLOEXEC);
 		assert_int_equal(ftruncate(fd, (off_t)strlen(record) + 1), 0);
@@ -554,6 +575,7 @@ int main(void)
 		in_pool(without_a_journal_a_changed_file_is_kept),
 		in_pool(a_damaged_journal_is_no_journal),
 		in_pool(a_journal_that_is_cut_off_is_no_journal),
+		in_pool(who_has_the_guest_s_name_by_now_does_not_get_its_file),
 		in_pool(a_journal_cannot_lead_out_of_the_pool),
 		in_pool(the_guest_s_newer_file_stays_and_the_displaced_one_is_kept),
 		in_pool(a_directory_that_moved_away_is_no_error),
