@@ -1,5 +1,6 @@
 #include "hashify/adopt.h"
 
+#include "hashify/direct.h"
 #include "hashify/report.h"
 #include "hashify/whatif.h"
 #include "store/base/cleanup.h"
@@ -60,7 +61,10 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 	if (!a)
 		return -ENOMEM;
 	*a = (struct adopter){
-		.shared = shared, .reader = reader, .tally = tally, .groups.known = shared->known
+		.shared = shared,
+		.reader = reader,
+		.tally = tally,
+		.groups = { .known = shared->known, .store = shared->store, .ignored = shared->ignored },
 	};
 	int r = 0;
 	a->displaced = calloc(DISPLACED_MAX, sizeof(*a->displaced));
@@ -275,7 +279,7 @@ static enum outcome link_to(struct adopter *a, struct target *t, struct reading 
 // A guest's file that was to become an object stays what it is.
 static void skip_target(struct adopter *a, struct target *t, enum reason reason, int err)
 {
-	t->refused = true;
+	group_refuse(t);
 	skip(a, t->file, reason, err);
 	groups_close(&a->groups, t);
 }
@@ -286,7 +290,7 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 		skip_target(a, t, reason_of_reading(err), err);
 		return NO_MATCH;
 	}
-	t->refused = true;
+	group_refuse(t);
 	groups_close(&a->groups, t);
 	// It would have been one; or gc or verify, which may run beside us, has removed it.
 	if (a->shared->dry_run && (t->file || err == -ENOENT))
@@ -305,18 +309,39 @@ static bool holds(const struct reading *target, bool names_moved)
 	return claim_holds(&target->claim, names_moved) == 1 && xattr_same(target->claim.fd, &target->xattrs);
 }
 
+// What was read of the file of @t came from memory, all or in part, and not from the disk.
+static bool was_in_memory(const struct target *t)
+{
+	return t->pages.size == 0 || t->pages.there;
+}
+
+// Its data shall be on the disk: others' that are there will go for it. What memory has is no proof, as all
+// errors of writing back may have been told to others (direct.h).
+static int make_durable(struct adopter *a, const struct target *t, const struct reading *r)
+{
+	const struct durable *d = &a->shared->durable;
+
+	int err = durable_make(d, &r->claim);
+	if (err == 0 && was_in_memory(t) && durable_may_have_failed(d, &r->claim.st))
+		err = reader_check_disk(a->reader, r);
+	return err;
+}
+
 // A guest may have changed its file meanwhile, natively and without opening it for writing. From here on it
 // has two names, and so tells every guest that it is shared.
-static int adopt_file(struct adopt *a, const struct reading *r, struct object_key *key)
+static int adopt_file(struct adopter *a, const struct target *t, const struct reading *r,
+		      struct object_key *key)
 {
-	int err = durable_make(&a->durable, &r->claim);
-	while (err == 0 && (err = object_adopt(a->store, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
+	struct store *s = a->shared->store;
+
+	int err = make_durable(a, t, r);
+	while (err == 0 && (err = object_adopt(s, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
 		key->variant++;
 		err = 0;
 	}
 	if (err < 0 || holds(r, true))
 		return err;
-	err = object_disown(a->store, r->claim.fd, key);
+	err = object_disown(s, r->claim.fd, key);
 	return err < 0 ? err : -ESTALE;
 }
 
@@ -332,8 +357,8 @@ static int make_object(struct adopter *a, struct target *t)
 		.identity = identity_digest(s ? s->seed : 0, &r->claim.st, &r->xattrs, 0),
 		.variant = group_free_variant(t->group),
 	};
-	int err = a->shared->dry_run ? 0 : adopt_file(a->shared, r, &t->key);
-	t->group->error = err;
+	int err = a->shared->dry_run ? 0 : adopt_file(a, t, r, &t->key);
+	t->group->error = err == -DIRECT_DIFFERS ? 0 : err;  // which says nothing of its equals
 	if (err < 0) {
 		skip_target(a, t, reason_of_linking(err), err);
 		return err;
@@ -383,7 +408,8 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 static enum outcome try_group(struct adopter *a, struct group *group, struct reading *r)
 {
 	enum outcome o = NO_MATCH;
-	for (struct target *t = group->targets; t && o != DONE; t = t->next) {
+	for (struct target *t = group->targets, *next; t && o != DONE; t = next) {
+		next = t->next;  // before it is refused
 		enum outcome tried = try_target(a, t, r);
 		if (tried != NO_MATCH)
 			o = tried;
@@ -539,11 +565,14 @@ static void drop_pages(struct adopter *a, const struct target *t)
 void adopter_end_class(struct adopter *a, enum reason left)
 {
 	a->tally->if_xattrs += groups_differ_in_xattrs(&a->groups, a->shared->dry_run);
-	for (struct group *group = a->groups.all; group; group = group->next)
+	for (struct group *group = a->groups.all; group; group = group->next) {
 		for (struct target *t = group->targets; t; t = t->next) {
-			if (t->file && !t->is_object && !t->refused)
+			if (t->file && !t->is_object)
 				end_target(a, t, left);
 			drop_pages(a, t);
 		}
+		for (struct target *t = group->refused; t; t = t->next)
+			drop_pages(a, t);
+	}
 	groups_clear(&a->groups);
 }

@@ -66,6 +66,11 @@ int durable_make(const struct durable *d, const struct claim *c)
 	return fdatasync(c->fd) < 0 ? -errno : 0;
 }
 
+bool durable_may_have_failed(const struct durable *d, const struct stat *st)
+{
+	return d->wanted && clock_latest(st->st_ctim) >= d->clock_offset - CLOCK_MARGIN;
+}
+
 bool durable_settled(const struct durable *d, const struct stat *st)
 {
 	return clock_is_steady(d) && clock_is_over(st->st_ctim);

@@ -31,5 +31,8 @@ int durable_flush(struct durable *d, int pool);
 // Sees to it that the data of a claimed file are on the disk.
 int durable_make(const struct durable *d, const struct claim *c);
 
+// May writing it back have failed since memory got what is in it?
+bool durable_may_have_failed(const struct durable *d, const struct stat *st);
+
 // Is a file with the status @st over the tick of its last change, so that another would show?
 bool durable_settled(const struct durable *d, const struct stat *st);

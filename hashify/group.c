@@ -2,6 +2,10 @@
 
 #include "store/base/cleanup.h"
 #include "store/digest.h"
+#include "store/identity.h"
+#include "store/object.h"
+#include "store/store.h"
+#include "store/xattr.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,16 +22,39 @@ static bool is_group(const void *value, const void *arg)
 	       digest_equal(g->digest, wanted->digest);
 }
 
-static void free_group(struct groups *g, struct group *group)
+static void free_targets(struct groups *g, struct target *t)
 {
-	while (group->targets) {
-		struct target *t = group->targets;
-		group->targets = t->next;
+	while (t) {
+		struct target *next = t->next;
 		groups_close(g, t);
 		pages_free(&t->pages);
 		free(t);
+		t = next;
 	}
+}
+
+static void free_group(struct groups *g, struct group *group)
+{
+	free_targets(g, group->targets);
+	free_targets(g, group->refused);
 	free(group);
+}
+
+// Where a part of the identity is ignored, the object's name does not tell. One that cannot be looked at is
+// tried, and then said.
+static bool may_be_of(const struct groups *g, const struct group *group, const struct known_object *o)
+{
+	struct xattr_set xattrs;
+	struct stat st;
+
+	if (!g->known->any_identity)
+		return true;
+	auto_close int fd = object_open(g->store, &o->key, &st);
+	if (fd < 0 || xattr_read(fd, &xattrs) < 0)
+		return true;
+	bool same = identity_digest(g->store->seed, &st, &xattrs, g->ignored) == group->identity;
+	xattr_free(&xattrs);
+	return same;
 }
 
 // Variants are tried from the lowest on, each until it is full: so a name that became free in an old one is
@@ -38,6 +65,8 @@ static int add_known(struct groups *g, struct group *group)
 	const struct known_object *objects = known_variants(g->known, group->size, group->identity,
 							    group->digest, &count);
 	while (count-- > 0) {
+		if (!may_be_of(g, group, &objects[count]))
+			continue;
 		struct target *t = group_add(group, NULL);
 		if (!t)
 			return -ENOMEM;
@@ -80,6 +109,20 @@ struct target *group_add(struct group *group, struct tree_file *file)
 	t->next = group->targets;
 	group->targets = t;
 	return t;
+}
+
+void group_refuse(struct target *t)
+{
+	struct target **at = &t->group->targets;
+
+	if (t->refused)
+		return;
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	t->next = t->group->refused;
+	t->group->refused = t;
+	t->refused = true;
 }
 
 static struct target **prediction(struct groups *g, const struct tree_file *f)
@@ -174,7 +217,7 @@ uint32_t group_free_variant(const struct group *group)
 static bool has_file(const struct group *group, bool dry_run)
 {
 	for (const struct target *t = group->targets; t; t = t->next)
-		if (t->file && !t->refused && (dry_run || !t->is_object))
+		if (t->file && (dry_run || !t->is_object))
 			return true;
 	return false;
 }

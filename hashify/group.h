@@ -25,7 +25,8 @@ struct target {
 	uint64_t names;          // dry run: how many it would have; 0: not known yet
 	bool is_object;          // in a dry run also what would be one
 	bool full;               // it can take no more names
-	bool refused;            // it cannot be used: it is damaged, has changed, or somebody writes it
+	bool refused;            // it cannot be used: it is damaged, has changed, or somebody writes it;
+				 // group_refuse()
 	bool is_news;            // the index is to be told of @file
 	bool was_read;           // it was open already
 	bool is_recalled;        // @file has not been opened yet
@@ -41,6 +42,7 @@ struct group {
 	uint64_t rights;    // reader_rights(); what is recalled has none
 	int error;          // of making the latest of its files an object; 0: it became one, or none was to
 	struct target *targets;  // owned; the one most likely to have room first
+	struct target *refused;  // owned
 };
 
 // Open targets: more than these are closed again, so that a class of many contents uses up neither fds nor
@@ -57,6 +59,8 @@ struct open_target {
 
 struct groups {
 	const struct known *known;  // borrowed
+	struct store *store;        // borrowed; NULL: there is none, and nothing known
+	unsigned ignored;           // of enum identity_field
 	struct map map;
 	struct group *all;
 	struct open_target open[GROUPS_OPEN_TARGETS];
@@ -71,6 +75,9 @@ struct group *groups_of(struct groups *g, uint64_t size, uint64_t identity, stru
 // Adds a target for @file to @group: an object that was there (NULL @file), or a file hashed just now or
 // earlier. NULL: no memory.
 struct target *group_add(struct group *group, struct tree_file *file);
+
+// @t is not to be tried any more.
+void group_refuse(struct target *t);
 
 // The target that @r, which is not hashed, is most likely equal to; NULL: none comes to mind.
 struct target *groups_predict(struct groups *g, const struct reading *r);

@@ -1,6 +1,7 @@
 #include "hashify/reader.h"
 
 #include "hashify/dircache.h"
+#include "hashify/direct.h"
 #include "hashify/ring.h"
 #include "hashify/stop.h"
 #include "store/base/cleanup.h"
@@ -44,8 +45,8 @@ int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignor
 	r->seed = seed;
 	r->ignored = ignored;
 	r->stream = digest_stream_new(seed);
-	r->buffers[0] = malloc(PIECE);
-	r->buffers[1] = malloc(PIECE);
+	r->buffers[0] = aligned_alloc(DIRECT_ALIGN, PIECE);
+	r->buffers[1] = aligned_alloc(DIRECT_ALIGN, PIECE);
 	if (!r->stream || !r->buffers[0] || !r->buffers[1] || dircache_new(trees, pool, dirs, &r->dirs) < 0) {
 		reader_free(r);
 		return -ENOMEM;
@@ -318,9 +319,8 @@ void reader_ahead(struct reader *r, struct reading **readings, unsigned count, b
 	}
 }
 
-// Reads exactly @size bytes.
-static int read_piece(const struct reader *r, const struct reading *reading, void *buffer, size_t size,
-		      uint64_t at)
+// Before what is at @at of a file is read.
+static int look_around(const struct reader *r, const struct reading *reading, uint64_t at)
 {
 	if (stop_asked())
 		return -EINTR;
@@ -328,6 +328,16 @@ static int read_piece(const struct reader *r, const struct reading *reading, voi
 		r->idle(r->idle_arg);
 	if (at > 0 && at % AHEAD == 0 && claim_is_broken(&reading->claim))
 		return -EAGAIN;  // or a writer would wait until all is read
+	return 0;
+}
+
+// Reads exactly @size bytes.
+static int read_piece(const struct reader *r, const struct reading *reading, void *buffer, size_t size,
+		      uint64_t at)
+{
+	int err = look_around(r, reading, at);
+	if (err < 0)
+		return err;
 	if (reading->cold && at % AHEAD == 0 && at + AHEAD < size_of(reading))
 		readahead(reading->claim.fd, (off_t)(at + AHEAD), AHEAD);
 	ssize_t got = fd_pread_all(reading->claim.fd, buffer, size, at);
@@ -404,6 +414,19 @@ int reader_equal(struct reader *r, struct reading *a, struct reading *b)
 	if (err == 0)
 		err = load(r, b);
 	return err < 0 ? err : memcmp(a->content, b->content, size_of(a)) == 0;
+}
+
+int reader_check_disk(struct reader *r, const struct reading *reading)
+{
+	int err = 0;
+	for (uint64_t at = 0; at < size_of(reading) && err == 0;) {
+		size_t piece = piece_at(reading, at);
+		err = look_around(r, reading, at);
+		if (err == 0)
+			err = direct_compare(reading->claim.fd, at, piece, r->buffers[0], r->buffers[1]);
+		at += piece;
+	}
+	return err;
 }
 
 void reader_drop_pages(struct reader *r, const struct tree_file *f, const struct pages *pages)

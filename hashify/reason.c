@@ -1,5 +1,7 @@
 #include "hashify/reason.h"
 
+#include "hashify/direct.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
@@ -30,6 +32,8 @@ static const struct {
 	[REASON_PERMISSION] = { "permission", "no permission" },
 	[REASON_LEASE] = { "lease", "cannot be guarded against writers: no leases on this filesystem" },
 	[REASON_READ] = { "read", "cannot be read" },
+	[REASON_DISK] = { "disk",
+			  "not on the disk as it is in memory, since writing it failed: copy it while it is there" },
 	[REASON_LINK] = { "link", "cannot be linked" },
 	[REASON_POLICY] = { "policy",
 			    "the guest's etc/hashify.exclude cannot be used, so all of it is left alone" },
@@ -93,6 +97,12 @@ enum reason reason_of_linking(int err)
 		return REASON_CHANGED;
 	case EBUSY:  // something is mounted on the name
 		return REASON_MOUNT;
+	case DIRECT_DIFFERS:
+		return REASON_DISK;
+	case EAGAIN:
+		return REASON_IN_USE;
+	case EINTR:
+		return REASON_STOPPED;
 	case EACCES:
 	case EPERM:
 		return REASON_PERMISSION;

@@ -1,5 +1,6 @@
 #include "hashify/rehash.h"
 
+#include "hashify/direct.h"
 #include "hashify/pages.h"
 #include "hashify/stop.h"
 #include "hashify/throttle.h"
@@ -37,7 +38,7 @@ struct rehash {
 	struct throttle *throttle;     // borrowed; may be NULL
 	struct digest_stream *stream;  // owned
 	struct window windows[2];
-	char buffer[CONTENT_BUFFER_SIZE];
+	char *buffers[2];  // owned, CONTENT_BUFFER_SIZE bytes each
 };
 
 const char *damage_word(enum damage one)
@@ -53,6 +54,8 @@ const char *damage_word(enum damage one)
 		return "mark";
 	case DAMAGE_CONTENT:
 		return "content";
+	case DAMAGE_DISK:
+		return "disk";
 	default:
 		return "unreadable";
 	}
@@ -77,7 +80,9 @@ int rehash_new(struct store *s, struct throttle *throttle, struct rehash **ret)
 	h->store = s;
 	h->throttle = throttle;
 	h->stream = digest_stream_new(s->seed);
-	if (!h->stream) {
+	for (int i = 0; i < 2; i++)
+		h->buffers[i] = aligned_alloc(DIRECT_ALIGN, CONTENT_BUFFER_SIZE);
+	if (!h->stream || !h->buffers[0] || !h->buffers[1]) {
 		rehash_free(h);
 		return -ENOMEM;
 	}
@@ -91,6 +96,8 @@ void rehash_free(struct rehash *h)
 		return;
 	if (h->stream)
 		digest_stream_free(h->stream);
+	free(h->buffers[0]);
+	free(h->buffers[1]);
 	free(h);
 }
 
@@ -99,21 +106,35 @@ static void look(int fd, uint64_t at, uint64_t end, struct window *ret)
 	pages_look(fd, at, end - at < WINDOW ? end - at : WINDOW, ret->room, &ret->pages);
 }
 
-// -ESTALE: the file is shorter.
+static bool was_in_memory(const struct pages *p)
+{
+	return p->there && memchr(p->there, 1, pages_count(p->size));
+}
+
+static int read_piece(struct rehash *h, int fd, uint64_t at, size_t size, bool in_memory)
+{
+	if (in_memory)
+		return direct_compare(fd, at, size, h->buffers[0], h->buffers[1]);
+	ssize_t got = fd_pread_all(fd, h->buffers[0], size, at);
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == size ? 0 : -ESTALE;
+}
+
 static int hash_part(struct rehash *h, int fd, const struct pages *p)
 {
+	bool in_memory = was_in_memory(p);
+
 	for (uint64_t done = 0; done < p->size;) {
 		uint64_t left = p->size - done;
-		size_t piece = left < sizeof(h->buffer) ? (size_t)left : sizeof(h->buffer);
+		size_t piece = left < CONTENT_BUFFER_SIZE ? (size_t)left : CONTENT_BUFFER_SIZE;
 		throttle_take(h->throttle, piece, NULL, NULL);
 		if (stop_asked())
 			return -EINTR;
-		ssize_t got = fd_pread_all(fd, h->buffer, piece, p->at + done);
-		if (got < 0)
-			return (int)got;
-		if ((size_t)got != piece)
-			return -ESTALE;
-		digest_stream_update(h->stream, h->buffer, piece);
+		int r = read_piece(h, fd, p->at + done, piece, in_memory);
+		if (r < 0)
+			return r;
+		digest_stream_update(h->stream, h->buffers[0], piece);
 		done += piece;
 	}
 	return 0;
@@ -180,8 +201,8 @@ static int check(struct rehash *h, int fd, const struct object_key *key, unsigne
 		return 0;
 	}
 	r = rehash_content(h, fd, key->size, &digest);
-	if (r == -ESTALE) {
-		*ret |= DAMAGE_SIZE;
+	if (r == -ESTALE || r == -DIRECT_DIFFERS) {
+		*ret |= r == -ESTALE ? DAMAGE_SIZE : DAMAGE_DISK;
 		return 0;
 	}
 	if (r < 0)

@@ -18,7 +18,8 @@ enum damage {
 	DAMAGE_MARK = 8,         // missing, of another inode or of other content
 	DAMAGE_CONTENT = 16,     // other bytes
 	DAMAGE_UNREADABLE = 32,  // the disk or the filesystem gives an error
-	DAMAGE_END = 64,
+	DAMAGE_DISK = 64,        // other bytes on the disk than in memory (direct.h)
+	DAMAGE_END = 128,
 };
 
 // The word that stands for one of them; and all words of a set, with commas.
@@ -32,7 +33,8 @@ int rehash_new(struct store *s, struct throttle *throttle, struct rehash **ret);
 // NULL is fine.
 void rehash_free(struct rehash *h);
 
-// The digest of the content of @fd, @size bytes. -ESTALE: it is shorter; -EINTR.
+// The digest of the content of @fd, @size bytes, for which the disk is read. -DIRECT_DIFFERS: memory has
+// other bytes than that; -ESTALE: it is shorter; -EINTR.
 int rehash_content(struct rehash *h, int fd, uint64_t size, struct digest *ret);
 
 // Checks the object @key. Its damage, 0 if it is sound, goes to @ret, and the bytes that were read are added

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/base/array.h"
 #include "store/base/fd.h"
 #include "store/base/sys.h"
 #include "store/store.h"
@@ -475,37 +476,56 @@ int index_put_listing(struct index *x, const char *guest, const void *data, size
 	return r;
 }
 
-// Removes the first that is not wanted. 0: there is none.
-static int remove_unwanted(struct index *x, bool (*is_wanted)(const char *guest, void *arg), void *arg)
+struct rows {
+	int64_t *list;  // owned
+	size_t count, capacity;
+};
+
+static int find_unwanted(struct index *x, bool (*is_wanted)(const char *guest, void *arg), void *arg,
+			 struct rows *ret)
 {
 	sqlite3_stmt *s = NULL;
-	char sql[64];
 	int r = prepare(x, "SELECT rowid, guest FROM listings", &s);
-	if (r < 0)
-		return r;
-	int stepped;
-	bool found = false;
-	while (!found && (stepped = sqlite3_step(s)) == SQLITE_ROW) {
+	int stepped = SQLITE_DONE;
+	while (r == 0 && (stepped = sqlite3_step(s)) == SQLITE_ROW) {
 		const char *guest = (const char *)sqlite3_column_text(s, 1);
-		found = !guest || !is_wanted(guest, arg);
+		if (guest && is_wanted(guest, arg))
+			continue;
+		int64_t *list = array_grow(ret->list, ret->count, &ret->capacity, sizeof(*list));
+		if (!list) {
+			r = -ENOMEM;
+			break;
+		}
+		ret->list = list;
+		ret->list[ret->count++] = sqlite3_column_int64(s, 0);
 	}
-	snprintf(sql, sizeof(sql), "DELETE FROM listings WHERE rowid = %lld",
-		 found ? (long long)sqlite3_column_int64(s, 0) : 0);
 	sqlite3_finalize(s);
-	if (!found)
-		return errno_of(stepped);
-	r = run(x, sql);
-	if (r == 0 && sqlite3_changes(x->db) != 1)
-		return -EBADMSG;  // a row that is found by looking at all, and not by its number
-	return r < 0 ? r : 1;
+	return r < 0 ? r : errno_of(stepped);
+}
+
+static int remove_listings(struct index *x, const struct rows *rows)
+{
+	sqlite3_stmt *s = NULL;
+	int r = prepare(x, "DELETE FROM listings WHERE rowid = ?", &s);
+	for (size_t i = 0; i < rows->count && r == 0; i++) {
+		sqlite3_reset(s);
+		sqlite3_bind_int64(s, 1, rows->list[i]);
+		r = step(s);
+		if (r == 0 && sqlite3_changes(x->db) != 1)
+			r = -EBADMSG;  // a row that is found by looking at all, and not by its number
+	}
+	sqlite3_finalize(s);
+	return r;
 }
 
 int index_keep_listings(struct index *x, bool (*is_wanted)(const char *guest, void *arg), void *arg)
 {
-	int r;
+	struct rows unwanted = { 0 };
 
-	while ((r = remove_unwanted(x, is_wanted, arg)) > 0)
-		;
+	int r = find_unwanted(x, is_wanted, arg, &unwanted);
+	if (r == 0)
+		r = remove_listings(x, &unwanted);
+	free(unwanted.list);
 	return r;
 }
 

@@ -204,4 +204,22 @@ def _(_):
             expect_equal((s["objects_created"], s["linked"]), (150, 450))
 
 
+@case("what differs in something else is not read again by each pass")
+def _(_):
+    with new_pool(TOP) as pool:
+        content = tree.noise(1, 200_000)
+        pool.put("a/f", content)
+        pool.put("b/f", content, mtime=tree.OLD + 1)
+        pool.put("c/f", content, uid=1000)
+        pool.settle()
+        expect_equal(ignoring("mtime", pool)["linked"], 1)
+        ignoring("mtime", pool)
+        s = ignoring("mtime", pool)
+        expect_equal((s["bytes_read"], s["linked"]), (0, 0))
+        pool.put("d/f", content, uid=1000, mtime=tree.OLD + 5)
+        pool.settle()
+        expect_equal(ignoring("mtime", pool)["linked"], 1)
+        pool.expect_linked("c/f", "d/f")
+
+
 sys.exit(cases.run(None))

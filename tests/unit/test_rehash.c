@@ -85,7 +85,7 @@ static void all_damage_is_told_at_once(void **state)
 	damage_print(damage, words);
 	assert_string_equal(words, "metadata, content");
 	damage_print(DAMAGE_END - 1, words);
-	assert_string_equal(words, "kind, size, metadata, mark, content, unreadable");
+	assert_string_equal(words, "kind, size, metadata, mark, content, unreadable, disk");
 }
 
 #define in_pool(f) cmocka_unit_test_setup_teardown(f, pool_setup, pool_teardown)
