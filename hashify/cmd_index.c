@@ -113,7 +113,7 @@ static int rebuild(const struct openpool *pool, unsigned ignored, int *ret_statu
 	if (r < 0)
 		return r;
 	report_init(&report, false, true);
-	r = pass_run(pool->dir, pool->store, &o, &report, &result);
+	r = pass_run(pool, &o, &report, &result);
 	report_destroy(&report);
 	*ret_status = command_end(0, result.signal, pass_errors(&result) > 0 ? EXIT_ERRORS : EXIT_OK);
 	return r < 0 ? r : result.index_error;

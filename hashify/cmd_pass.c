@@ -251,7 +251,7 @@ static int run(const struct pass_args *o, const struct openpool *pool, struct pr
 		.throttle = throttle,
 	};
 	struct pass_result result;
-	int err = pass_run(pool->dir, pool->store, &options, &report, &result);
+	int err = pass_run(pool, &options, &report, &result);
 	progress_stop(progress);
 	int status = finish(o, &result, err);
 	report_destroy(&report);

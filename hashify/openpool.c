@@ -5,6 +5,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/log.h"
+#include "store/base/sys.h"
 #include "store/marked.h"
 #include "store/pool.h"
 #include "store/registry.h"
@@ -266,6 +267,14 @@ static int open_store(const char *path, int pool, enum openpool_mode mode, struc
 	return 0;
 }
 
+// Another fd of it, beneath all mounts if that is asked for and can be had.
+static int open_again(int pool, bool beneath)
+{
+	auto_close int clone = beneath ? sys_open_tree_clone(pool, "") : -1;
+	int fd = openat(clone < 0 ? pool : clone, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_pool(const char *path, enum openpool_mode mode, struct openpool *ret)
 {
 	struct store *s = NULL;
@@ -281,7 +290,13 @@ static int open_pool(const char *path, enum openpool_mode mode, struct openpool 
 		store_close(s);
 		return -1;
 	}
-	*ret = (struct openpool){ .dir = take_fd(&pool), .store = s };
+	int dir = open_again(pool, mode != OPENPOOL_CHANGE);
+	if (dir < 0) {
+		store_close(s);
+		say(path, pool_sentences, dir);
+		return -1;
+	}
+	*ret = (struct openpool){ .dir = dir, .mounted = take_fd(&pool), .store = s };
 	return 0;
 }
 
@@ -330,5 +345,6 @@ void openpool_close(struct openpool *p)
 {
 	store_close(p->store);
 	fd_close(p->dir);
-	*p = (struct openpool){ .dir = -1 };
+	fd_close(p->mounted);
+	*p = (struct openpool){ .dir = -1, .mounted = -1 };
 }

@@ -6,6 +6,7 @@
 #include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/mounts.h"
+#include "hashify/openpool.h"
 #include "hashify/progress.h"
 #include "hashify/report.h"
 #include "hashify/shards.h"
@@ -46,7 +47,7 @@
 #define LISTING_USUAL 16  // bytes a name
 
 struct pass {
-	int pool;
+	int pool, mounted;
 	unsigned threads, walkers;
 	struct report *report;
 	struct known known, quarantined;
@@ -427,7 +428,7 @@ static int run_stages(struct pass *p, struct store *s)
 	if (r == 0)
 		r = known_load_quarantined(s, &p->quarantined);
 	if (r == 0)
-		r = mounts_load(p->pool, &p->mounts);
+		r = mounts_load(p->mounted, &p->mounts);
 	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);
@@ -438,15 +439,17 @@ static int run_stages(struct pass *p, struct store *s)
 	return r;
 }
 
+static int compare_guest(const void *name, const void *tree)
+{
+	return strcmp(name, ((const struct tree *)tree)->guest);
+}
+
+// They are in the order of their names.
 static bool has_listings(const char *name, void *arg)
 {
 	const struct pass *p = arg;
-	if (strcmp(name, STORE_DIR) == 0)
-		return true;
-	for (size_t i = 0; i < p->tree_count; i++)
-		if (strcmp(p->trees[i].guest, name) == 0)
-			return true;
-	return false;
+	return strcmp(name, STORE_DIR) == 0 ||
+	       bsearch(name, p->trees, p->tree_count, sizeof(*p->trees), compare_guest);
 }
 
 uint64_t pass_errors(const struct pass_result *r)
@@ -495,11 +498,14 @@ static double seconds_since(const struct timespec *start)
 	return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
-static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, const struct pass_options *o,
+static void pass_init(struct pass *p, const struct openpool *pool, dev_t dev, const struct pass_options *o,
 		      struct report *report)
 {
+	struct store *s = pool->store;
+
 	*p = (struct pass){
-		.pool = pool,
+		.pool = pool->dir,
+		.mounted = pool->mounted,
 		.threads = thread_count(o->threads),
 		.walkers = o->threads > 0 ? o->threads : DEFAULT_WALKERS,
 		.report = report,
@@ -524,7 +530,7 @@ static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, cons
 			  .policy = o->policy },
 		.work = { .adopt = &p->adopt,
 			  .classes = &p->classes,
-			  .pool = pool,
+			  .pool = pool->dir,
 			  .progress = o->progress,
 			  .throttle = o->throttle },
 		.budget.limit = o->memory > 0 ? o->memory : usual_memory(),
@@ -536,22 +542,23 @@ static void pass_init(struct pass *p, int pool, dev_t dev, struct store *s, cons
 	mutex_init(&p->work.lock);
 }
 
-int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report,
+int pass_run(const struct openpool *pool, const struct pass_options *o, struct report *report,
 	     struct pass_result *ret)
 {
+	struct store *s = pool->store;
 	struct timespec start;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	*ret = (struct pass_result){ 0 };
 
 	struct stat st;
-	if (fstat(pool, &st) < 0)
+	if (fstat(pool->dir, &st) < 0)
 		return -errno;
 	int r = o->dry_run ? 0 : replace_recover(s, &ret->recovery);
 	if (r < 0)
 		return r;
 
 	struct pass p;
-	pass_init(&p, pool, st.st_dev, s, o, report);
+	pass_init(&p, pool, st.st_dev, o, report);
 	r = hashed_load(s, o->ignored, !o->dry_run || o->write_index, &p.hashed, &ret->index,
 			&ret->index_error);
 	if (r == 0)

@@ -11,7 +11,7 @@
 #include "store/index.h"
 #include "store/replace.h"
 
-struct store;
+struct openpool;
 struct policy;
 struct progress;
 struct report;
@@ -48,10 +48,10 @@ struct pass_result {
 	double seconds;
 };
 
-// Runs a pass over @pool, a directory fd. @s is locked, exclusively unless this is a dry run; a dry run
-// writes nothing, and may have no store (NULL). Errors of single files are counted, the others end the pass
+// Runs a pass over @pool, whose store is locked, exclusively unless this is a dry run; a dry run writes
+// nothing, and may have no store. Errors of single files are counted, the others end the pass
 // and are returned; @ret is filled anyway.
-int pass_run(int pool, struct store *s, const struct pass_options *o, struct report *report,
+int pass_run(const struct openpool *pool, const struct pass_options *o, struct report *report,
 	     struct pass_result *ret);
 
 // What went wrong in it, but for the error that ended it.

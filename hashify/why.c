@@ -259,7 +259,7 @@ static int find_rule(struct subject *s, int dir, struct why *w)
 	enum reason reason = judge(s->at->pool.store->dev, s->policy->min_size, dir_st.st_dev, &st);
 	if (reason != REASON_NONE)
 		return leave(w, reason, 0);
-	int r = mounts_load(s->at->pool.dir, &s->mounts);
+	int r = mounts_load(s->at->pool.mounted, &s->mounts);
 	if (r == 0 && mounts_has(&s->mounts, st.stx_ino))
 		return leave(w, REASON_MOUNT, 0);
 	r = policy_excludes(s->policy, s->at->pool.dir, s->at->path);

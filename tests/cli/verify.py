@@ -1,4 +1,5 @@
 """hashify verify: what is damaged, where it goes, and which guests' names lead to it."""
+import contextlib
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ import cases
 import kernel
 import tree
 from cases import case, expect, expect_equal
-from cli import HASHIFY, command, full_inventory, mounted, new_pool, shared_pool, stamps, summary
+from cli import HASHIFY, command, full_inventory, mounted, mounted_on_itself, new_pool, shared_pool, stamps, summary
 
 TOP = sys.argv[1]
 ODD = ["plain", "with space", "new\nline", "\x1b[31mred", "tab\there", "quo\"te\\back", "ü", b"\xff\xfe".decode("utf-8", "surrogateescape")]
@@ -441,6 +442,28 @@ def _(_):
     expect_equal((r.returncode, r.stderr), (0, b""))
     for word in (b"--dry-run", b"--json", b"--io-limit", b"Exit status"):
         expect(word in r.stdout, word)
+
+
+@case("guests that are mounted on themselves are seen by all who look")
+def _(_):
+    with shared_pool(TOP, guests="abc", f=b"content", g=b"another content") as pool:
+        pool.put("c/later", b"content")
+        pool.settle()
+
+        def looks():
+            stat = summary("stat", pool.path)
+            why = summary("why", pool.at("b/g"))
+            return (stat["links"], stat["unused"], stat["disk_saved"], why["state"], why["names"],
+                    {k: v for k, v in summary("-n", pool.path).items() if k != "seconds"})
+        before = looks()
+        with contextlib.ExitStack() as mounts:
+            for g in "ab":
+                mounts.enter_context(mounted_on_itself(pool.at(g)))
+            expect_equal(looks(), before)
+            with open(pool.at("c/f"), "r+b") as f:  # natively, and so in all guests
+                f.write(b"C")
+            s = summary("verify", pool.path, status=1)
+            expect_equal((s["findings"][0]["names"], s["names_complete"]), (["a/f", "b/f", "c/f"], True))
 
 
 sys.exit(cases.run(None))

@@ -171,14 +171,24 @@ def shared_pool(top, guests="abc", **files):
 @contextlib.contextmanager
 def mounted(source, mnt):
     """@source at @mnt, which is made for that."""
-    if os.environ["HASHFS"] == HASHIFY or not os.path.exists("/dev/fuse"):
-        raise NotHere("no hashfs or no /dev/fuse")
     os.mkdir(mnt)
     try:
-        subprocess.run([os.environ["HASHFS"], source, mnt], check=True)
-        try:
+        with _served(source, mnt):
             yield mnt
-        finally:
-            subprocess.run(["umount", mnt], check=True)
     finally:
         os.rmdir(mnt)
+
+
+def mounted_on_itself(source):
+    return _served(source, source)
+
+
+@contextlib.contextmanager
+def _served(source, mnt):
+    if os.environ["HASHFS"] == HASHIFY or not os.path.exists("/dev/fuse"):
+        raise NotHere("no hashfs or no /dev/fuse")
+    subprocess.run([os.environ["HASHFS"], source, mnt], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", mnt], check=True)
