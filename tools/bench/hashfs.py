@@ -18,6 +18,7 @@ from place import Place, run
 
 FUSE_PEERS = ("mergerfs", "fuse-overlayfs", "rofiles-fuse", "passthrough_hp", "passthrough_hp uring")
 OURS = ("hashfs", "hashfs uring")
+FLOORS = ("null", "null uring")  # which carry no tree
 OPTIONS_MERGERFS = ("link_cow=true,cache.files=auto-full,cache.entry=3600,cache.attr=3600,cache.negative_entry=3600,"
                     "cache.symlinks=true,cache.readdir=true,allow_other,use_ino")
 URING = "/sys/module/fuse/parameters/enable_uring"
@@ -160,13 +161,17 @@ class Bench(Place):
                 elif target == "rofiles-fuse":
                     yield enter(self.started("rofiles-fuse", "--copyup", "-o", "allow_other", self.plain, self.mnt))
                 elif target.startswith("passthrough_hp"):
-                    options = ["-o", "io_uring"] if target.endswith("uring") else []
-                    yield enter(self.started(self.o.hp, "--foreground", *options, self.plain, self.mnt))
+                    yield enter(self.started(self.o.hp, "--foreground", *self.io_uring(target), self.plain, self.mnt))
+                elif target in FLOORS:
+                    yield enter(self.started(self.o.null, *self.io_uring(target), self.mnt))
                 else:
                     yield enter(self.hashfs(target.endswith(" uring")))
         finally:
             if self.uring_was:
                 self.set_uring(self.uring_was)
+
+    def io_uring(self, target):
+        return ["-o", "io_uring"] if target.endswith(" uring") else []
 
     def hashfs(self, uring=False, *options):
         options = ",".join(["passthrough=yes", "uring=" + ("yes" if uring else "no"), *options])
@@ -206,12 +211,27 @@ class Bench(Place):
         run("sync", "-f", big)
         d = at("bench/new")
         os.mkdir(d)
-        for what in ("create", "rename", "unlink"):
-            yield what, calls("-n", str(CREATED), what, d)
+        yield from self.changes(d)
         # rofiles-fuse cannot set the times of directories; all else is done then.
         yield "untar, s", self.seconds("tar", "-C", d, "-xf", self.tarball, may_fail=True)
         yield "rm -rf, s", self.seconds("rm", "-rf", d)
         yield from self.guest_work(root)
+
+    def changes(self, d):
+        for what in ("create", "rename", "unlink"):
+            yield what, self.calls("-n", str(CREATED), what, d)
+
+    def null_work(self, root):
+        """The same with files of its own, as far as a filesystem goes that only answers."""
+        files = ["%s/open/0.%d/f%d" % (root, i // 200, i) for i in range(len(self.small))]
+        os.mkdir(root + "/open")
+        self.calls("-n", str(len(files)), "create", root + "/open")
+        self.calls("read", names=files)
+        for n in self.o.processes:
+            yield "open+close, %d" % n, self.calls("-p", str(n), "-n", "8", "open", names=files)
+        yield "open+read+close, 1", self.calls("-n", "8", "read", names=files)
+        os.mkdir(root + "/new")
+        yield from self.changes(root + "/new")
 
     def guest_work(self, root):
         """What a guest does with its own programs, as far as it has them."""
@@ -242,7 +262,7 @@ class Bench(Place):
             yield "60 × gcc, s", inside("sh", "-c", script)
             shutil.rmtree(root + "/bench/c")
         if self.o.debs:
-            run("sh", "-c", "mkdir %s/bench/debs && cp %s/*.deb %s/bench/debs" % (root, self.o.debs, root))
+            run("sh", "-c", "mkdir -p %s/bench/debs && cp %s/*.deb %s/bench/debs" % (root, self.o.debs, root))
             debs = ["/bench/debs/" + n for n in os.listdir(self.o.debs) if n.endswith(".deb")]
             yield "dpkg -i, s", inside("dpkg", "-i", *debs)
             shutil.rmtree(root + "/bench/debs")
@@ -282,7 +302,7 @@ class Bench(Place):
         for target in self.targets:
             with self.carried(target) as root:
                 try:
-                    for what, value in self.work(root):
+                    for what, value in self.null_work(root) if target in FLOORS else self.work(root):
                         self.record(kind, target, what, value)
                 except subprocess.CalledProcessError as e:
                     if target not in FUSE_PEERS:
@@ -342,9 +362,9 @@ class Bench(Place):
         return good
 
     def main(self):
-        self.targets = ["native", "overlayfs", *FUSE_PEERS, *OURS]
+        self.targets = ["native", "overlayfs", *FUSE_PEERS, *OURS, *FLOORS]
         if not self.o.hp:
-            self.targets = [t for t in self.targets if not t.startswith("passthrough_hp")]
+            self.targets = [t for t in self.targets if not t.startswith(("passthrough_hp", "null"))]
         if self.uring_was is None:
             self.targets = [t for t in self.targets if not t.endswith(" uring")]
         if self.o.targets:
@@ -366,6 +386,7 @@ def options():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
     p.add_argument("--hp", help="libfuse's passthrough_hp")
+    p.add_argument("--null", help="null.c, with the same libfuse")
     p.add_argument("--guest", required=True, help="the root tree to use")
     p.add_argument("--tree", default="usr/lib/python3", help="what is unpacked and removed: a directory of it")
     p.add_argument("--debs", help="a directory of packages that the guest does not have and could install")

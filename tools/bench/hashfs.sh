@@ -15,12 +15,14 @@ case "${1-}" in
 --many) exec unshare -m python3 tools/bench/inodes.py --build "$PWD/build-release" "${@:2}" ;;
 esac
 
-# libfuse's example of how fast a FUSE filesystem can be, with the libfuse that hashfs is built with.
+# libfuse's example of how fast a FUSE filesystem can be, and one that only answers, with the libfuse that hashfs is built with.
 fuse=(build-release/subprojects/fuse-*)
-hp=()
-if [ -d "${fuse[0]}" ] && g++ -O2 -std=c++17 -w -Isubprojects/"${fuse[0]##*/}"/include -I"${fuse[0]}" \
-	-o build-release/passthrough_hp subprojects/"${fuse[0]##*/}"/example/passthrough_hp.cc \
-	"${fuse[0]}"/lib/libfuse3.a -luring -lnuma -lpthread; then
-	hp=(--hp "$PWD/build-release/passthrough_hp")
+peers=()
+if [ -d "${fuse[0]}" ]; then
+	upstream=subprojects/${fuse[0]##*/}
+	with=("-I$upstream/include" "-I${fuse[0]}" "${fuse[0]}/lib/libfuse3.a" -luring -lnuma -lpthread)
+	g++ -O2 -std=c++17 -w -o build-release/passthrough_hp "$upstream"/example/passthrough_hp.cc "${with[@]}"
+	cc -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -o build-release/null tools/bench/null.c "${with[@]}"
+	peers=(--hp "$PWD/build-release/passthrough_hp" --null "$PWD/build-release/null")
 fi
-exec unshare -m python3 tools/bench/hashfs.py --build "$PWD/build-release" "${hp[@]}" "$@"
+exec unshare -m python3 tools/bench/hashfs.py --build "$PWD/build-release" "${peers[@]}" "$@"
