@@ -287,6 +287,20 @@ static void nothing_of_a_file_is_an_empty_file(void **state)
 	assert_int_equal(equal(t, "a", "b", 0), 1);
 }
 
+// What XFS would take another block for.
+static void the_size_is_not_set_where_it_is_right(void **state)
+{
+	struct tree *t = *state;
+	put(t, "a", "hello");
+
+	fault_next("ftruncate", EIO);
+
+	int r = copy(t, "a", "b", 5);
+	assert_true(r == CONTENT_CLONED || r == CONTENT_COPIED);
+	assert_false(fault_was_met());
+	assert_content(t, "b", "hello");
+}
+
 static void a_full_disk_is_reported(void **state)
 {
 	struct tree *t = *state;
@@ -294,7 +308,7 @@ static void a_full_disk_is_reported(void **state)
 
 	fault_next("ftruncate", ENOSPC);
 
-	assert_int_equal(copy(t, "a", "b", 5), -ENOSPC);
+	assert_int_equal(copy(t, "a", "b", 6), -ENOSPC);
 	assert_true(fault_was_met());
 }
 
@@ -316,6 +330,7 @@ int main(void)
 		in_tree(a_source_that_gets_shorter_on_the_way_is_an_error),
 		in_tree(whatever_the_extents_the_bytes_are_the_same),
 		in_tree(nothing_of_a_file_is_an_empty_file),
+		in_tree(the_size_is_not_set_where_it_is_right),
 		in_tree(a_full_disk_is_reported),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
