@@ -15,6 +15,7 @@
 #include "fs/hashfs.h"
 #include "fs/node.h"
 #include "fs/opens.h"
+#include "fs/twin.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 #include "store/xattr.h"
@@ -30,7 +31,7 @@ static mode_t without_set_ids(const struct stat *st, fuse_req_t req)
 {
 	mode_t mode = st->st_mode & ~(mode_t)S_ISUID;
 
-	if ((mode & S_ISGID) && ((mode & S_IXGRP) || !(is_root(req) || cred_in_group(req, st->st_gid))))
+	if ((mode & S_ISGID) && ((mode & S_IXGRP) || !cred_keeps_set_gid(req, st)))
 		mode &= ~(mode_t)S_ISGID;
 	return mode;
 }
@@ -179,8 +180,8 @@ static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat 
 }
 
 // A change of nothing comes with a write that drops set-uid, or with chown(-1, -1), which is anybody's and
-// unchecked: only the owner's, and root's, drops it, and a write is one by who has the file open for that. A
-// capability the kernel has dropped itself.
+// unchecked: only the owner's, and root's, drops it, and a write is one by who has the file open for that
+// himself. A capability the kernel has dropped itself.
 static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 {
 	struct stat st;
@@ -191,7 +192,8 @@ static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 	int r = node_stat(fs, n, &st);
 	if (r < 0 || without_set_ids(&st, req) == st.st_mode)
 		return r;
-	if (!written && !is_root(req) && fuse_req_ctx(req)->uid != st.st_uid)
+	if (!is_root(req) && fuse_req_ctx(req)->uid != st.st_uid &&
+	    !(written && cred_writes_to(req, fs->shown_dev, n->ino)))
 		return -EPERM;
 
 	r = break_link(fs, n, BREAK_KEEP_ALL);
@@ -199,23 +201,6 @@ static int change_nothing(struct hashfs *fs, struct node *n, fuse_req_t req)
 		return r;
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	return fd < 0 ? fd : kill_set_ids(fd, req);
-}
-
-int attr_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held)
-{
-	struct stat st;
-	uint64_t ino;
-
-	*ret_held = NULL;
-	if (!node_has_twin(fs, n, &ino))
-		return 0;
-	*ret_held = mutex_hold(&fs->owner_locks[ino % OWNER_LOCKS]);
-	if (is_root(req))
-		return 0;
-	int r = node_stat(fs, n, &st);
-	if (r < 0)
-		return r;
-	return st.st_uid == fuse_req_ctx(req)->uid || cred_overrides(req, st.st_uid) ? 0 : -EPERM;
 }
 
 // Who may write to a file may truncate it and set its times to now.
@@ -226,12 +211,35 @@ static bool takes_owner(int to_set)
 	return atime || mtime || (to_set & (FUSE_SET_ATTR_MODE | SET_OWNER));
 }
 
+// Who has it open for writing by the other node would write to a file that has rights, and leave them.
+static int check_rights(struct hashfs *fs, struct node *n, mode_t mode)
+{
+	return S_ISREG(n->type) && (mode & (S_ISUID | S_ISGID)) && twin_writes(fs, n) ? -EBUSY : 0;
+}
+
+// The mode to set: the kernel has taken set-gid off by the group that it knows.
+static int check_mode(struct hashfs *fs, struct node *n, fuse_req_t req, mode_t *mode)
+{
+	struct stat st;
+
+	int r = node_stat(fs, n, &st);
+	if (r < 0)
+		return r;
+	if (S_ISREG(n->type) && (*mode & S_ISGID) && !cred_keeps_set_gid(req, &st))
+		*mode &= ~(mode_t)S_ISGID;
+	return check_rights(fs, n, *mode);
+}
+
 static int set_some(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened,
 		    fuse_req_t req)
 {
+	struct stat to = *st;
 	auto_unlock pthread_mutex_t *held = NULL;
-	int r = takes_owner(to_set) ? attr_hold_owner(fs, n, req, &held) : 0;
-	return r < 0 ? r : break_and_apply(fs, n, st, to_set, opened, req);
+
+	int r = takes_owner(to_set) ? twin_hold_owner(fs, n, req, &held) : 0;
+	if (r == 0 && held && (to_set & FUSE_SET_ATTR_MODE))
+		r = check_mode(fs, n, req, &to.st_mode);
+	return r < 0 ? r : break_and_apply(fs, n, &to, to_set, opened, req);
 }
 
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,

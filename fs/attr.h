@@ -1,7 +1,6 @@
 // Change what is known of a file: its attributes and xattrs. A link is broken first.
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,11 +20,6 @@ struct node;
 #define ATTR_BY_PATH (-2)
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,
 	     struct stat *ret);
-
-// May the caller of @req do what is the owner's alone? -EPERM. The kernel has asked that itself, by what it
-// knew: where two nodes stand for one file, a chown(2) by one is news to the other, and a file that has been
-// taken from its owner would still obey him. The answer holds while *@ret_held does, unless that is NULL.
-int attr_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held);
 
 // Drops set-uid, set-gid and file capabilities as a write by the caller of @req does: none if that is root.
 int attr_kill_privileges(int fd, fuse_req_t req);

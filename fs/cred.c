@@ -1,7 +1,9 @@
 #include "fs/cred.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/limits.h>
 #include <linux/securebits.h>
@@ -11,10 +13,12 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "fs/fuse.h"
 #include "fs/hashfs.h"
 #include "store/base/cleanup.h"
+#include "store/base/dir.h"
 #include "store/base/sys.h"
 
 int cred_init(const struct hashfs *fs)
@@ -75,12 +79,21 @@ bool cred_in_group(fuse_req_t req, gid_t gid)
 	return false;
 }
 
+struct proc_path {
+	char text[64];
+};
+
+static struct proc_path path_of_caller(fuse_req_t req, const char *file)
+{
+	struct proc_path path;
+
+	snprintf(path.text, sizeof(path.text), "/proc/%d/%s", (int)fuse_req_ctx(req)->pid, file);
+	return path;
+}
+
 static FILE *open_of_caller(fuse_req_t req, const char *file)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)fuse_req_ctx(req)->pid, file);
-	return fopen(path, "re");
+	return fopen(path_of_caller(req, file).text, "re");
 }
 
 static bool has_capabilities(fuse_req_t req, uint64_t wanted)
@@ -97,15 +110,15 @@ static bool has_capabilities(fuse_req_t req, uint64_t wanted)
 	return (has & wanted) == wanted;
 }
 
-// Is @uid one of those that there are in the caller's user namespace?
-static bool is_mapped(fuse_req_t req, uid_t uid)
+// Is @id one of those that there are in the caller's user namespace, by the file @map?
+static bool is_mapped(fuse_req_t req, const char *map, unsigned id)
 {
 	unsigned inside, outside, count;
 	bool found = false;
-	FILE *f = open_of_caller(req, "uid_map");
+	FILE *f = open_of_caller(req, map);
 
 	while (f && !found && fscanf(f, "%u %u %u", &inside, &outside, &count) == 3)
-		found = uid >= outside && uid - outside < count;
+		found = id >= outside && id - outside < count;
 	if (f)
 		fclose(f);
 	return found;
@@ -113,5 +126,38 @@ static bool is_mapped(fuse_req_t req, uid_t uid)
 
 bool cred_overrides(fuse_req_t req, uid_t uid)
 {
-	return is_mapped(req, uid) && has_capabilities(req, sys_caps_of_owner());
+	return is_mapped(req, "uid_map", uid) && has_capabilities(req, sys_caps_of_owner());
+}
+
+bool cred_keeps_set_gid(fuse_req_t req, const struct stat *st)
+{
+	if (fuse_req_ctx(req)->uid == 0 || cred_in_group(req, st->st_gid))
+		return true;
+	return is_mapped(req, "uid_map", st->st_uid) && is_mapped(req, "gid_map", st->st_gid) &&
+	       has_capabilities(req, sys_cap_of_set_gid());
+}
+
+struct open_file {
+	dev_t dev;
+	uint64_t ino;
+};
+
+// The link's mode tells how it is open. Its file may be served by us, or by somebody who never answers: so
+// nobody is asked for its status (AT_STATX_DONT_SYNC).
+static int is_written(int dir, const struct dirent64 *e, void *arg)
+{
+	const struct open_file *f = arg;
+	struct stat link;
+	struct statx st;
+
+	if (fstatat(dir, e->d_name, &link, AT_SYMLINK_NOFOLLOW) < 0 || !(link.st_mode & S_IWUSR) ||
+	    statx(dir, e->d_name, AT_STATX_DONT_SYNC, STATX_INO, &st) < 0)
+		return 0;
+	return st.stx_ino == f->ino && makedev(st.stx_dev_major, st.stx_dev_minor) == f->dev;
+}
+
+bool cred_writes_to(fuse_req_t req, dev_t dev, uint64_t ino)
+{
+	struct open_file f = { dev, ino };
+	return dir_each(AT_FDCWD, path_of_caller(req, "fd").text, is_written, &f) == 1;
 }

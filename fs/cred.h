@@ -4,6 +4,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "fs/fuse.h"
@@ -21,6 +23,14 @@ void cred_leave(const struct hashfs *fs, const struct fuse_ctx *caller);
 
 // Is the caller of @req in the group @gid? Reads /proc: for what is rare. False also if nobody can tell.
 bool cred_in_group(fuse_req_t req, gid_t gid);
+
+// Does set-gid stay on a file with the status @st when the caller of @req changes its mode or ACL? (The
+// kernel's in_group_or_capable().) Reads /proc: for what is rare.
+bool cred_keeps_set_gid(fuse_req_t req, const struct stat *st);
+
+// Has the caller of @req the file with the number @ino on the filesystem @dev, as he sees them, open for
+// writing? Reads /proc: for what is rare. False also if nobody can tell.
+bool cred_writes_to(fuse_req_t req, dev_t dev, uint64_t ino);
 
 // May the caller of @req, who is not @uid, act as the owner of @uid's files all the same, as root of a
 // container may? Reads /proc: for what is rare. False also if nobody can tell.

@@ -1,6 +1,6 @@
 // The state of one mount, and the lock order.
 //
-// Lock order: hashfs.owner_locks, node.names (of two directories by address), hashfs.break_lock,
+// Lock order: hashfs.twin_locks, node.names (of two directories by address), hashfs.break_lock,
 // hashfs.table_lock, node_lock(), backings.lock, stale.lock, dirs.lock or streams.lock. Whoever holds a later
 // one takes no earlier one. No lock is held while we reply to the kernel.
 #pragma once
@@ -34,7 +34,7 @@ struct backings {
 };
 
 #define NODE_LOCKS 1024
-#define OWNER_LOCKS 16
+#define TWIN_LOCKS 64
 
 struct hashfs {
 	const struct options *opt;
@@ -59,9 +59,10 @@ struct hashfs {
 	bool snapshots;  // directories are read whole: a break moves a name to the directory's end, which who
 			 // has begun to read never reaches (btrfs)
 	dev_t dev;       // of the mount's root; subvolumes in it (btrfs) have others
-	int most_pins;   // fds from this number on are not kept for deleted files
-	int most_files;  // nor for open ones, and those that never had a name
-	double timeout;  // seconds the kernel may cache entries and attributes
+	dev_t shown_dev;  // of the mount itself
+	int most_pins;    // fds from this number on are not kept for deleted files
+	int most_files;   // nor for open ones, and those that never had a name
+	double timeout;   // seconds the kernel may cache entries and attributes
 
 	struct node *root;  // a counted reference
 
@@ -74,7 +75,8 @@ struct hashfs {
 
 	pthread_mutex_t node_locks[NODE_LOCKS];  // node_lock()
 
-	pthread_mutex_t owner_locks[OWNER_LOCKS];  // attr_hold_owner()
+	pthread_mutex_t twin_locks[TWIN_LOCKS];     // twin_hold()
+	_Atomic unsigned twin_writers[TWIN_LOCKS];  // opens for writing of files with the same lock
 
 	pthread_mutex_t break_lock;  // guards node.breaking and `later`
 	pthread_cond_t break_done;

@@ -473,13 +473,6 @@ static bool may_have_new_content(const struct node *n)
 	return node_is_split(n) && (n->shadowed || n->diverged);
 }
 
-bool node_has_twin(struct hashfs *fs, struct node *n, uint64_t *ret_ino)
-{
-	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	*ret_ino = n->at.ino;
-	return n->shadowed;
-}
-
 bool node_lacks_rights(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));

@@ -118,10 +118,6 @@ bool node_is_link(struct hashfs *fs, struct node *n);
 // these must not have the rights that the new one has been given.
 bool node_lacks_rights(struct hashfs *fs, struct node *n);
 
-// Do two nodes stand for the file of @n, so that what the kernel knows of its owner by one may be out of
-// date? @ret_ino gets its backing inode's number.
-bool node_has_twin(struct hashfs *fs, struct node *n, uint64_t *ret_ino);
-
 // Called with node_lock() held: do its open descriptors read something else than the guest's file?
 bool node_is_split(const struct node *n);
 

@@ -157,8 +157,9 @@ void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct hashfs *fs = fs_of(req);
 	struct statvfs st;
 
-	(void)ino;
-	if (fstatvfs(fs->pool, &st) < 0)
+	// A directory with a project's quota has that much room.
+	auto_close int fd = node_open(fs, node_of(fs, ino), O_PATH | O_NOFOLLOW);
+	if (fstatvfs(fd < 0 ? fs->pool : fd, &st) < 0)
 		reply_err(req, -errno);
 	else
 		fuse_reply_statfs(req, &st);

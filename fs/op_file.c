@@ -16,6 +16,7 @@
 #include "fs/opens.h"
 #include "fs/ops.h"
 #include "fs/sync.h"
+#include "fs/twin.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 
@@ -132,11 +133,22 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		fuse_reply_buf(req, buf, (size_t)got);
 }
 
-// Where all that is written comes to us past its cache (opens.c: append-only files), the kernel leaves it to
-// us.
+// Does what is written come to us past the kernel's cache (opens.c: append-only files), perhaps? Then it
+// leaves all that belongs to a write to us.
+static bool may_be_past_cache(const struct fuse_file_info *fi)
+{
+	return fi->flags & O_APPEND;
+}
+
 static bool must_sync(const struct fuse_file_info *fi)
 {
-	return (fi->flags & O_APPEND) && (fi->flags & O_DSYNC);
+	return may_be_past_cache(fi) && (fi->flags & O_DSYNC);
+}
+
+// With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves it to us in any case.
+static bool must_kill_privileges(const struct hashfs *fs, const struct fuse_file_info *fi)
+{
+	return fs->passthrough || may_be_past_cache(fi);
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
@@ -147,15 +159,13 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		reply_err(req, w.fd);
 		return;
 	}
-	ssize_t put = pwrite(w.fd, data, size, offset);
+	int r = must_kill_privileges(fs_of(req), fi) ? attr_kill_privileges(w.fd, req) : 0;
+	ssize_t put = r < 0 ? r : pwrite(w.fd, data, size, offset);
 	if (put < 0) {
-		reply_err(req, -errno);
+		reply_err(req, r < 0 ? r : -errno);
 		return;
 	}
-	// With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves this to us.
-	if (fs_of(req)->passthrough)
-		attr_kill_privileges(w.fd, req);
-	int r = must_sync(fi) ? sync_file(fs_of(req), w.fd, (fi->flags & O_SYNC) != O_SYNC) : 0;
+	r = must_sync(fi) ? sync_file(fs_of(req), w.fd, (fi->flags & O_SYNC) != O_SYNC) : 0;
 	if (r < 0)
 		reply_err(req, r);
 	else
@@ -180,9 +190,10 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 
 static int allocate(int fd, int mode, off_t offset, off_t length, fuse_req_t req)
 {
-	if (fallocate(fd, mode, offset, length) < 0)
-		return -errno;
-	return attr_kill_privileges(fd, req);
+	int r = attr_kill_privileges(fd, req);
+	if (r < 0)
+		return r;
+	return fallocate(fd, mode, offset, length) < 0 ? -errno : 0;
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
@@ -211,6 +222,21 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 		fuse_reply_lseek(req, r);
 }
 
+// A longer copy would keep a thread, and the caller from being killed, for so long; he asks for the rest.
+#define MOST_COPIED_AT_ONCE ((size_t)1 << 20)
+
+// A clone takes no time, so it may be of all.
+static ssize_t copy_range(int from, off_t from_offset, int to, off_t to_offset, size_t size, unsigned flags)
+{
+	ssize_t cloned = sys_clone_range(to, (uint64_t)to_offset, from, (uint64_t)from_offset, size);
+	if (cloned >= 0)
+		return cloned;
+	if (size > MOST_COPIED_AT_ONCE)
+		size = MOST_COPIED_AT_ONCE;
+	ssize_t copied = copy_file_range(from, &from_offset, to, &to_offset, size, flags);
+	return copied < 0 ? -errno : copied;
+}
+
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct fuse_file_info *fi_in,
 			fuse_ino_t out, off_t offset_out, struct fuse_file_info *fi_out, size_t size,
 			int flags)
@@ -223,13 +249,13 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t offset_in, struct f
 		reply_err(req, from.fd < 0 ? from.fd : to.fd);
 		return;
 	}
-	ssize_t copied = copy_file_range(from.fd, &offset_in, to.fd, &offset_out, size, (unsigned)flags);
-	if (copied < 0) {
-		reply_err(req, -errno);
-		return;
-	}
-	attr_kill_privileges(to.fd, req);
-	fuse_reply_write(req, (size_t)copied);
+	ssize_t copied = attr_kill_privileges(to.fd, req);
+	if (copied == 0)
+		copied = copy_range(from.fd, offset_in, to.fd, offset_out, size, (unsigned)flags);
+	if (copied < 0)
+		reply_err(req, (int)copied);
+	else
+		fuse_reply_write(req, (size_t)copied);
 }
 
 static int get_flags(struct hashfs *fs, struct node *n, unsigned *ret)
@@ -271,10 +297,10 @@ static int do_ioctl(fuse_req_t req, struct node *n, const struct ioctl *in, unio
 		r = get_fsxattr(fs, n, &data->fsxattr);
 		return r < 0 ? r : (int)sizeof(data->fsxattr);
 	case FS_IOC_SETFLAGS:
-		r = size < sizeof(data->flags) ? -EINVAL : attr_hold_owner(fs, n, req, &held);
+		r = size < sizeof(data->flags) ? -EINVAL : twin_hold_owner(fs, n, req, &held);
 		return r < 0 ? r : attr_set_flags(fs, n, data->flags);
 	case FS_IOC_FSSETXATTR:
-		r = size < sizeof(data->fsxattr) ? -EINVAL : attr_hold_owner(fs, n, req, &held);
+		r = size < sizeof(data->fsxattr) ? -EINVAL : twin_hold_owner(fs, n, req, &held);
 		return r < 0 ? r : attr_set_fsxattr(fs, n, &data->fsxattr);
 	default:
 		return -ENOTTY;

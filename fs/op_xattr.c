@@ -10,12 +10,19 @@
 #include "fs/later.h"
 #include "fs/node.h"
 #include "fs/ops.h"
+#include "fs/twin.h"
 #include "store/base/cleanup.h"
 
 // What the kernel allows to the owner alone; the rest it allows to who may write.
 static int hold_for(fuse_req_t req, struct node *n, const char *name, pthread_mutex_t **ret_held)
 {
-	return attr_is_acl(name) ? attr_hold_owner(fs_of(req), n, req, ret_held) : 0;
+	struct hashfs *fs = fs_of(req);
+
+	if (attr_is_acl(name))
+		return twin_hold_owner(fs, n, req, ret_held);
+	if (strcmp(name, XATTR_NAME_CAPS) == 0)
+		*ret_held = twin_hold(fs, n);
+	return 0;
 }
 
 static int set(fuse_req_t req, struct node *n, const char *name, const char *value, size_t size, int flags)
@@ -25,13 +32,15 @@ static int set(fuse_req_t req, struct node *n, const char *name, const char *val
 
 	auto_unlock pthread_mutex_t *held = NULL;
 	int r = hold_for(req, n, name, &held);
+	// Who has it open for writing by the other node would write to it, and leave its capabilities.
+	if (r == 0 && held && strcmp(name, XATTR_NAME_CAPS) == 0 && twin_writes(fs, n))
+		r = -EBUSY;
 	if (r == 0)
 		r = attr_set_xattr(fs, n, name, value, size, flags);
-	uid_t caller = fuse_req_ctx(req)->uid;
-	if (r < 0 || caller == 0 || caller == fs->uid || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
+	if (r < 0 || !fs->privileged || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
 		return r;
 	r = node_stat(fs, n, &st);
-	if (r == 0 && (st.st_mode & S_ISGID) && !cred_in_group(req, st.st_gid))
+	if (r == 0 && (st.st_mode & S_ISGID) && !cred_keeps_set_gid(req, &st))
 		r = attr_drop_set_gid(fs, n);
 	return r;
 }

@@ -13,6 +13,7 @@
 #include "fs/node.h"
 #include "fs/options.h"
 #include "fs/sync.h"
+#include "fs/twin.h"
 #include "store/base/cleanup.h"
 
 static _Thread_local bool may_wait;
@@ -145,6 +146,8 @@ static int count_open(struct hashfs *fs, struct node *n, int flags, int *fd, str
 	if (r == 0) {
 		n->opens++;
 		n->writers += writes(flags);
+		if (writes(flags))
+			twin_count_writer(fs, n, 1);
 		n->runners += (flags & RUNS) != 0;
 	} else if (n->opens == 0) {
 		become_idle(fs, n);
@@ -160,12 +163,16 @@ struct prepared {
 	struct file *file;  // owned: if it is reserved, for the copy to be served
 };
 
-// @p->copy and @p->file are taken where they serve the open.
-static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, struct prepared *p,
-			  struct opened *ret)
+#define TWIN_CAME (-4096)
+
+// @p->copy and @p->file are taken where they serve the open. TWIN_CAME: twin_hold() is needed for it.
+static int open_and_count(struct hashfs *fs, struct node *n, int flags, pid_t tid, bool twin_held,
+			  struct prepared *p, struct opened *ret)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
 
+	if (n->shadowed && writes(flags) && !twin_held)
+		return TWIN_CAME;
 	if (p->reserved)
 		n->opens--;
 	if (node_is_split(n)) {
@@ -254,14 +261,39 @@ static int settle_name(struct hashfs *fs, int flags, const struct opened *opened
 	return sync_names(fs);
 }
 
+// Rights that the other node was given meanwhile: the kernel does not know them by this one, and would leave
+// them at a write.
+static int drop_rights(struct hashfs *fs, struct node *n, fuse_req_t req)
+{
+	auto_close int fd = node_open(fs, n, O_PATH);
+	return fd < 0 ? fd : attr_kill_privileges(fd, req);
+}
+
+static int open_either(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct prepared *p,
+		       struct opened *ret)
+{
+	pid_t tid = fuse_req_ctx(req)->pid;
+	int r;
+
+	do {
+		auto_unlock pthread_mutex_t *held = writes(flags) ? twin_hold(fs, n) : NULL;
+		r = open_and_count(fs, n, flags, tid, held, p, ret);
+		if (r < 0 || !held)
+			continue;
+		r = drop_rights(fs, n, req);
+		if (r < 0)
+			opens_end(fs, n, flags, ret->file);
+	} while (r == TWIN_CAME);
+	return r;
+}
+
 static int begin_prepared(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct prepared *p,
 			  struct opened *ret)
 {
-	pid_t tid = fuse_req_ctx(req)->pid;
-	int r = open_and_count(fs, n, flags, tid, p, ret);
+	int r = open_either(fs, n, flags, req, p, ret);
 	if (r < 0)
 		return r;
-	stale_settled(&fs->stale, tid);
+	stale_settled(&fs->stale, fuse_req_ctx(req)->pid);
 	r = flags & O_TRUNC ? truncate_opened(fs, n, p, ret, req) : settle_name(fs, flags, ret);
 	if (r < 0)
 		opens_end(fs, n, flags, ret->file);
@@ -331,6 +363,8 @@ void opens_end(struct hashfs *fs, struct node *n, int flags, struct file *file)
 		free(file);
 	}
 	n->writers -= writes(flags);
+	if (writes(flags))
+		twin_count_writer(fs, n, -1);
 	n->runners -= (flags & RUNS) != 0;
 	if (--n->opens == 0)
 		become_idle(fs, n);

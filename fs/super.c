@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -267,6 +269,16 @@ static int serve(struct mount *m)
 	return r < 0 ? r : 0;  // > 0: the signal that ended it
 }
 
+// As its users will see it. Nobody answers yet, so nothing may be asked.
+static dev_t shown_dev(const char *mountpoint)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &st) < 0)
+		return 0;
+	return makedev(st.stx_dev_major, st.stx_dev_minor);
+}
+
 static int mount_and_serve(struct mount *m)
 {
 	if (fuse_session_mount(m->fs.session, m->opt->mountpoint) < 0) {
@@ -276,6 +288,7 @@ static int mount_and_serve(struct mount *m)
 			  m->opt->mountpoint);
 		return -EPERM;
 	}
+	m->fs.shown_dev = shown_dev(m->opt->mountpoint);
 	int r = serve(m);
 	fuse_session_unmount(m->fs.session);
 	return r;
@@ -321,8 +334,8 @@ static void set_up(struct mount *m, const struct options *opt)
 	mutex_init(&fs->table_lock);
 	for (size_t i = 0; i < NODE_LOCKS; i++)
 		mutex_init(&fs->node_locks[i]);
-	for (size_t i = 0; i < OWNER_LOCKS; i++)
-		mutex_init(&fs->owner_locks[i]);
+	for (size_t i = 0; i < TWIN_LOCKS; i++)
+		mutex_init(&fs->twin_locks[i]);
 	mutex_init(&fs->break_lock);
 	cond_init(&fs->break_done);
 	later_init(&fs->later);
@@ -343,8 +356,8 @@ static void clean_up(struct mount *m)
 	mutex_destroy(&m->fs.break_lock);
 	for (size_t i = 0; i < NODE_LOCKS; i++)
 		mutex_destroy(&m->fs.node_locks[i]);
-	for (size_t i = 0; i < OWNER_LOCKS; i++)
-		mutex_destroy(&m->fs.owner_locks[i]);
+	for (size_t i = 0; i < TWIN_LOCKS; i++)
+		mutex_destroy(&m->fs.twin_locks[i]);
 	mutex_destroy(&m->fs.table_lock);
 }
 

@@ -172,6 +172,24 @@ int sys_clone(int dst, int src)
 	return ioctl(dst, FICLONE, src) < 0 ? -errno : 0;
 }
 
+ssize_t sys_clone_range(int dst, uint64_t dst_at, int src, uint64_t src_at, size_t size)
+{
+	struct stat st;
+
+	if (fstat(src, &st) < 0)
+		return -errno;
+	uint64_t left = src_at < (uint64_t)st.st_size ? (uint64_t)st.st_size - src_at : 0;
+	const struct file_clone_range range = {
+		.src_fd = src,
+		.src_offset = src_at,
+		.src_length = size < left ? size : left,
+		.dest_offset = dst_at,
+	};
+	if (range.src_length == 0)  // to the ioctl that is all
+		return 0;
+	return ioctl(dst, FICLONERANGE, &range) < 0 ? -errno : (ssize_t)range.src_length;
+}
+
 int sys_btrfs_generation(int fd, uint64_t *ret)
 {
 	struct btrfs_ioctl_fs_info_args info = { .flags = BTRFS_FS_INFO_FLAG_GENERATION };
@@ -255,6 +273,11 @@ void sys_setfsid(uid_t uid, gid_t gid)
 uint64_t sys_caps_of_owner(void)
 {
 	return UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_FOWNER;
+}
+
+uint64_t sys_cap_of_set_gid(void)
+{
+	return UINT64_C(1) << CAP_FSETID;
 }
 
 bool sys_kernel_is(unsigned major, unsigned minor)

@@ -51,6 +51,9 @@ int sys_resident(int fd, uint64_t offset, size_t size, unsigned char *ret);
 // Shares the blocks of @src with @dst (FICLONE). -EOPNOTSUPP, -EXDEV, -EINVAL: the filesystem can't.
 int sys_clone(int dst, int src);
 
+// The same for @size bytes, or what there is of them, at these offsets (FICLONERANGE). Returns how many.
+ssize_t sys_clone_range(int dst, uint64_t dst_at, int src, uint64_t src_at, size_t size);
+
 // The number of btrfs' running transaction, or of the last one. -ENOTTY: this is none.
 int sys_btrfs_generation(int fd, uint64_t *ret);
 
@@ -78,6 +81,9 @@ int sys_thaw(int fd, unsigned *ret_flags);
 
 // The capabilities with which anybody is a file's owner, as CapEff in /proc/PID/status has them.
 uint64_t sys_caps_of_owner(void);
+
+// And that with which set-gid stays, whoever changes what.
+uint64_t sys_cap_of_set_gid(void);
 
 // Is the running kernel Linux @major.@minor or later? Where what it can do cannot be asked.
 bool sys_kernel_is(unsigned major, unsigned minor);

@@ -248,6 +248,26 @@ def _(t):
                 expect("security.capability" not in os.listxattr(p), name, "by uid", uid, "leaves the capability")
 
 
+@case("a long copy_file_range is a clone of all, or is gone on with after a part, and others need not wait for it")
+def _(t):
+    d = t.dir()
+    data = tree.noise(1, 5_000_001)
+    write(d + "/source", data)
+    src, dst = os.open(d + "/source", os.O_RDONLY), os.open(d + "/copy", os.O_RDWR | os.O_CREAT)
+    parts = []
+    while part := os.copy_file_range(src, dst, 1 << 30):
+        parts.append(part)
+    expect_equal(tree.slurp(d + "/copy"), data)
+    if os.stat(t.top).st_dev != os.stat(os.environ["POOL"]).st_dev:
+        expect(parts == [len(data)] or max(parts) <= 1 << 20, "copied at once:", parts)
+    # Not from the beginning of a block, and over what is there.
+    expect_equal(os.copy_file_range(src, dst, 1 << 30, 4_999_990, 17), 11)
+    expect_equal(tree.slurp(d + "/copy"), data[:17] + data[4_999_990:] + data[28:])
+    expect_equal(os.copy_file_range(src, dst, 100, 6_000_000, 0), 0, "behind the end")
+    os.close(src)
+    os.close(dst)
+
+
 @case("set-gid without the right to execute is cleared by who is not in the group, and stays for who is")
 def _(t):
     d = t.dir()

@@ -7,6 +7,7 @@ import mmap
 import os
 import shutil
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -14,8 +15,9 @@ import sys
 import time
 
 import cases
+import kernel
 import tree
-from cases import as_user, case, expect, expect_equal, expect_errno
+from cases import as_user, case, expect, expect_equal, expect_errno, in_child
 
 USER = 65534
 CAP_SETUID = bytes.fromhex("0100000280000000000000000000000000000000")
@@ -34,6 +36,8 @@ def seed(pool):
         tree.put("%s/%s/secret" % (pool, g), b"secret", 0o600)
         for i in range(3):
             tree.put("%s/%s/taken%d" % (pool, g, i), b"his program %d" % i, 0o755, USER, USER)
+            tree.put("%s/%s/twice%d" % (pool, g, i), b"a program %d" % i, 0o775, USER, USER)
+        tree.put("%s/%s/group" % (pool, g), b"of a group", 0o755, USER, USER)
         tree.put("%s/%s/large" % (pool, g), tree.noise("large", 3 << 20))
         tree.settle(pool + "/" + g)
     os.mkdir(pool + "/a/free")
@@ -129,6 +133,156 @@ def _(t):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(fd)
+
+
+class Steps:
+    """A user's steps in a process of his, one after the other with those of the test."""
+
+    def __init__(self, user, *steps):
+        self.sockets = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.sockets[0].close()
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+                for step in steps:
+                    self.sockets[1].recv(1)
+                    step()
+                    self.sockets[1].send(b"x")
+            finally:
+                os._exit(1)
+
+        self.sockets[1].close()
+
+    def next(self):
+        self.sockets[0].send(b"x")
+        expect(self.sockets[0].recv(1), "the user's step failed")
+
+    def end(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.sockets[0].close()
+
+
+def two_nodes(path):
+    """A descriptor of the node of before the file was broken, which is not bound to what it was any more, and paths lead to another."""
+    old = os.open(path, os.O_PATH)
+    reads = os.open(path, os.O_RDONLY)
+    os.close(os.open(path, os.O_WRONLY))
+    os.close(reads)
+    return "/proc/self/fd/%d" % old
+
+
+@case("a user's write takes rights off that a file was given by another node than his")
+def _(t):
+    kept = {}
+
+    def begin(path):
+        kept["link"] = two_nodes(path)
+
+    def write():
+        if "fd" not in kept:
+            kept["fd"] = os.open(kept["link"], os.O_WRONLY)
+        os.write(kept["fd"], b"his program")
+
+    def give(path, change):
+        try:
+            change()
+        except OSError as e:
+            expect_equal(e.errno, errno.EBUSY, path)
+
+    def expect_none(path):
+        expect_equal((mode_of(path) & 0o6000, os.listxattr(path)), (0, []), path)
+
+    changes = [lambda path: os.chmod(path, 0o4775), lambda path: os.chmod(path, 0o2775),
+               lambda path: os.setxattr(path, "security.capability", CAP_SETUID)]
+    for i, change in enumerate(changes):
+        path = t.mount + "/twice%d" % i
+        user = Steps(USER, lambda: begin(path), write, write, write, write)
+        try:
+            user.next()
+            os.chown(path, 0, USER)
+            change(path)  # before he has it open for writing
+            user.next()
+            expect_none(path)
+            user.next()  # the kernel knows now that there is nothing to take off
+            give(path, lambda: change(path))  # while he has
+            user.next()
+            expect_none(path)
+        finally:
+            user.end()
+        for _ in range(100):  # what he had is closed in a moment
+            try:
+                change(path)
+                break
+            except OSError:
+                time.sleep(0.02)
+        expect(mode_of(path) & 0o6000 or os.listxattr(path), path, "gets no rights any more")
+
+
+@case("the owner gets no set-gid of a group that another node knows the file to have")
+def _(t):
+    path = t.mount + "/group"
+
+    def hold():
+        kept["fd"] = os.open(path, os.O_RDONLY)
+        os.close(os.open(path, os.O_WRONLY))
+    kept = {}
+    user = Steps(USER, hold, lambda: os.fchmod(kept["fd"], 0o2755))
+    try:
+        user.next()
+        os.chown(path, -1, 42)
+        expect_equal(os.stat(path).st_gid, 42)
+        user.next()
+        expect_equal((mode_of(path), os.stat(path).st_gid), (0o755, 42))
+    finally:
+        user.end()
+
+
+@case("who has no part in a file takes no set-uid off while others write to it; who writes does, by whatever descriptor he was given")
+def _(t):
+    path = t.mount + "/free/installed"
+    with open(path, "wb") as f:
+        os.fchmod(f.fileno(), 0o4755)
+
+        def chown():
+            os.close(f.fileno())  # what this process has is not his
+            os.chown(path, -1, -1)
+        expect_errno(errno.EPERM, as_user, USER, USER, chown)
+        expect_equal(mode_of(path), 0o4755)
+        as_user(USER, USER, lambda: os.write(f.fileno(), b"x"))
+        expect_equal(mode_of(path), 0o755)
+
+
+@case("what cannot lose its rights is not written to")
+def _(t):
+    path = append_only(t, "with-rights", 0o4777)
+    try:
+        expect_errno(errno.EPERM, as_user, USER + 1, USER + 1, lambda: append(path, b"x"))
+        expect_equal((tree.slurp(path), mode_of(path)), (b"0123456789\n", 0o4777))
+    finally:
+        subprocess.run(["chattr", "-a", t.pool + "/free/with-rights"], check=True)
+
+
+@case("a container's root sets an ACL and keeps set-gid, as natively")
+def _(t):
+    acl = tree.acl((tree.USER_OBJ, 7, 0), (tree.USER, 5, 7), (tree.GROUP_OBJ, 5, 0), (tree.MASK, 5, 0), (tree.OTHER, 5, 0))
+
+    def become():
+        kernel.enter_user_namespace(100000, 65536)
+    modes = {}
+    for top in (t.mount, t.pool):
+        for name, make in (("journal", os.mkdir), ("program", lambda path: tree.put(path, b"x"))):
+            path = "%s/free/acl-%s-%s" % (top, name, top == t.pool)
+            make(path)
+            os.chown(path, 100000, 100005)
+            os.chmod(path, 0o2755)
+            in_child(become, lambda: os.setxattr(path, "system.posix_acl_access", acl))
+            modes[name, top] = mode_of(path)
+    for name in ("journal", "program"):
+        expect_equal(modes[name, t.mount], modes[name, t.pool], name)
 
 
 @case("a program that is held open gets no rights that its successor in place was given")
@@ -233,9 +387,15 @@ def _(t):
     expect_equal(mode_of(path), 0o777, "after a user's write")
 
 
-def append_only(t, name):
+def append(path, data):
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.write(fd, data)
+    os.close(fd)
+
+
+def append_only(t, name, mode=0o644):
     path = t.mount + "/free/" + name
-    tree.put(path, b"0123456789\n", uid=USER)
+    tree.put(path, b"0123456789\n", mode, uid=USER)
     subprocess.run(["chattr", "+a", t.pool + "/free/" + name], check=True)
     return path
 

@@ -1,0 +1,28 @@
+// Two nodes for one file: one that was open when it was broken, and that by which paths lead to it since.
+// What the kernel knows of the file's owner, mode and capabilities by the one may be news to the other, and
+// it checks by that.
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "fs/fuse.h"
+
+struct hashfs;
+struct node;
+
+// Locks what the file of @n has for rights, unless there is no other node for it. For use with auto_unlock.
+pthread_mutex_t *twin_hold(struct hashfs *fs, struct node *n);
+
+// May the caller of @req do what is the owner's alone? -EPERM. A file that has been taken from its owner
+// would still obey him by the node that does not know. The answer holds while *@ret_held does, unless that is
+// NULL.
+int twin_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held);
+
+// Called under node_lock(): an open of @n for writing begins (1) or ends (-1). It begins with twin_hold().
+void twin_count_writer(struct hashfs *fs, const struct node *n, int by);
+
+// Called with twin_hold(): is the file open for writing by another node than @n? To the kernel a write by
+// that takes nothing off that is set by @n. (It is also true, by chance, for one in TWIN_LOCKS of other such
+// files.)
+bool twin_writes(struct hashfs *fs, struct node *n);
