@@ -67,6 +67,14 @@ int attr_kill_privileges(int fd, fuse_req_t req)
 	return is_root(req) ? 0 : kill_privileges(fd, req);
 }
 
+bool attr_has_rights(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || (st.st_mode & (S_ISUID | S_ISGID)) ||
+	       xattr_get(fd, XATTR_NAME_CAPS, NULL, 0) >= 0;
+}
+
 int attr_touch(int fd)
 {
 	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_NOW } };
@@ -158,27 +166,6 @@ static bool must_look_again(struct hashfs *fs, struct node *n, int to_set, pid_t
 	return (to_set & FUSE_SET_ATTR_SIZE) && node_must_look_again(fs, n, tid);
 }
 
-// What has been broken is changed through the copy that is open already: a shortened one is what the guest
-// has, whatever fails now.
-static int break_and_apply(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened,
-			   fuse_req_t req)
-{
-	auto_close int fd = -1;
-	bool sized = to_set & FUSE_SET_ATTR_SIZE;
-	int broken = break_link_open(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL, &fd);
-	if (broken < 0)
-		return broken;
-	if (fd < 0)
-		fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
-	if (fd < 0)
-		return fd;
-
-	// The copy has the wanted size already, so truncating it would not move its times.
-	if (broken == BROKEN_SHORTENED && !(to_set & SET_MTIME))
-		to_set |= FUSE_SET_ATTR_MTIME_NOW;
-	return apply(fs, n, fd, st, to_set, opened, req);
-}
-
 // A change of nothing comes with a write that drops set-uid, or with chown(-1, -1), which is anybody's and
 // unchecked: only the owner's, and root's, drops it, and a write is one by who has the file open for that
 // himself. A capability the kernel has dropped itself.
@@ -211,35 +198,45 @@ static bool takes_owner(int to_set)
 	return atime || mtime || (to_set & (FUSE_SET_ATTR_MODE | SET_OWNER));
 }
 
-// Who has it open for writing by the other node would write to a file that has rights, and leave them.
-static int check_rights(struct hashfs *fs, struct node *n, mode_t mode)
-{
-	return S_ISREG(n->type) && (mode & (S_ISUID | S_ISGID)) && twin_writes(fs, n) ? -EBUSY : 0;
-}
-
 // The mode to set: the kernel has taken set-gid off by the group that it knows.
 static int check_mode(struct hashfs *fs, struct node *n, fuse_req_t req, mode_t *mode)
 {
 	struct stat st;
 
 	int r = node_stat(fs, n, &st);
-	if (r < 0)
+	if (r < 0 || !S_ISREG(n->type))
 		return r;
-	if (S_ISREG(n->type) && (*mode & S_ISGID) && !cred_keeps_set_gid(req, &st))
+	if ((*mode & S_ISGID) && !cred_keeps_set_gid(req, &st))
 		*mode &= ~(mode_t)S_ISGID;
-	return check_rights(fs, n, *mode);
+	return *mode & (S_ISUID | S_ISGID) ? twin_check_rights(fs, n) : 0;
 }
 
+// What has been broken is changed through the copy that is open already: a shortened one is what the guest
+// has, whatever fails now.
 static int set_some(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened,
 		    fuse_req_t req)
 {
 	struct stat to = *st;
 	auto_unlock pthread_mutex_t *held = NULL;
+	auto_close int fd = -1;
 
+	bool sized = to_set & FUSE_SET_ATTR_SIZE;
+	int broken = break_link_open(fs, n, sized ? (uint64_t)st->st_size : BREAK_KEEP_ALL, &fd);
+	if (broken < 0)
+		return broken;
+	if (fd < 0)
+		fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
+	if (fd < 0)
+		return fd;
 	int r = takes_owner(to_set) ? twin_hold_owner(fs, n, req, &held) : 0;
 	if (r == 0 && held && (to_set & FUSE_SET_ATTR_MODE))
 		r = check_mode(fs, n, req, &to.st_mode);
-	return r < 0 ? r : break_and_apply(fs, n, &to, to_set, opened, req);
+	if (r < 0)
+		return r;
+	// The copy has the wanted size already, so truncating it would not move its times.
+	if (broken == BROKEN_SHORTENED && !(to_set & SET_MTIME))
+		to_set |= FUSE_SET_ATTR_MTIME_NOW;
+	return apply(fs, n, fd, &to, to_set, opened, req);
 }
 
 int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_set, int opened, fuse_req_t req,
@@ -267,9 +264,29 @@ static int would_fail(int64_t present, int flags)
 	return 0;
 }
 
-int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const void *value, size_t size,
-		   int flags)
+static bool is_acl(const char *name)
 {
+	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
+	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
+}
+
+// What the kernel allows to the owner alone, by what it knows; the rest it allows to who may write.
+static int hold_for_xattr(struct hashfs *fs, struct node *n, const char *name, fuse_req_t req,
+			  pthread_mutex_t **ret_held)
+{
+	if (is_acl(name))
+		return twin_hold_owner(fs, n, req, ret_held);
+	if (strcmp(name, XATTR_NAME_CAPS) != 0)
+		return 0;
+	*ret_held = twin_hold(fs, n);
+	return *ret_held ? twin_check_rights(fs, n) : 0;
+}
+
+int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const void *value, size_t size,
+		   int flags, fuse_req_t req)
+{
+	auto_unlock pthread_mutex_t *held = NULL;
+
 	if (xattr_is_ours(name))
 		return -EPERM;
 	if (node_is_link(fs, n)) {
@@ -279,6 +296,9 @@ int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const vo
 		if (r < 0)
 			return r;
 	}
+	int r = hold_for_xattr(fs, n, name, req, &held);
+	if (r < 0)
+		return r;
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	return fd < 0 ? fd : xattr_set(fd, name, value, size, flags);
 }
@@ -295,24 +315,23 @@ int attr_drop_set_gid(struct hashfs *fs, struct node *n)
 	return st.st_mode & S_ISGID ? sys_fchmod(fd, st.st_mode & 07777 & ~(mode_t)S_ISGID) : 0;
 }
 
-bool attr_is_acl(const char *name)
+int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name, fuse_req_t req)
 {
-	return strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) == 0 ||
-	       strcmp(name, XATTR_NAME_POSIX_ACL_DEFAULT) == 0;
-}
+	auto_unlock pthread_mutex_t *held = NULL;
 
-int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name)
-{
 	if (xattr_is_ours(name))
 		return -ENODATA;
 	if (node_is_link(fs, n)) {
 		int64_t present = attr_get_xattr(fs, n, name, NULL, 0);
-		if (present == -ENODATA && attr_is_acl(name))
+		if (present == -ENODATA && is_acl(name))
 			return 0;  // as filesystems do
 		int r = present < 0 ? (int)present : break_link(fs, n, BREAK_KEEP_ALL);
 		if (r < 0)
 			return r;
 	}
+	int r = is_acl(name) ? twin_hold_owner(fs, n, req, &held) : 0;
+	if (r < 0)
+		return r;
 	auto_close int fd = node_open(fs, n, O_PATH | O_NOFOLLOW);
 	return fd < 0 ? fd : xattr_remove(fd, name);
 }
@@ -371,20 +390,25 @@ int64_t attr_list_xattr(struct hashfs *fs, struct node *n, bool root, char *buf,
 }
 
 // The private file, to set its flags.
-static int open_private(struct hashfs *fs, struct node *n)
+static int open_private(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_mutex_t **ret_held)
 {
+	*ret_held = NULL;
 	int r = break_link(fs, n, BREAK_KEEP_ALL);
+	if (r >= 0)
+		r = twin_hold_owner(fs, n, req, ret_held);
 	return r < 0 ? r : node_open(fs, n, O_RDONLY | O_NONBLOCK);
 }
 
-int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags)
+int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags, fuse_req_t req)
 {
-	auto_close int fd = open_private(fs, n);
+	auto_unlock pthread_mutex_t *held = NULL;
+	auto_close int fd = open_private(fs, n, req, &held);
 	return fd < 0 ? fd : sys_flags_set(fd, flags);
 }
 
-int attr_set_fsxattr(struct hashfs *fs, struct node *n, const struct fsxattr *attr)
+int attr_set_fsxattr(struct hashfs *fs, struct node *n, const struct fsxattr *attr, fuse_req_t req)
 {
-	auto_close int fd = open_private(fs, n);
+	auto_unlock pthread_mutex_t *held = NULL;
+	auto_close int fd = open_private(fs, n, req, &held);
 	return fd < 0 ? fd : sys_fsxattr_set(fd, attr);
 }

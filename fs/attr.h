@@ -24,16 +24,16 @@ int attr_set(struct hashfs *fs, struct node *n, const struct stat *st, int to_se
 // Drops set-uid, set-gid and file capabilities as a write by the caller of @req does: none if that is root.
 int attr_kill_privileges(int fd, fuse_req_t req);
 
+// Has the file set-uid, set-gid or capabilities, or can that not be told?
+bool attr_has_rights(int fd);
+
 // The content has changed now.
 int attr_touch(int fd);
 
 // setxattr(2), removexattr(2). Names we keep for ourselves: -EPERM, -ENODATA.
 int attr_set_xattr(struct hashfs *fs, struct node *n, const char *name, const void *value, size_t size,
-		   int flags);
-int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name);
-
-// Is it one that only the owner may set or remove?
-bool attr_is_acl(const char *name);
+		   int flags, fuse_req_t req);
+int attr_remove_xattr(struct hashfs *fs, struct node *n, const char *name, fuse_req_t req);
 
 // Takes set-gid off a file, as setting an ACL does for a caller who is not in the file's group
 // (posix_acl_update_mode(), fs/posix_acl.c).
@@ -45,5 +45,5 @@ int64_t attr_get_xattr(struct hashfs *fs, struct node *n, const char *name, void
 int64_t attr_list_xattr(struct hashfs *fs, struct node *n, bool root, char *buf, size_t size);
 
 // FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR.
-int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags);
-int attr_set_fsxattr(struct hashfs *fs, struct node *n, const struct fsxattr *attr);
+int attr_set_flags(struct hashfs *fs, struct node *n, unsigned flags, fuse_req_t req);
+int attr_set_fsxattr(struct hashfs *fs, struct node *n, const struct fsxattr *attr, fuse_req_t req);

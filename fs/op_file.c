@@ -16,7 +16,6 @@
 #include "fs/opens.h"
 #include "fs/ops.h"
 #include "fs/sync.h"
-#include "fs/twin.h"
 #include "store/base/cleanup.h"
 #include "store/base/sys.h"
 
@@ -225,7 +224,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 // A longer copy would keep a thread, and the caller from being killed, for so long; he asks for the rest.
 #define MOST_COPIED_AT_ONCE ((size_t)1 << 20)
 
-// A clone takes no time, so it may be of all.
+// A clone copies nothing, so it may be of all.
 static ssize_t copy_range(int from, off_t from_offset, int to, off_t to_offset, size_t size, unsigned flags)
 {
 	ssize_t cloned = sys_clone_range(to, (uint64_t)to_offset, from, (uint64_t)from_offset, size);
@@ -285,7 +284,6 @@ struct ioctl {
 static int do_ioctl(fuse_req_t req, struct node *n, const struct ioctl *in, union ioctl_data *data)
 {
 	struct hashfs *fs = fs_of(req);
-	auto_unlock pthread_mutex_t *held = NULL;
 	size_t size = in->size;
 	int r;
 
@@ -297,11 +295,9 @@ static int do_ioctl(fuse_req_t req, struct node *n, const struct ioctl *in, unio
 		r = get_fsxattr(fs, n, &data->fsxattr);
 		return r < 0 ? r : (int)sizeof(data->fsxattr);
 	case FS_IOC_SETFLAGS:
-		r = size < sizeof(data->flags) ? -EINVAL : twin_hold_owner(fs, n, req, &held);
-		return r < 0 ? r : attr_set_flags(fs, n, data->flags);
+		return size < sizeof(data->flags) ? -EINVAL : attr_set_flags(fs, n, data->flags, req);
 	case FS_IOC_FSSETXATTR:
-		r = size < sizeof(data->fsxattr) ? -EINVAL : twin_hold_owner(fs, n, req, &held);
-		return r < 0 ? r : attr_set_fsxattr(fs, n, &data->fsxattr);
+		return size < sizeof(data->fsxattr) ? -EINVAL : attr_set_fsxattr(fs, n, &data->fsxattr, req);
 	default:
 		return -ENOTTY;
 	}

@@ -10,33 +10,14 @@
 #include "fs/later.h"
 #include "fs/node.h"
 #include "fs/ops.h"
-#include "fs/twin.h"
 #include "store/base/cleanup.h"
-
-// What the kernel allows to the owner alone; the rest it allows to who may write.
-static int hold_for(fuse_req_t req, struct node *n, const char *name, pthread_mutex_t **ret_held)
-{
-	struct hashfs *fs = fs_of(req);
-
-	if (attr_is_acl(name))
-		return twin_hold_owner(fs, n, req, ret_held);
-	if (strcmp(name, XATTR_NAME_CAPS) == 0)
-		*ret_held = twin_hold(fs, n);
-	return 0;
-}
 
 static int set(fuse_req_t req, struct node *n, const char *name, const char *value, size_t size, int flags)
 {
 	struct hashfs *fs = fs_of(req);
 	struct stat st;
 
-	auto_unlock pthread_mutex_t *held = NULL;
-	int r = hold_for(req, n, name, &held);
-	// Who has it open for writing by the other node would write to it, and leave its capabilities.
-	if (r == 0 && held && strcmp(name, XATTR_NAME_CAPS) == 0 && twin_writes(fs, n))
-		r = -EBUSY;
-	if (r == 0)
-		r = attr_set_xattr(fs, n, name, value, size, flags);
+	int r = attr_set_xattr(fs, n, name, value, size, flags, req);
 	if (r < 0 || !fs->privileged || strcmp(name, XATTR_NAME_POSIX_ACL_ACCESS) != 0)
 		return r;
 	r = node_stat(fs, n, &st);
@@ -78,18 +59,11 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	set_xattr(req, ino, x);
 }
 
-static int remove_named(fuse_req_t req, struct node *n, const char *name)
-{
-	auto_unlock pthread_mutex_t *held = NULL;
-	int r = hold_for(req, n, name, &held);
-	return r < 0 ? r : attr_remove_xattr(fs_of(req), n, name);
-}
-
 static void remove_xattr(fuse_req_t req, fuse_ino_t ino, const void *args)
 {
 	const char *name = args;
 
-	int r = remove_named(req, node_of(fs_of(req), ino), name);
+	int r = attr_remove_xattr(fs_of(req), node_of(fs_of(req), ino), name, req);
 	if (r == BREAK_TAKES_LONG)
 		later_serve(req, ino, remove_xattr, name, strlen(name) + 1, false);
 	else

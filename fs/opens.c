@@ -261,12 +261,17 @@ static int settle_name(struct hashfs *fs, int flags, const struct opened *opened
 	return sync_names(fs);
 }
 
-// Rights that the other node was given meanwhile: the kernel does not know them by this one, and would leave
-// them at a write.
-static int drop_rights(struct hashfs *fs, struct node *n, fuse_req_t req)
+// Rights that were given by the other node since the kernel asked for the mode by this one, it would leave at
+// a write. It asks once more when it looks the name up again. -ESTALE.
+static int check_no_rights(struct hashfs *fs, struct node *n, fuse_req_t req)
 {
+	const struct fuse_ctx *caller = fuse_req_ctx(req);
 	auto_close int fd = node_open(fs, n, O_PATH);
-	return fd < 0 ? fd : attr_kill_privileges(fd, req);
+
+	if (fd < 0)
+		return fd;
+	bool is_news = caller->uid != 0 && attr_has_rights(fd) && stale_tell(&fs->stale, caller->pid, n->ino);
+	return is_news ? -ESTALE : 0;
 }
 
 static int open_either(struct hashfs *fs, struct node *n, int flags, fuse_req_t req, struct prepared *p,
@@ -280,7 +285,7 @@ static int open_either(struct hashfs *fs, struct node *n, int flags, fuse_req_t 
 		r = open_and_count(fs, n, flags, tid, held, p, ret);
 		if (r < 0 || !held)
 			continue;
-		r = drop_rights(fs, n, req);
+		r = check_no_rights(fs, n, req);
 		if (r < 0)
 			opens_end(fs, n, flags, ret->file);
 	} while (r == TWIN_CAME);

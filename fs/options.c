@@ -174,6 +174,12 @@ static bool resolve(const char *path, const char *what, char **ret)
 	return false;
 }
 
+static bool refuse_remount(void)
+{
+	log_error("a mount of hashfs cannot be changed (remount); unmount it and mount it anew");
+	return false;
+}
+
 // libfuse would leave it to a program that may not know it, and mount all the same.
 static bool refuse_auto_unmount(void)
 {
@@ -216,6 +222,8 @@ static bool parse_option(struct options *o, const char *option)
 		return o->is_volatile = true;
 	if (strcmp(option, "auto_unmount") == 0)
 		return refuse_auto_unmount();
+	if (strcmp(option, "remount") == 0)
+		return refuse_remount();
 	if (is_one_of(option, passed))
 		return pass(o, option);
 	if (starts_with(option, "fsname="))

@@ -228,8 +228,10 @@ static int check_before_mount(const struct mount *m)
 {
 	// One hashfs over another would only hide it, and an unmount in a script take down the wrong one.
 	if (registry_shows(m->opt->mountpoint)) {
-		log_error("%s: busy: a hashfs is mounted there; unmount it or choose another directory",
-			  m->opt->mountpoint);
+		log_error(
+			"%s: busy: a hashfs is mounted there, or what one that was killed has left; unmount it "
+			"or choose another directory",
+			m->opt->mountpoint);
 		return -EBUSY;
 	}
 	if (m->opt->uring == CHOICE_YES && !m->uring) {

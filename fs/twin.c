@@ -17,7 +17,7 @@ static unsigned bucket(const struct node *n)
 pthread_mutex_t *twin_hold(struct hashfs *fs, struct node *n)
 {
 	mutex_lock(node_lock(fs, n));
-	bool has_twin = n->shadowed;
+	bool has_twin = n->shadowed || node_is_split(n);
 	unsigned b = bucket(n);
 	mutex_unlock(node_lock(fs, n));
 	return has_twin ? mutex_hold(&fs->twin_locks[b]) : NULL;
@@ -42,8 +42,8 @@ void twin_count_writer(struct hashfs *fs, const struct node *n, int by)
 		fs->twin_writers[bucket(n)] += (unsigned)by;
 }
 
-bool twin_writes(struct hashfs *fs, struct node *n)
+int twin_check_rights(struct hashfs *fs, struct node *n)
 {
 	auto_unlock pthread_mutex_t *held = mutex_hold(node_lock(fs, n));
-	return fs->twin_writers[bucket(n)] > n->writers;
+	return fs->twin_writers[bucket(n)] > n->writers ? -EBUSY : 0;
 }

@@ -11,7 +11,8 @@
 struct hashfs;
 struct node;
 
-// Locks what the file of @n has for rights, unless there is no other node for it. For use with auto_unlock.
+// Locks what the file of @n has for rights, if there is another node for it, or may be one in a moment.
+// Called after @n was broken, where that is to be. For use with auto_unlock.
 pthread_mutex_t *twin_hold(struct hashfs *fs, struct node *n);
 
 // May the caller of @req do what is the owner's alone? -EPERM. A file that has been taken from its owner
@@ -22,7 +23,7 @@ int twin_hold_owner(struct hashfs *fs, struct node *n, fuse_req_t req, pthread_m
 // Called under node_lock(): an open of @n for writing begins (1) or ends (-1). It begins with twin_hold().
 void twin_count_writer(struct hashfs *fs, const struct node *n, int by);
 
-// Called with twin_hold(): is the file open for writing by another node than @n? To the kernel a write by
-// that takes nothing off that is set by @n. (It is also true, by chance, for one in TWIN_LOCKS of other such
-// files.)
-bool twin_writes(struct hashfs *fs, struct node *n);
+// Called with twin_hold(): may the file be given set-user-ID, set-group-ID or capabilities by @n? -EBUSY: it
+// is open for writing by another node, and to the kernel a write by that takes nothing off. (So it is said,
+// by chance, of one in TWIN_LOCKS of other such files.)
+int twin_check_rights(struct hashfs *fs, struct node *n);
