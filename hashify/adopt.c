@@ -1,6 +1,5 @@
 #include "hashify/adopt.h"
 
-#include "hashify/direct.h"
 #include "hashify/report.h"
 #include "hashify/whatif.h"
 #include "store/base/cleanup.h"
@@ -44,7 +43,7 @@ enum outcome {
 void adopt_init(struct adopt *a, int pool)
 {
 	a->link_limit = object_link_limit(pool);
-	durable_init(&a->durable);
+	durable_init(&a->durable, a->store ? a->store->dir : -1);
 	dirtimes_init(&a->dirtimes);
 }
 
@@ -309,35 +308,33 @@ static bool holds(const struct reading *target, bool names_moved)
 	return claim_holds(&target->claim, names_moved) == 1 && xattr_same(target->claim.fd, &target->xattrs);
 }
 
-// What was read of the file of @t came from memory, all or in part, and not from the disk.
-static bool was_in_memory(const struct target *t)
+// Are the data of @t's file on the disk? Others' that are there will go for it. Where writing back has failed
+// lately, what memory has is no proof. REASON_NONE: they are.
+static enum reason make_durable(struct adopter *a, const struct target *t, int *ret_err)
 {
-	return t->pages.size == 0 || t->pages.there;
-}
+	struct durable *d = &a->shared->durable;
+	const struct reading *r = groups_reading(&a->groups, t);
 
-// Its data shall be on the disk: others' that are there will go for it. What memory has is no proof, as all
-// errors of writing back may have been told to others (direct.h).
-static int make_durable(struct adopter *a, const struct target *t, const struct reading *r)
-{
-	const struct durable *d = &a->shared->durable;
-
-	int err = durable_make(d, &r->claim);
-	if (err == 0 && was_in_memory(t) && durable_may_have_failed(d, &r->claim.st))
-		err = reader_check_disk(a->reader, r);
-	return err;
+	*ret_err = durable_make(d, &r->claim);
+	if (*ret_err < 0)
+		return reason_of_linking(*ret_err);
+	if (!pages_were_there(&t->pages) || !durable_is_unsure(d, &r->claim.st))
+		return REASON_NONE;
+	a->reopened += (uint64_t)r->claim.st.st_size;
+	*ret_err = reader_check_disk(a->reader, r, t->group->digest);
+	if (*ret_err < 0)
+		return reason_of_reading(*ret_err);
+	return *ret_err == READER_SAME ? REASON_NONE : REASON_DISK;
 }
 
 // A guest may have changed its file meanwhile, natively and without opening it for writing. From here on it
 // has two names, and so tells every guest that it is shared.
-static int adopt_file(struct adopter *a, const struct target *t, const struct reading *r,
-		      struct object_key *key)
+static int adopt_file(struct store *s, const struct reading *r, struct object_key *key)
 {
-	struct store *s = a->shared->store;
+	int err;
 
-	int err = make_durable(a, t, r);
-	while (err == 0 && (err = object_adopt(s, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
+	while ((err = object_adopt(s, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
 		key->variant++;
-		err = 0;
 	}
 	if (err < 0 || holds(r, true))
 		return err;
@@ -357,8 +354,14 @@ static int make_object(struct adopter *a, struct target *t)
 		.identity = identity_digest(s ? s->seed : 0, &r->claim.st, &r->xattrs, 0),
 		.variant = group_free_variant(t->group),
 	};
-	int err = a->shared->dry_run ? 0 : adopt_file(a, t, r, &t->key);
-	t->group->error = err == -DIRECT_DIFFERS ? 0 : err;  // which says nothing of its equals
+	int err = 0;
+	enum reason left = a->shared->dry_run ? REASON_NONE : make_durable(a, t, &err);
+	if (left != REASON_NONE) {  // which says nothing of its equals
+		skip_target(a, t, left, err < 0 ? err : 0);
+		return -EIO;
+	}
+	err = a->shared->dry_run ? 0 : adopt_file(a->shared->store, r, &t->key);
+	t->group->error = err;
 	if (err < 0) {
 		skip_target(a, t, reason_of_linking(err), err);
 		return err;

@@ -66,7 +66,7 @@ void adopter_let_go(struct adopter *a);
 // something else.
 void adopter_tidy(void *adopter);
 
-// The bytes of files that were opened again for comparison since the last call.
+// The bytes that were read of files for a second time, by way of the disk, since the last call.
 uint64_t adopter_reopened(struct adopter *a);
 
 // Has the next pass recall the identity of @r, whose content nobody has read.

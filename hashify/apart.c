@@ -185,7 +185,7 @@ static int hash(struct store *s, int dir, const char *name, const struct stat *s
 		return r;
 	r = rehash_content(h, fd, (uint64_t)st->st_size, ret);
 	rehash_free(h);
-	return r;
+	return r == REHASH_DIFFERS ? -EIO : r;
 }
 
 // 1: the file of @fd, an O_PATH fd, is an object; 0: it may be, by its mark and content. A mark alone proves
@@ -250,11 +250,9 @@ int apart_see(struct tree *tree, struct store *s, dev_t dev, int dir, const char
 	if (!S_ISREG(st->stx_mode) || st->stx_nlink < 2 || is_elsewhere)
 		return APART_OWN;
 	const struct hard_link *before = map_find(&tree->hard_links, st->stx_ino, NULL, NULL);
-	// It was read as a whole for that, and was none; what has another store's mark is so for ever.
-	bool is_known = restore == RESTORE_NOTHING || (s && held_has(s, st->stx_ino));
-	enum apart_restore may = is_known || before ? RESTORE_NOTHING : restore;
-	int seen = !before || before->marked ? look(s, dir, name, may) : APART_OWN;
-	if (seen == APART_LINK || (seen == APART_MARKED && is_known))
+	int seen = !before || before->marked ? look(s, dir, name, restore) : APART_OWN;
+	if (seen == APART_LINK ||
+	    (seen == APART_MARKED && (restore == RESTORE_NOTHING || held_has(s, st->stx_ino))))
 		return seen;
 	int r = tree_see_hard_link(tree, st->stx_ino, st->stx_nlink, seen == APART_MARKED);
 	return r < 0 ? r : seen;

@@ -6,7 +6,9 @@
 #include "store/claim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int64_t clock_offset(void)
@@ -14,15 +16,30 @@ static int64_t clock_offset(void)
 	return clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
 }
 
-void durable_init(struct durable *d)
+// Its mtime is when writing back failed. It need not outlive the page cache, so it is never flushed.
+static const char failed_name[] = "write-failed";
+
+void durable_init(struct durable *d, int store)
 {
+	struct stat st;
+
 	d->clock_offset = clock_offset();
+	d->store = store;
+	d->is_unsure = store >= 0 && fstatat(store, failed_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		       clock_latest(st.st_mtim) >= d->clock_offset - CLOCK_MARGIN;
 	mutex_init(&d->flushing);
 }
 
 void durable_destroy(struct durable *d)
 {
 	mutex_destroy(&d->flushing);
+}
+
+static int note_failure(struct durable *d)
+{
+	d->is_unsure = true;
+	auto_close int fd = openat(d->store, failed_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 || futimens(fd, NULL) < 0 ? -errno : 0;
 }
 
 // A store to a mapping moves ctime when its page was clean, and the flush leaves them all clean.
@@ -34,10 +51,12 @@ int durable_flush(struct durable *d, int pool)
 	if (d->error < 0 || d->flushed)
 		return d->error;
 	d->till = clock_ns(CLOCK_REALTIME_COARSE) - CLOCK_MARGIN;
-	if (syncfs(pool) < 0)
+	if (syncfs(pool) < 0) {
 		d->error = -errno;
-	else
+		note_failure(d);
+	} else {
 		atomic_store_explicit(&d->flushed, true, memory_order_release);
+	}
 	return d->error;
 }
 
@@ -59,16 +78,23 @@ static bool is_durable(const struct durable *d, const struct claim *c)
 	return unwritten == 0 || (unwritten < 0 && clock_latest(c->st.st_ctim) < d->till - LONGEST_WRITE);
 }
 
-int durable_make(const struct durable *d, const struct claim *c)
+int durable_make(struct durable *d, const struct claim *c)
 {
-	if (!d->wanted || is_durable(d, c))
+	if (!d->wanted)
 		return 0;
-	return fdatasync(c->fd) < 0 ? -errno : 0;
+	bool durable = is_durable(d, c);
+	// Waits for nothing, but tells of an error that nobody has been told of yet.
+	int r = durable ? sync_file_range(c->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) : fdatasync(c->fd);
+	if (r == 0)
+		return 0;
+	int err = -errno;
+	r = note_failure(d);
+	return r < 0 || !durable ? err : 0;  // what the disk has, the caller is going to see
 }
 
-bool durable_may_have_failed(const struct durable *d, const struct stat *st)
+bool durable_is_unsure(const struct durable *d, const struct stat *st)
 {
-	return d->wanted && clock_latest(st->st_ctim) >= d->clock_offset - CLOCK_MARGIN;
+	return d->wanted && d->is_unsure && clock_latest(st->st_ctim) >= d->clock_offset - CLOCK_MARGIN;
 }
 
 bool durable_settled(const struct durable *d, const struct stat *st)

@@ -14,14 +14,17 @@ struct claim;
 
 struct durable {
 	bool wanted;  // set by the owner; else nothing is ever flushed
+	int store;    // borrowed: the store's directory; -1: there is none
 	atomic_bool flushed;
+	atomic_bool is_unsure;     // writing something back has failed since the machine was started
 	pthread_mutex_t flushing;  // guards the next two until then
 	int error;
 	int64_t till;          // ns: what has not changed since is on the disk
 	int64_t clock_offset;  // ns between the wall clock and the time since boot
 };
 
-void durable_init(struct durable *d);
+// @store is the store's directory, or -1.
+void durable_init(struct durable *d, int store);
 void durable_destroy(struct durable *d);
 
 // To be called before a file is opened that durable_make() is for: flushes the filesystem of @pool, once, and
@@ -29,10 +32,11 @@ void durable_destroy(struct durable *d);
 int durable_flush(struct durable *d, int pool);
 
 // Sees to it that the data of a claimed file are on the disk.
-int durable_make(const struct durable *d, const struct claim *c);
+int durable_make(struct durable *d, const struct claim *c);
 
-// May writing it back have failed since memory got what is in it?
-bool durable_may_have_failed(const struct durable *d, const struct stat *st);
+// May the disk have something else than memory all the same? After an error of writing back nobody says so
+// any more: it is told once. But that there was one is known, by this pass or by those before.
+bool durable_is_unsure(const struct durable *d, const struct stat *st);
 
 // Is a file with the status @st over the tick of its last change, so that another would show?
 bool durable_settled(const struct durable *d, const struct stat *st);

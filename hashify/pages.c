@@ -40,6 +40,11 @@ void pages_look_whole(int fd, uint64_t size, struct pages *ret)
 		pages_free(ret);
 }
 
+bool pages_were_there(const struct pages *p)
+{
+	return p->size == 0 || (p->there && memchr(p->there, 1, pages_count(p->size)));
+}
+
 void pages_drop(int fd, const struct pages *p)
 {
 	size_t page = page_size(), count = pages_count(p->size);

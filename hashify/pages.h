@@ -2,6 +2,7 @@
 // from it again.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@ void pages_look(int fd, uint64_t at, uint64_t size, unsigned char *there, struct
 
 // Looks at the whole of a file, for pages_free(). @ret is nothing if all is there, or if the file is huge.
 void pages_look_whole(int fd, uint64_t size, struct pages *ret);
+
+// Was any of it there, or is nothing known?
+bool pages_were_there(const struct pages *p);
 
 // Drops what was not there, but for what is dirty, mapped, or still on its way from the disk.
 void pages_drop(int fd, const struct pages *p);

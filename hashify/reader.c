@@ -416,17 +416,21 @@ int reader_equal(struct reader *r, struct reading *a, struct reading *b)
 	return err < 0 ? err : memcmp(a->content, b->content, size_of(a)) == 0;
 }
 
-int reader_check_disk(struct reader *r, const struct reading *reading)
+int reader_check_disk(struct reader *r, const struct reading *reading, struct digest digest)
 {
-	int err = 0;
-	for (uint64_t at = 0; at < size_of(reading) && err == 0;) {
+	digest_stream_reset(r->stream);
+	for (uint64_t at = 0; at < size_of(reading);) {
 		size_t piece = piece_at(reading, at);
-		err = look_around(r, reading, at);
-		if (err == 0)
-			err = direct_compare(reading->claim.fd, at, piece, r->buffers[0], r->buffers[1]);
+		int err = look_around(r, reading, at);
+		ssize_t got = err < 0 ? err : direct_read(reading->claim.fd, r->buffers[0], piece, at);
+		if (got < 0)
+			return got == -EOPNOTSUPP ? READER_SAME : (int)got;
+		if ((size_t)got != piece)
+			return READER_DIFFERS;
+		digest_stream_update(r->stream, r->buffers[0], piece);
 		at += piece;
 	}
-	return err;
+	return digest_equal(digest_stream_final(r->stream), digest) ? READER_SAME : READER_DIFFERS;
 }
 
 void reader_drop_pages(struct reader *r, const struct tree_file *f, const struct pages *pages)

@@ -81,8 +81,10 @@ int reader_hash(struct reader *r, struct reading *reading);
 // is small is kept, so that each is read once for all comparisons under its claim.
 int reader_equal(struct reader *r, struct reading *a, struct reading *b);
 
-// Does the disk have what was compared? -DIRECT_DIFFERS if not (direct.h), or the error of reading it.
-int reader_check_disk(struct reader *r, const struct reading *reading);
+// Has the file on the disk the content that @reading was found to have, of this @digest? READER_SAME also
+// where that cannot be told; or the error of reading it.
+enum reader_disk { READER_DIFFERS, READER_SAME };
+int reader_check_disk(struct reader *r, const struct reading *reading, struct digest digest);
 
 // Takes what was not there before (@pages) of @f, which is closed, out of the page cache.
 void reader_drop_pages(struct reader *r, const struct tree_file *f, const struct pages *pages);

@@ -1,7 +1,5 @@
 #include "hashify/reason.h"
 
-#include "hashify/direct.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
@@ -97,12 +95,6 @@ enum reason reason_of_linking(int err)
 		return REASON_CHANGED;
 	case EBUSY:  // something is mounted on the name
 		return REASON_MOUNT;
-	case DIRECT_DIFFERS:
-		return REASON_DISK;
-	case EAGAIN:
-		return REASON_IN_USE;
-	case EINTR:
-		return REASON_STOPPED;
 	case EACCES:
 	case EPERM:
 		return REASON_PERMISSION;

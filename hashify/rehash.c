@@ -106,24 +106,25 @@ static void look(int fd, uint64_t at, uint64_t end, struct window *ret)
 	pages_look(fd, at, end - at < WINDOW ? end - at : WINDOW, ret->room, &ret->pages);
 }
 
-static bool was_in_memory(const struct pages *p)
-{
-	return p->there && memchr(p->there, 1, pages_count(p->size));
-}
-
+// REHASH_DIFFERS: the disk has something else.
 static int read_piece(struct rehash *h, int fd, uint64_t at, size_t size, bool in_memory)
 {
-	if (in_memory)
-		return direct_compare(fd, at, size, h->buffers[0], h->buffers[1]);
 	ssize_t got = fd_pread_all(fd, h->buffers[0], size, at);
 	if (got < 0)
 		return (int)got;
-	return (size_t)got == size ? 0 : -ESTALE;
+	if ((size_t)got != size)
+		return -ESTALE;
+	got = in_memory ? direct_read(fd, h->buffers[1], size, at) : -EOPNOTSUPP;
+	if (got == -EOPNOTSUPP)
+		return 0;
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == size && memcmp(h->buffers[0], h->buffers[1], size) == 0 ? 0 : REHASH_DIFFERS;
 }
 
 static int hash_part(struct rehash *h, int fd, const struct pages *p)
 {
-	bool in_memory = was_in_memory(p);
+	bool in_memory = pages_were_there(p);
 
 	for (uint64_t done = 0; done < p->size;) {
 		uint64_t left = p->size - done;
@@ -132,7 +133,7 @@ static int hash_part(struct rehash *h, int fd, const struct pages *p)
 		if (stop_asked())
 			return -EINTR;
 		int r = read_piece(h, fd, p->at + done, piece, in_memory);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		digest_stream_update(h->stream, h->buffers[0], piece);
 		done += piece;
@@ -201,7 +202,7 @@ static int check(struct rehash *h, int fd, const struct object_key *key, unsigne
 		return 0;
 	}
 	r = rehash_content(h, fd, key->size, &digest);
-	if (r == -ESTALE || r == -DIRECT_DIFFERS) {
+	if (r == -ESTALE || r == REHASH_DIFFERS) {
 		*ret |= r == -ESTALE ? DAMAGE_SIZE : DAMAGE_DISK;
 		return 0;
 	}
@@ -217,7 +218,8 @@ static int check(struct rehash *h, int fd, const struct object_key *key, unsigne
 // is no more what was put into our own store, either.
 static bool is_unreadable(int r)
 {
-	return r == -EIO || r == -EUCLEAN || r == -EBADMSG || r == -ENODATA || r == -EILSEQ || r == -EACCES;
+	return r == -EIO || r == -EUCLEAN || r == -EBADMSG || r == -ENODATA || r == -EILSEQ || r == -EACCES ||
+	       r == -EREMOTEIO;
 }
 
 int rehash_object(struct rehash *h, const struct object_key *key, unsigned *ret, uint64_t *ret_read)

@@ -33,8 +33,9 @@ int rehash_new(struct store *s, struct throttle *throttle, struct rehash **ret);
 // NULL is fine.
 void rehash_free(struct rehash *h);
 
-// The digest of the content of @fd, @size bytes, for which the disk is read. -DIRECT_DIFFERS: memory has
-// other bytes than that; -ESTALE: it is shorter; -EINTR.
+// The digest of the content of @fd, @size bytes, for which the disk is read, too. REHASH_DIFFERS: memory has
+// other bytes than that; 0: it has not; -ESTALE: it is shorter; -EINTR.
+#define REHASH_DIFFERS 1
 int rehash_content(struct rehash *h, int fd, uint64_t size, struct digest *ret);
 
 // Checks the object @key. Its damage, 0 if it is sound, goes to @ret, and the bytes that were read are added

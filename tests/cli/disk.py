@@ -1,15 +1,18 @@
 """An error of writing back leaves pages in memory that the disk has not, and tells nobody who asks later. Here the disk loses what
 it had: to whoever reads, the same."""
+import contextlib
 import fcntl
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 
 import cases
 import tree
-from cases import case, expect, expect_equal
-from cli import new_pool, shared_pool, summary, sync
-from kernel import drop_caches, undisturbed
+from cases import NotHere, case, expect, expect_equal
+from cli import command, new_pool, shared_pool, summary, sync
+from kernel import KEEP_SIZE, PUNCH_HOLE, drop_caches, fallocate, undisturbed
 
 TOP = sys.argv[1]
 FIBMAP = 1
@@ -35,6 +38,13 @@ def lose(path, block=0):
         os.fsync(f.fileno())
 
 
+def tell_of_failure(pool):
+    """As a pass notes it that was told of an error of writing back."""
+    summary(pool.path)
+    with open(pool.at(".hash/write-failed"), "w"):
+        pass
+
+
 def expect_content(pool, *rels):
     drop_caches()
     for rel in rels:
@@ -47,6 +57,8 @@ def expect_content(pool, *rels):
 def _(_):
     for content_size in (10, len(CONTENT)):
         with new_pool(TOP) as pool:
+            os.mkdir(pool.at("a"))
+            tell_of_failure(pool)
             pool.put_all("f", CONTENT[:content_size], guests="abc")
             pool.settle()
             lose(pool.at("a/f"), content_size // 2 // 4096)
@@ -68,7 +80,7 @@ def _(_):
 def _(_):
     with new_pool(TOP) as pool:
         pool.put("a/f", CONTENT)
-        summary(pool.path)
+        tell_of_failure(pool)
         lose(pool.at("a/f"))
         pool.put("b/f", CONTENT)
         sync(pool.path)
@@ -76,6 +88,78 @@ def _(_):
         expect_equal((s["skipped"]["disk"], s["linked"]), (1, 0))
         pool.expect_private("a/f", "b/f")
         expect_content(pool, "b/f")
+
+
+@contextlib.contextmanager
+def failing_filesystem():
+    """An ext4 in a file on a tmpfs, and a function that lets writing a file's first block to it fail."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as top, contextlib.ExitStack() as stack:
+        def mount(*args):
+            subprocess.run(["mount", *args], check=True)
+            stack.callback(subprocess.run, ["umount", "-d", args[-1]], check=True)
+        memory, mnt = top + "/memory", top + "/mnt"
+        os.mkdir(memory)
+        os.mkdir(mnt)
+        mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", memory)
+        with open(memory + "/image", "wb") as f:
+            f.write(bytes(48 << 20))
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", memory + "/image"],
+                       check=True)
+        with open(memory + "/image", "r+b") as f:  # which mkfs has made holes in
+            image = f.read()
+            f.seek(0)
+            f.write(image)
+        mount("-o", "loop,nodiscard", memory + "/image", mnt)
+
+        def fail(path, content):
+            """@content, of one block, is in memory in the file's place, and was not written."""
+            sync(path)
+            with open(path, "rb") as f:
+                at, = struct.unpack("i", fcntl.ioctl(f.fileno(), FIBMAP, struct.pack("i", 0)))
+            size = os.statvfs(path).f_bsize
+            with open(memory + "/image", "r+b") as f:
+                fallocate(f.fileno(), KEEP_SIZE | PUNCH_HOLE, at * size, size)
+            with open(memory + "/full", "wb", buffering=0) as f:
+                try:
+                    while f.write(bytes(4096)):
+                        pass
+                except OSError:
+                    pass
+            with open(path, "r+b") as f:
+                f.write(content)
+            os.utime(path, ns=(tree.OLD, tree.OLD))
+            os.sync()
+            os.unlink(memory + "/full")
+        yield mnt, fail
+
+
+@case("an error of writing back is remembered until the machine is started again, whoever was told of it")
+@undisturbed
+def _(_):
+    if subprocess.check_output(["stat", "-f", "-c", "%T", TOP]) != b"ext2/ext3\n":
+        raise NotHere("once is enough")
+    content = CONTENT[:4096]
+    for told in ("the pass", "somebody else"):
+        with failing_filesystem() as (mnt, fail), new_pool(mnt) as pool:
+            os.mkdir(pool.at("a"))
+            summary(pool.path)
+            pool.put("a/f", CONTENT[4096:8192])
+            pool.put("b/f", content)
+            pool.settle()
+            sync(mnt)
+            fail(pool.at("a/f"), content)
+            if told == "the pass":  # it ends at once
+                r = command("--no-default-excludes", pool.path)
+                expect(r.returncode == 2 and b"ended early" in r.stderr, told, r.returncode, r.stderr)
+            else:
+                subprocess.run(["sync", "-f", mnt], stderr=subprocess.DEVNULL)
+            for reason in ("link", "disk", "disk"):  # the first is told of the file's own error
+                s = summary(pool.path, status=1)
+                expect_equal((s["skipped"][reason], s["errors"], s["linked"], s["objects_created"]), (1, 1, 0, 0), told)
+            expect(os.path.exists(pool.at(".hash/write-failed")), "not noted:", told)
+            drop_caches()
+            with open(pool.at("b/f"), "rb") as f:
+                expect_equal(f.read(), content, "b/f")
 
 
 @case("verify reads the disk, also where memory has the object")
