@@ -22,6 +22,7 @@ static const char help[] =
 	"\n"
 	"  -n, --dry-run     change nothing, and report what a real run would\n"
 	"  -v, --verbose     name each object that is removed, on stderr\n"
+	"  -q, --quiet       say nothing but errors and warnings, and with --json the summary\n"
 	"      --json        print the summary as JSON\n"
 	"  -h, --help        show this help\n"
 	"      --version     show the version\n"
@@ -32,6 +33,7 @@ static const char help[] =
 static const struct option list[] = {
 	{ "dry-run", no_argument, NULL, OPTIONS_DRY_RUN },
 	{ "verbose", no_argument, NULL, OPTIONS_VERBOSE },
+	{ "quiet", no_argument, NULL, OPTIONS_QUIET },
 	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ 0 },
 };
@@ -73,7 +75,7 @@ static int finish(const struct options *o, const struct gc_result *r, int err)
 			    text_plural(r->renewed, "object's mark was", "objects' marks were"));
 	if (o->json)
 		print_json(o, r);
-	else
+	else if (!o->quiet)
 		print_text(o, r);
 	return command_end(err, r->signal, r->errors > 0 ? EXIT_ERRORS : EXIT_OK);
 }

@@ -54,8 +54,9 @@ static void print_json(const struct pass_args *o, const struct pass_result *r)
 {
 	const struct tally *t = &r->tally;
 	command_begin_json(&o->common, "pool", r->signal);
-	printf(", \"guests\": %zu, \"directories\": %" PRIu64 ", \"seen\": %" PRIu64, r->guests,
-	       t->directories, t->seen);
+	printf(", \"guests\": %zu, \"guests_elsewhere\": %zu, \"directories\": %" PRIu64
+	       ", \"seen\": %" PRIu64,
+	       r->guests, r->guests_elsewhere, t->directories, t->seen);
 	printf(", \"already_linked\": %" PRIu64 ", \"objects_created\": %" PRIu64 ", \"linked\": %" PRIu64,
 	       t->already, t->objects, t->linked);
 	printf(", \"bytes_freed\": %" PRIu64 ", \"bytes_read\": %" PRIu64 ", \"skipped\": {", t->freed,
@@ -99,6 +100,9 @@ static void print_text(const struct pass_args *o, const struct pass_result *r)
 	printf("  %10" PRIu64 "  %s\n", t->objects,
 	       o->common.dry_run ? "would become objects" : "became objects");
 	print_skipped(t);
+	if (r->guests_elsewhere > 0)
+		printf("  %10zu  %s nothing: of another filesystem, or subvolumes (see LIMITS in README.md)\n",
+		       r->guests_elsewhere, text_plural(r->guests_elsewhere, "guest shares", "guests share"));
 	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->common.dry_run ? "would be freed" : "freed",
 	       r->seconds);
 	print_whatif(r);
@@ -194,7 +198,7 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 	print_damaged(o, r->tally.skipped[REASON_DAMAGED]);
 	if (o->common.json)
 		print_json(o, r);
-	else if (!o->quiet)
+	else if (!o->common.quiet)
 		print_text(o, r);
 	return command_end(err, r->signal, pass_errors(r) == 0 ? EXIT_OK : EXIT_ERRORS);
 }
@@ -222,7 +226,7 @@ static int check_guests(const struct pass_args *o)
 static void start_helpers(struct pass_args *o, struct progress **ret_progress, struct throttle **ret_throttle)
 {
 	o->progress.dry_run = o->common.dry_run;
-	if (o->quiet && o->progress.when == PROGRESS_AUTO)
+	if (o->common.quiet && o->progress.when == PROGRESS_AUTO)
 		o->progress.when = PROGRESS_NO;
 	*ret_progress = NULL;
 	*ret_throttle = NULL;
@@ -282,8 +286,6 @@ int cmd_pass(int argc, char **argv)
 {
 	struct pass_args o;
 	int status = pass_args_parse(argc, argv, &o);
-	if (status < 0 && o.quiet)
-		log_init("hashify", LOG_LEVEL_WARNING);
 	if (status < 0)
 		status = check_guests(&o);
 	if (status < 0)

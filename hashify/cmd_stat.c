@@ -25,6 +25,7 @@ static const char help[] =
 	"objects     files in the store; variants are objects beyond the first with the same content and\n"
 	"            metadata, which exist because an inode can take only so many names\n"
 	"links       names in the guests that are hard links to an object\n"
+	"elsewhere   names of objects that are in no guest of the pool, if there are any\n"
 	"saved disk  for each object, its allocated bytes × (its links - 1): what the links would take in\n"
 	"            addition if each were a file of its own, stored as the object is. An object that no\n"
 	"            guest uses saves nothing; what such objects take is shown as unused.\n"
@@ -55,7 +56,7 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 		{ "links", f->links },           { "disk_bytes", f->disk_bytes },
 		{ "disk_saved", f->disk_saved }, { "ram_bytes", f->ram_bytes },
 		{ "ram_saved", f->ram_saved },   { "quarantined", f->quarantined },
-		{ "errors", f->errors },
+		{ "elsewhere", f->elsewhere },   { "errors", f->errors },
 	};
 	printf("{\"pool\": ");
 	text_json(stdout, o->operand);
@@ -75,6 +76,11 @@ static void print_text(const struct options *o, const struct stat_figures *f)
 	if (f->unused > 0)
 		printf("; %" PRIu64 " unused, %s", f->unused, text_size(f->unused_bytes).text);
 	printf("\n  links       %" PRIu64 "\n", f->links);
+	if (f->elsewhere > 0)
+		printf("  elsewhere   %" PRIu64
+		       " more %s: in a guest that was moved out of the pool without hashify unshare, perhaps. "
+		       "What is written there, guests read\n",
+		       f->elsewhere, text_plural(f->elsewhere, "name of an object", "names of objects"));
 	printf("  saved disk  %s (what the links would take as files of their own)\n",
 	       text_size(f->disk_saved).text);
 	printf("  saved RAM   %s (%s of objects in the page cache, × their further guests)\n",

@@ -36,6 +36,7 @@ static const char help[] =
 	"\n"
 	"  -n, --dry-run         move and remember nothing, and report what is damaged\n"
 	"      --io-limit=BYTES  read no more than that in a second; with K, M, G or T it is KiB, MiB …\n"
+	"  -q, --quiet           print the summary only if something is damaged\n"
 	"      --json            print the summary as JSON\n"
 	"  -h, --help            show this help\n"
 	"      --version         show the version\n"
@@ -49,6 +50,7 @@ enum { OPT_IO_LIMIT = 256 };
 static const struct option list[] = {
 	{ "dry-run", no_argument, NULL, OPTIONS_DRY_RUN },
 	{ "io-limit", required_argument, NULL, OPT_IO_LIMIT },
+	{ "quiet", no_argument, NULL, OPTIONS_QUIET },
 	{ "json", no_argument, NULL, OPTIONS_JSON },
 	{ 0 },
 };
@@ -161,7 +163,7 @@ static int finish(const struct options *o, const struct verify_result *r, int er
 			    o->operand, strerror(-r->index_error));
 	if (o->json)
 		print_json(o, r);
-	else
+	else if (!o->quiet || r->findings.count > 0)
 		print_text(o, r);
 	int status = r->errors > 0 ? EXIT_FATAL : r->findings.count > 0 ? EXIT_DAMAGE : EXIT_OK;
 	// Who stops each run after some hours must see that there is damage.

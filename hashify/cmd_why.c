@@ -72,8 +72,9 @@ static void print_json(const struct options *o, const struct why *w)
 		printf(", \"reason\": \"%s\"", reason_key(w->reason));
 	if (w->state == WHY_LINK) {
 		object_name_print(&w->key, object);
-		printf(", \"object\": \"%s\", \"size\": %" PRIu64 ", \"damaged\": %s", object, w->key.size,
-		       w->damaged ? "true" : "false");
+		printf(", \"object\": \"%s\", \"size\": %" PRIu64
+		       ", \"damaged\": %s, \"elsewhere\": %" PRIu64,
+		       object, w->key.size, w->damaged ? "true" : "false", w->elsewhere);
 	}
 	if (w->state == WHY_DIFFERENT) {
 		printf(", \"differs\": [");
@@ -81,8 +82,9 @@ static void print_json(const struct options *o, const struct why *w)
 		printf("], \"ignorable\": %s", w->gives_rights ? "false" : "true");
 	}
 	if (w->state == WHY_DIRECTORY)
-		printf(", \"links\": %" PRIu64 ", \"private\": %" PRIu64 ", \"bytes\": %" PRIu64, w->links,
-		       w->files, w->bytes);
+		printf(", \"links\": %" PRIu64 ", \"link_bytes\": %" PRIu64 ", \"private\": %" PRIu64
+		       ", \"private_bytes\": %" PRIu64,
+		       w->links, w->link_bytes, w->files, w->file_bytes);
 	printf(", \"copied_mark\": %s, \"errors\": %" PRIu64 ", \"names\": [",
 	       w->copied_mark ? "true" : "false", w->errors);
 	for (size_t i = 0; i < w->names.count; i++) {
@@ -123,6 +125,11 @@ static void print_state(const struct why *w)
 		       w->names.count, text_plural(w->names.count, "name", "names"));
 		break;
 	case WHY_LEFT:
+		if (w->is_held) {
+			printf("is a hard link that guests have in common and no pass has made: mounts keep "
+			       "them apart, and hashify unshare gives each a file of its own\n");
+			break;
+		}
 		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",
 		       w->err ? strerror(-w->err) : "");
 		break;
@@ -138,9 +145,10 @@ static void print_state(const struct why *w)
 		printf("is private: no other file of the pool that a pass would share has its content\n");
 		break;
 	default:
-		printf("is a directory; beneath it %" PRIu64 " names are links and %" PRIu64
-		       " files are private, %s in all\n",
-		       w->links, w->files, text_size(w->bytes).text);
+		printf("is a directory; beneath it %" PRIu64 " %s, %s, and %" PRIu64 " %s private, %s\n",
+		       w->links, text_plural(w->links, "name is a link", "names are links"),
+		       text_size(w->link_bytes).text, w->files, text_plural(w->files, "file is", "files are"),
+		       text_size(w->file_bytes).text);
 	}
 }
 
@@ -150,6 +158,10 @@ static void print_text(const struct options *o, const struct why *w)
 	printf("%s ", path ? path : "");
 	print_state(w);
 	print_names(w);
+	if (w->elsewhere > 0)
+		printf("  (and %" PRIu64
+		       " %s elsewhere: in a guest that was moved out of the pool, perhaps)\n",
+		       w->elsewhere, text_plural(w->elsewhere, "name", "names"));
 	if (w->copied_mark)
 		printf("  (it has the mark of an object that it is a copy of, which means nothing)\n");
 	if (w->errors > 0)

@@ -31,5 +31,5 @@ int findings_add(struct findings *f, const struct finding *finding);
 void findings_free(struct findings *f);
 
 // Looks through all guests of @pool for names of these inodes on the store's filesystem @dev. Directories
-// that cannot be read are named, and counted in @ret_errors. -ENOMEM.
+// that cannot be read are named, and counted in @ret_errors, as is what lies beneath a mount. -ENOMEM.
 int findings_find_names(struct findings *f, int pool, dev_t dev, struct report *report, uint64_t *ret_errors);

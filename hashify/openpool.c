@@ -198,6 +198,12 @@ static int make_store(const char *path, int pool)
 	return -1;
 }
 
+static int see_any(const struct registration *r, void *arg)
+{
+	(void)r, (void)arg;
+	return 1;
+}
+
 static int see_mount(const struct registration *r, void *arg)
 {
 	(void)arg;
@@ -290,7 +296,7 @@ static int open_pool(const char *path, enum openpool_mode mode, struct openpool 
 		store_close(s);
 		return -1;
 	}
-	int dir = open_again(pool, mode != OPENPOOL_CHANGE);
+	int dir = open_again(pool, s && mode != OPENPOOL_CHANGE && registry_each(s, see_any, NULL) != 0);
 	if (dir < 0) {
 		store_close(s);
 		say(path, pool_sentences, dir);

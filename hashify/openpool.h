@@ -6,8 +6,9 @@
 #include "store/store.h"
 
 struct openpool {
-	int dir;  // owned: the pool; with OPENPOOL_LOOK and OPENPOOL_TIDY as it is beneath all mounts, those
-		  // of guests on themselves above all, unless only who is root may see that
+	// Owned: the pool. If it is only looked at or tidied, and hashfs serves a part of it, as it is
+	// beneath all mounts, those of guests on themselves above all (where we may: as root).
+	int dir;
 	int mounted;          // owned: the pool as it is mounted
 	struct store *store;  // owned and locked; NULL: none yet, and none was to be made
 };

@@ -112,6 +112,9 @@ static int take(const struct options_spec *spec, int option, const char *arg, co
 	case OPTIONS_VERBOSE:
 		ret->verbose = true;
 		return -1;
+	case OPTIONS_QUIET:
+		ret->quiet = true;
+		return -1;
 	case OPTIONS_DRY_RUN:
 		ret->dry_run = true;
 		return -1;
@@ -170,5 +173,9 @@ int options_parse(const struct options_spec *spec, int argc, char **argv, struct
 		if (status >= 0)
 			return status;
 	}
+	if (ret->verbose && ret->quiet)
+		return options_usage("--verbose and --quiet exclude each other", "");
+	if (ret->quiet)
+		log_init("hashify", LOG_LEVEL_WARNING);
 	return operand(spec, argc, argv, &ret->operand);
 }

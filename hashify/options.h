@@ -8,12 +8,13 @@
 // What several commands have in common: the first member of each command's own struct.
 struct options {
 	const char *operand;  // borrowed from the command line
-	bool json, verbose, dry_run;
+	bool json, verbose, quiet, dry_run;
 };
 
 // The options for these, each of which a command may have in its list or not.
 #define OPTIONS_JSON 0x10001
 #define OPTIONS_VERBOSE 'v'
+#define OPTIONS_QUIET 'q'
 #define OPTIONS_DRY_RUN 'n'
 
 struct options_spec {

@@ -58,7 +58,7 @@ struct pass {
 	struct whatif whatif;
 	bool has_whatif;
 	struct tree *trees;
-	size_t tree_count;
+	size_t tree_count, guests_elsewhere;
 	struct walk walk;
 	struct classes classes;
 	struct adopt adopt;
@@ -432,6 +432,8 @@ static int run_stages(struct pass *p, struct store *s)
 	if (r == 0)
 		r = run_parts(p);
 	adopt_destroy(&p->adopt);
+	for (size_t i = 0; i < p->tree_count; i++)
+		p->guests_elsewhere += p->trees[i].is_elsewhere;
 	if (p->tally.objects > 0 && !p->adopt.dry_run)
 		marked_renew_changed(s, &renewed);  // the next pass or mount need not look at what is new
 	if (r == 0)
@@ -568,6 +570,7 @@ int pass_run(const struct openpool *pool, const struct pass_options *o, struct r
 	ret->whatif = p.whatif;
 	ret->has_whatif = p.has_whatif;
 	ret->guests = p.tree_count;
+	ret->guests_elsewhere = p.guests_elsewhere;
 	ret->apart = p.apart;
 	ret->foreign = p.known.foreign;
 	ret->signal = stop_signal();

@@ -36,7 +36,7 @@ struct pass_options {
 struct pass_result {
 	struct tally tally;
 	struct recovery recovery;  // what a pass that was killed had left
-	size_t guests;
+	size_t guests, guests_elsewhere;
 	enum index_state index;  // what was there
 	int index_error;         // negative errno: it could not be had or written; 0
 	struct whatif whatif;

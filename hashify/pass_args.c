@@ -86,7 +86,7 @@ static const struct option list[] = {
 	POLICY_ARGS_OPTIONS,
 	{ "print-default-excludes", no_argument, NULL, OPT_PRINT_DEFAULTS },
 	{ "guest", required_argument, NULL, OPT_GUEST },
-	{ "quiet", no_argument, NULL, 'q' },
+	{ "quiet", no_argument, NULL, OPTIONS_QUIET },
 	{ "progress", optional_argument, NULL, OPT_PROGRESS },
 	{ "io-limit", required_argument, NULL, OPT_IO_LIMIT },
 	{ "back-off", required_argument, NULL, OPT_BACK_OFF },
@@ -110,9 +110,13 @@ static int print_defaults(void)
 	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FATAL;
 }
 
+// As a shell completes it, with a slash at its end.
 static int set_guest(struct pass_args *o, const char *value)
 {
-	int r = policy_add_guest(&o->policy, value);
+	size_t length = strlen(value);
+	while (length > 1 && value[length - 1] == '/')
+		length--;
+	int r = policy_add_guest(&o->policy, value, length);
 	if (r < 0)
 		log_error("%s: %s", value, strerror(-r));
 	return r < 0 ? EXIT_FATAL : -1;
@@ -174,9 +178,6 @@ static int set(int option, const char *value, struct options *options)
 	struct pass_args *o = (struct pass_args *)options;
 
 	switch (option) {
-	case 'q':
-		o->quiet = true;
-		return -1;
 	case OPT_IGNORE:
 		return options_ignore(value, &o->ignored);
 	case OPT_MEMORY:
@@ -195,10 +196,7 @@ static const struct options_spec spec = { help, "POOL", list, set };
 int pass_args_parse(int argc, char **argv, struct pass_args *ret)
 {
 	*ret = (struct pass_args){ .sync = true };
-	int status = options_parse(&spec, argc, argv, &ret->common);
-	if (status < 0 && ret->common.verbose && ret->quiet)
-		return options_usage("--verbose and --quiet exclude each other", "");
-	return status;
+	return options_parse(&spec, argc, argv, &ret->common);
 }
 
 void pass_args_free(struct pass_args *a)

@@ -11,7 +11,7 @@
 
 struct pass_args {
 	struct options common;
-	bool quiet, sync;
+	bool sync;
 	struct policy policy;  // owned
 	unsigned ignored;      // of enum identity_field
 	uint64_t memory;       // 0: as much as is usual

@@ -109,9 +109,9 @@ int policy_add_file(struct policy *p, const char *path, int *ret_line)
 	return line > 0 ? -EINVAL : line < 0 ? line : append(p, text, (size_t)size);
 }
 
-int policy_add_guest(struct policy *p, const char *name)
+int policy_add_guest(struct policy *p, const char *name, size_t length)
 {
-	return names_add(&p->guests, strdup(name));
+	return names_add(&p->guests, strndup(name, length));
 }
 
 bool policy_wants_guest(const struct policy *p, const char *name)

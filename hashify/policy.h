@@ -34,7 +34,7 @@ void policy_free(struct policy *p);
 int policy_add_pattern(struct policy *p, const char *pattern);
 int policy_add_file(struct policy *p, const char *path, int *ret_line);
 
-int policy_add_guest(struct policy *p, const char *name);
+int policy_add_guest(struct policy *p, const char *name, size_t length);
 bool policy_wants_guest(const struct policy *p, const char *name);
 
 // Makes the set for the guest whose directory in the pool is open as @top. *@ret_error tells why its own file

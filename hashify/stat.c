@@ -38,7 +38,7 @@ static void on_link(const struct known_object *object, const struct report_place
 	u->links++;
 }
 
-static int count_links(int pool, const struct walk *walk, struct stat_figures *f)
+static int count_links(int pool, const struct walk *walk, struct stat_figures *f, bool *ret_all)
 {
 	struct tally tally = { 0 };
 	int64_t guests = guests_walk_links(walk, pool, &tally);
@@ -48,6 +48,7 @@ static int count_links(int pool, const struct walk *walk, struct stat_figures *f
 	f->links = tally.already;
 	f->files = tally.seen;
 	f->errors += tally_errors(&tally);
+	*ret_all = f->errors == 0 && tally.skipped[REASON_MOUNT] == 0;
 	return 0;
 }
 
@@ -68,14 +69,18 @@ static int add_object(struct store *s, const struct known_object *object, const 
 	if (cached < 0)
 		return (int)cached;
 
-	uint64_t blocks = (uint64_t)st.st_blocks * 512;
+	uint64_t blocks = (uint64_t)st.st_blocks * 512, names = (uint64_t)st.st_nlink;
 	f->ram_bytes += (uint64_t)cached;
-	if (u->links == 0) {
+	if (names > u->links + 1)  // what breaks meanwhile makes them less
+		f->elsewhere += names - u->links - 1;
+	if (u->links == 0 && names <= 1) {
 		f->unused++;
 		f->unused_bytes += blocks;
 		return 0;
 	}
 	f->disk_bytes += blocks;
+	if (u->links == 0)
+		return 0;
 	f->disk_saved += blocks * (u->links - 1);
 	f->ram_saved += (uint64_t)cached * (u->guests - 1);
 	return 0;
@@ -133,12 +138,15 @@ int stat_pool(int pool, struct store *s, struct report *report, struct stat_figu
 		.on_link = on_link,
 		.arg = &counting,
 	};
-	r = usage ? count_links(pool, &walk, &f) : -ENOMEM;
+	bool all = false;
+	r = usage ? count_links(pool, &walk, &f, &all) : -ENOMEM;
 	if (r == 0)
 		r = count_quarantined(s, &f);
 	if (r == 0)
 		add_objects(s, &counting, &f);
 	known_free(&known);
+	if (!all)  // they may be where we could not look
+		f.elsewhere = 0;
 	if (r == 0)
 		*ret = f;
 	return r;

@@ -10,9 +10,10 @@ struct stat_figures {
 	uint64_t guests;
 	uint64_t objects;
 	uint64_t variants;      // objects beyond the first with the same content and identity
-	uint64_t unused;        // objects that no guest has a link to
+	uint64_t unused;        // objects that nobody has a link to
 	uint64_t unused_bytes;  // and what they take
 	uint64_t links;         // names in guests that are links
+	uint64_t elsewhere;     // further names of objects, in no guest that could be looked into
 	uint64_t files;         // names in guests that are no directories
 	uint64_t disk_bytes;    // that objects with links take
 	uint64_t disk_saved;    // bytes: for each object, what it takes × (links - 1)

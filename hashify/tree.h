@@ -50,8 +50,9 @@ struct tree {
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
 	size_t uncharged_files, uncharged_dirs;
-	bool is_full;  // the budget is used up
-	bool served;   // by who uses a store in it: that is not to be touched
+	bool is_full;       // the budget is used up
+	bool is_elsewhere;  // the guest's root is of another filesystem or subvolume than the store
+	bool served;        // by who uses a store in it: that is not to be touched
 };
 
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.

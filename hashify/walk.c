@@ -500,12 +500,19 @@ static int make_exclude(struct walker *w, int top, bool *ret_usable)
 	return 0;
 }
 
+static bool is_elsewhere(const struct walker *w, int root)
+{
+	struct stat st;
+	return root < 0 ? root == -EXDEV : fstat(root, &st) == 0 && st.st_dev != w->walk->dev;
+}
+
 static int walk_from(struct walker *w)
 {
 	int64_t r = tree_add_dir(w->tree, 0, "");
 	if (r < 0)
 		return (int)r;
 	int fd = open_dir(w->pool, w->tree->guest);
+	w->tree->is_elsewhere = is_elsewhere(w, fd);
 	if (fd < 0) {
 		skip_dir(w, 0, fd);
 		return 0;

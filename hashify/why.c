@@ -13,6 +13,7 @@
 #include "store/claim.h"
 #include "store/content.h"
 #include "store/digest.h"
+#include "store/held.h"
 #include "store/identity.h"
 #include "store/mark.h"
 #include "store/object.h"
@@ -298,10 +299,17 @@ static int find_file(struct subject *s, int dir, struct why *w)
 	if (object && s->st.st_dev == s->at->pool.store->dev) {
 		w->state = WHY_LINK;
 		w->damaged = is_damaged(s->at->pool.store, object);
-		return add_links(s, object, w);
+		int r = add_links(s, object, w);
+		struct stat now;  // a guest may have replaced some meanwhile
+		if (w->errors == 0 && fstatat(dir, s->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    now.st_ino == s->st.st_ino && now.st_nlink > w->names.count + 1)
+			w->elsewhere = now.st_nlink - w->names.count - 1;
+		return r;
 	}
-	if (find_rule(s, dir, w) > 0)
+	if (find_rule(s, dir, w) > 0) {
+		w->is_held = w->reason == REASON_HARD_LINKED && held_has(s->at->pool.store, s->st.st_ino);
 		return 0;
+	}
 
 	int r = open_subject(s, dir);
 	if (r < 0) {
@@ -327,14 +335,14 @@ static void count_link(const struct known_object *object, const struct report_pl
 	struct why *w = arg;
 	(void)place;
 	w->links++;
-	w->bytes += object->key.size;
+	w->link_bytes += object->key.size;
 }
 
 static void count_file(struct tree_file *f, void *arg)
 {
 	struct why *w = arg;
 	w->files++;
-	w->bytes += f->size;
+	w->file_bytes += f->size;
 }
 
 // What only regular files are left alone for.

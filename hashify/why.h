@@ -18,7 +18,7 @@ enum why_state {
 	WHY_NEXT,       // nothing keeps it from being shared by the next pass: @names has what it is equal to
 	WHY_DIFFERENT,  // @names has a file or object of the same content, which differs in @differs
 	WHY_ALONE,      // no other file that a pass would share has its content
-	WHY_DIRECTORY,  // @links, @files and @bytes count what is beneath
+	WHY_DIRECTORY,  // @links, @files and their bytes count what is beneath
 };
 
 struct why {
@@ -28,12 +28,14 @@ struct why {
 	struct object_key key;
 	enum reason reason;
 	int err;
-	unsigned differs;       // of enum identity_field
-	bool gives_rights;      // what differs gives rights, and no pass ignores it
-	struct names names;     // owned
-	uint64_t links, files;  // of a directory: links, other regular files
-	uint64_t bytes;         // of the links, and of what a pass may share
-	uint64_t errors;        // what could not be looked into: @names, or these, are not all
+	unsigned differs;    // of enum identity_field
+	bool gives_rights;   // what differs gives rights, and no pass ignores it
+	struct names names;  // owned
+	bool is_held;  // of what is left as hard-linked: guests have it in common, and no pass has made it
+	uint64_t elsewhere;               // of a link: further names, in no guest that could be looked into
+	uint64_t links, files;            // of a directory: links, other regular files
+	uint64_t link_bytes, file_bytes;  // of the links, and of what a pass may share
+	uint64_t errors;                  // what could not be looked into: @names, or these, are not all
 };
 
 // Finds out about @at by reading alone, for passes with @policy that ignore @ignored, of enum identity_field.

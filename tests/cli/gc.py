@@ -194,6 +194,19 @@ def _(_):
         expect_equal(os.listdir(pool.path), ["a"])
 
 
+@case("-q says nothing where all is well")
+def _(_):
+    with shared_pool(TOP, f=b"content") as pool:
+        for args in (("gc", "-q"), ("verify", "-q"), ("-q", "--guest=a/")):
+            r = command(*args, pool.path)
+            expect_equal((r.returncode, r.stdout, r.stderr), (0, b"", b""), " ".join(args))
+        with open(pool.at("a/f"), "r+b") as f:
+            f.write(b"C")
+        expect(b"3 names in guests" in command("verify", "-q", pool.path).stdout, "nor where it is not")
+        r = command("gc", "-q", "-v", pool.path)
+        expect(r.returncode == 2 and b"exclude each other" in r.stderr, r.stderr)
+
+
 @case("help tells of the exit status")
 def _(_):
     r = command("gc", "--help")

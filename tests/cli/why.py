@@ -247,6 +247,45 @@ def _(_):
         expect_equal((w["state"], w["copied_mark"]), ("shared_by_next_pass", True))
 
 
+@case("names of an object in a guest that was moved away are told of, by stat too; unshare before that leaves none")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="abcd")
+        pool.settle()
+        summary(pool.path)
+        expect_equal((why(pool, "a/usr/f")["elsewhere"], summary("stat", pool.path)["elsewhere"]), (0, 0))
+        away = TOP + "/away"
+        os.rename(pool.at("c"), away)
+        try:
+            s = summary("stat", pool.path)
+            expect_equal((why(pool, "a/usr/f")["elsewhere"], s["elsewhere"], s["links"]), (1, 1, 3))
+            expect(b"elsewhere" in command("stat", pool.path).stdout and b"elsewhere" in command("why", pool.at("a/usr/f")).stdout,
+                   "not said")
+            for g in "abd":
+                os.unlink(pool.at(g, "usr/f"))
+            s = summary("stat", pool.path)
+            expect_equal((s["elsewhere"], s["unused"], s["disk_saved"], s["ram_saved"]), (1, 0, 0, 0))
+        finally:
+            os.rename(away, pool.at("c"))
+        summary("unshare", pool.at("c"))
+        os.rename(pool.at("c"), away)
+        os.rename(away, pool.at("c"))
+        s = summary("stat", pool.path)
+        expect_equal((s["elsewhere"], s["unused"]), (0, 1))
+
+
+@case("what guests have in common by hard links of their own is called that")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put("a/usr/f", b"shared")
+        os.makedirs(pool.at("b/usr"))
+        os.link(pool.at("a/usr/f"), pool.at("b/usr/f"))
+        pool.settle()
+        summary(pool.path)
+        expect_equal(why(pool, "a/usr/f")["reason"], "hard_linked")
+        expect(b"that guests have in common" in command("why", pool.at("a/usr/f")).stdout, "called private")
+
+
 @case("a directory is summed up, and other paths are refused")
 def _(_):
     with new_pool(TOP) as pool:
@@ -255,7 +294,7 @@ def _(_):
         pool.settle()
         summary(pool.path)
         w = why(pool, "a/usr")
-        expect_equal((w["state"], w["links"], w["private"], w["bytes"]), ("directory", 1, 1, 14))
+        expect_equal((w["state"], w["links"], w["link_bytes"], w["private"], w["private_bytes"]), ("directory", 1, 6, 1, 8))
         for path in (pool.path, pool.at(".hash/format"), pool.at("a/none"), "/etc/passwd"):
             r = command("why", path)
             expect(r.returncode == 2 and path.encode() in r.stderr, path, r.returncode, r.stderr)

@@ -213,6 +213,7 @@ refuses 'read-only' sh -c "echo x >$M/new"
 guest_umount "$M"
 rm "$POOL/a/new"
 refuses 'auto_unmount' "$HASHFS" -o auto_unmount "$POOL/a" "$M"
+refuses 'unmount it and mount it anew' "$HASHFS" -o remount,ro "$POOL/a" "$M"
 ok "mount -t fuse.hashfs, fstab, options"
 
 title "df"

@@ -17,6 +17,8 @@ for d in a b c/nested; do
 done
 [ "$(stat -c %i "$POOL/a/f")" = "$(stat -c %i "$POOL/b/f")" ] || fail "subvolumes with numbers of their own: this proves nothing"
 hashify_pool
+"$HASHIFY" --json "$POOL" | grep -q '"guests": 3, "guests_elsewhere": 2' || fail "it is not counted that two guests are subvolumes"
+"$HASHIFY" "$POOL" | grep -q '2  guests share nothing' || fail "it is not said that two guests share nothing"
 
 # whole MOUNTED NATIVE PAIRS: no two files have one number that are not one file, readdir says what stat says, and a copy is a copy.
 whole() {

@@ -21,8 +21,8 @@ peers=()
 if [ -d "${fuse[0]}" ]; then
 	upstream=subprojects/${fuse[0]##*/}
 	with=("-I$upstream/include" "-I${fuse[0]}" "${fuse[0]}/lib/libfuse3.a" -luring -lnuma -lpthread)
-	g++ -O2 -std=c++17 -w -o build-release/passthrough_hp "$upstream"/example/passthrough_hp.cc "${with[@]}"
-	cc -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -o build-release/null tools/bench/null.c "${with[@]}"
-	peers=(--hp "$PWD/build-release/passthrough_hp" --null "$PWD/build-release/null")
+	g++ -O2 -std=c++17 -w -o build-release/passthrough_hp "$upstream"/example/passthrough_hp.cc "${with[@]}" &&
+		cc -O2 -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -o build-release/null tools/bench/null.c "${with[@]}" &&
+		peers=(--hp "$PWD/build-release/passthrough_hp" --null "$PWD/build-release/null")
 fi
 exec unshare -m python3 tools/bench/hashfs.py --build "$PWD/build-release" "${peers[@]}" "$@"
