@@ -9,7 +9,7 @@ M=$W/m
 
 # Leaves in tmp/ what such a pass leaves: the file of b/f, with that content.
 given_displaced() {
-	local object name
+	local object name born
 	fs_new "$1"
 	for g in a b; do
 		mkdir -p "$POOL/$g"
@@ -22,7 +22,8 @@ given_displaced() {
 	name=worker-0/${object#*/}.0.0
 	mkdir "$POOL/.hash/tmp/worker-0"
 	echo "$2" >"$POOL/.hash/tmp/$name"
-	printf '%s\nb/f\0' "$name" >"$POOL/.hash/tmp/journal-0"
+	born=$(stat -c %.9W "$POOL/b")
+	printf '%s\n%016x %016x\nb/f\0' "$name" "$(stat -c %i "$POOL/b")" "${born/./}" >"$POOL/.hash/tmp/journal-0"
 }
 
 # hold FILE HOW: sets HOLDER to a process that has its lock, LOCK_SH or LOCK_EX.
