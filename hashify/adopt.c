@@ -333,9 +333,8 @@ static int adopt_file(struct store *s, const struct reading *r, struct object_ke
 {
 	int err;
 
-	while ((err = object_adopt(s, r->claim.fd, &r->claim.st, key)) == -EEXIST) {
+	while ((err = object_adopt(s, r->claim.fd, &r->claim.st, key)) == -EEXIST)
 		key->variant++;
-	}
 	if (err < 0 || holds(r, true))
 		return err;
 	err = object_disown(s, r->claim.fd, key);

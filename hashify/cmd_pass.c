@@ -101,7 +101,7 @@ static void print_text(const struct pass_args *o, const struct pass_result *r)
 	       o->common.dry_run ? "would become objects" : "became objects");
 	print_skipped(t);
 	if (r->guests_elsewhere > 0)
-		printf("  %10zu  %s nothing: of another filesystem, or subvolumes (see LIMITS in README.md)\n",
+		printf("  %10zu  %s nothing: of another filesystem, or subvolumes (see Limits in README.md)\n",
 		       r->guests_elsewhere, text_plural(r->guests_elsewhere, "guest shares", "guests share"));
 	printf("%s %s, in %.1f s\n", text_size(t->freed).text, o->common.dry_run ? "would be freed" : "freed",
 	       r->seconds);

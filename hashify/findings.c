@@ -69,7 +69,8 @@ int findings_find_names(struct findings *f, int pool, dev_t dev, struct report *
 	if (r == 0)
 		r = guests_walk_links(&walk, pool, &tally);
 	known_free(&s.known);
-	*ret_errors += tally_errors(&tally) + tally.skipped[REASON_MOUNT];
+	*ret_errors += tally_errors(&tally);
+	f->is_covered = tally.skipped[REASON_MOUNT] > 0;
 	for (size_t i = 0; i < f->count; i++)
 		names_sort(&f->list[i].names);
 	return r < 0 ? (int)r : s.error;

@@ -24,6 +24,7 @@ struct finding {
 struct findings {
 	struct finding *list;  // owned
 	size_t count, capacity;
+	bool is_covered;  // something is mounted in a guest: what is beneath was not looked at
 };
 
 // Adds @finding, which has no names yet. -ENOMEM.
@@ -31,5 +32,5 @@ int findings_add(struct findings *f, const struct finding *finding);
 void findings_free(struct findings *f);
 
 // Looks through all guests of @pool for names of these inodes on the store's filesystem @dev. Directories
-// that cannot be read are named, and counted in @ret_errors, as is what lies beneath a mount. -ENOMEM.
+// that cannot be read are named, and counted in @ret_errors. -ENOMEM.
 int findings_find_names(struct findings *f, int pool, dev_t dev, struct report *report, uint64_t *ret_errors);

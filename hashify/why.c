@@ -44,6 +44,7 @@ struct subject {
 	struct known known;
 	struct mounts mounts;  // owned
 	struct report report;
+	bool is_covered;  // findings.h
 };
 
 void why_free(struct why *w)
@@ -61,6 +62,7 @@ static int add_links(struct subject *s, const struct known_object *object, struc
 		r = findings_find_names(&found, s->at->pool.dir, s->at->pool.store->dev, &s->report,
 					&w->errors);
 	if (r == 0) {
+		s->is_covered = found.is_covered;
 		w->names = found.list[0].names;
 		found.list[0].names = (struct names){ 0 };
 	}
@@ -301,8 +303,9 @@ static int find_file(struct subject *s, int dir, struct why *w)
 		w->damaged = is_damaged(s->at->pool.store, object);
 		int r = add_links(s, object, w);
 		struct stat now;  // a guest may have replaced some meanwhile
-		if (w->errors == 0 && fstatat(dir, s->name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    now.st_ino == s->st.st_ino && now.st_nlink > w->names.count + 1)
+		if (w->errors == 0 && !s->is_covered &&
+		    fstatat(dir, s->name, &now, AT_SYMLINK_NOFOLLOW) == 0 && now.st_ino == s->st.st_ino &&
+		    now.st_nlink > w->names.count + 1)
 			w->elsewhere = now.st_nlink - w->names.count - 1;
 		return r;
 	}
