@@ -17,7 +17,7 @@ struct store;
 struct reader;
 
 // Content up to this size is read at once and kept while it is compared; it comes from malloc's own heap.
-#define READER_SMALL ((uint64_t)64 * 1024)
+#define READER_SMALL ((uint64_t)16 * 1024)
 
 // How many files can be sent for at once.
 #define READER_AHEAD 64

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdalign.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -20,7 +19,7 @@
 struct tree_chunk {
 	struct tree_chunk *next;
 	size_t size, used;  // of data
-	alignas(struct tree_file) char data[];
+	char data[];
 };
 
 // The first is small: there may be thousands of guests, each with little that is new.
@@ -157,11 +156,10 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 	return (int64_t)t->dir_count++;
 }
 
-// Of a file with its name, so that the next is aligned.
+// Of a file with its name.
 static size_t record_size(const char *name)
 {
-	size_t size = offsetof(struct tree_file, name) + strlen(name) + 1;
-	return (size + alignof(struct tree_file) - 1) / alignof(struct tree_file) * alignof(struct tree_file);
+	return offsetof(struct tree_file, name) + strlen(name) + 1;
 }
 
 int tree_add_file(struct tree *t, const struct tree_file *f, const char *name)

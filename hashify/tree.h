@@ -17,7 +17,7 @@ struct tree_dir {
 };
 
 // A file that is not a link, as the walk saw it. There may be millions: each byte counts, and the next one
-// may begin at any multiple of four.
+// begins right behind the name.
 struct tree_file {
 	uint64_t ino;
 	uint64_t size;
@@ -27,7 +27,7 @@ struct tree_file {
 	uint32_t row;     // hashed_find()
 	uint32_t traits;  // whatif_traits(), and what has become of it (whatif.h)
 	char name[];
-} __attribute__((packed, aligned(4)));
+} __attribute__((packed));
 
 struct tree_chunk;
 
