@@ -327,6 +327,21 @@ static enum reason make_durable(struct adopter *a, const struct target *t, int *
 	return *ret_err == READER_SAME ? REASON_NONE : REASON_DISK;
 }
 
+// The same of an object that was there before. Where nobody is unsure, the pass that made it saw to it.
+static int find_durable(struct adopter *a, struct target *t)
+{
+	const struct reading *r = groups_reading(&a->groups, t);
+
+	if (t->is_on_disk || a->shared->dry_run || !durable_is_unsure(&a->shared->durable, &r->claim.st))
+		return 0;
+	a->reopened += (uint64_t)r->claim.st.st_size;
+	int same = reader_check_disk(a->reader, r, t->group->digest);
+	if (same == READER_DIFFERS)
+		return -EIO;
+	t->is_on_disk = same >= 0;
+	return same < 0 ? same : 0;
+}
+
 // A guest may have changed its file meanwhile, natively and without opening it for writing. From here on it
 // has two names, and so tells every guest that it is shared.
 static int adopt_file(struct store *s, const struct reading *r, struct object_key *key)
@@ -366,6 +381,7 @@ static int make_object(struct adopter *a, struct target *t)
 		return err;
 	}
 	t->is_object = true;
+	t->is_on_disk = true;
 	t->file->traits |= WHATIF_OBJECT;
 	t->names = 2;
 	if (!a->shared->dry_run)
@@ -389,7 +405,9 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 		return DONE;
 	}
 
-	int same = is_same(a, r, object);
+	int same = t->is_object ? find_durable(a, t) : 0;
+	if (same == 0)
+		same = is_same(a, r, object);
 	if (same == -EINTR) {
 		skip(a, r->file, REASON_STOPPED, 0);
 		return DONE;

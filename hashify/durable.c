@@ -35,11 +35,25 @@ void durable_destroy(struct durable *d)
 	mutex_destroy(&d->flushing);
 }
 
+static int note(int store)
+{
+	auto_close int fd = openat(store, failed_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 || futimens(fd, NULL) < 0 ? -errno : 0;
+}
+
 static int note_failure(struct durable *d)
 {
 	d->is_unsure = true;
-	auto_close int fd = openat(d->store, failed_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 || futimens(fd, NULL) < 0 ? -errno : 0;
+	return note(d->store);
+}
+
+int durable_sync(int pool, int store)
+{
+	if (syncfs(pool) == 0)
+		return 0;
+	int err = -errno;
+	note(store);
+	return err;
 }
 
 // A store to a mapping moves ctime when its page was clean, and the flush leaves them all clean.
@@ -51,12 +65,11 @@ int durable_flush(struct durable *d, int pool)
 	if (d->error < 0 || d->flushed)
 		return d->error;
 	d->till = clock_ns(CLOCK_REALTIME_COARSE) - CLOCK_MARGIN;
-	if (syncfs(pool) < 0) {
-		d->error = -errno;
-		note_failure(d);
-	} else {
+	d->error = durable_sync(pool, d->store);
+	if (d->error < 0)
+		d->is_unsure = true;
+	else
 		atomic_store_explicit(&d->flushed, true, memory_order_release);
-	}
 	return d->error;
 }
 

@@ -27,6 +27,10 @@ struct durable {
 void durable_init(struct durable *d, int store);
 void durable_destroy(struct durable *d);
 
+// Flushes the filesystem of @pool. An error of writing back is told once, so it is noted in the directory
+// @store for the passes to come.
+int durable_sync(int pool, int store);
+
 // To be called before a file is opened that durable_make() is for: flushes the filesystem of @pool, once, and
 // all who come meanwhile wait. Any thread.
 int durable_flush(struct durable *d, int pool);

@@ -27,6 +27,7 @@ struct target {
 	bool full;               // it can take no more names
 	bool refused;            // it cannot be used: it is damaged, has changed, or somebody writes it;
 				 // group_refuse()
+	bool is_on_disk;         // what memory has of it; make_durable() and find_durable() in adopt.c
 	bool is_news;            // the index is to be told of @file
 	bool was_read;           // it was open already
 	bool is_recalled;        // @file has not been opened yet

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 // Where it cannot be told, it is in use.
 static bool is_no_file(int error)
@@ -21,12 +22,41 @@ static bool is_no_file(int error)
 	return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -ENXIO || error == -EXDEV;
 }
 
+static bool is_locked(int lock)
+{
+	return flock(lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 bool nested_in_use(int dir)
 {
 	auto_close int lock = beneath_open_file(dir, STORE_DIR "/lock");
+	return lock < 0 ? !is_no_file(lock) : is_locked(lock);
+}
+
+// A pass walks a guest more than once.
+static bool is_held(int lock, const struct tree *t)
+{
+	struct stat st, held;
+
+	if (fstat(lock, &st) < 0)
+		return false;
+	for (unsigned i = 0; i < t->store_count; i++)
+		if (fstat(t->stores[i], &held) == 0 && held.st_dev == st.st_dev && held.st_ino == st.st_ino)
+			return true;
+	return false;
+}
+
+bool nested_hold(int dir, struct tree *t)
+{
+	auto_close int lock = beneath_open_file(dir, STORE_DIR "/lock");
 	if (lock < 0)
-		return !is_no_file(lock);
-	return flock(lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+		return is_no_file(lock);
+	if (is_held(lock, t))
+		return true;
+	if (t->store_count == TREE_STORES || is_locked(lock))
+		return false;
+	t->stores[t->store_count++] = take_fd(&lock);
+	return true;
 }
 
 // Calls @visit for each guest that has one, those that @policy wants, with its directory, until it returns

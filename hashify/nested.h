@@ -10,6 +10,12 @@ struct policy;
 // private that become links to another store, and would write to them in place.
 bool nested_in_use(int dir);
 
+struct tree;
+
+// Keeps the store of the directory @dir, somewhere in the guest @t, from being used until tree_free(). Or it
+// is in use, as nested_in_use() tells, or one too many: false.
+bool nested_hold(int dir, struct tree *t);
+
 // The first guest of @pool that has a store, "web1", or one that is in use; the caller frees it. NULL: none.
 char *nested_find(int pool, bool in_use);
 

@@ -289,20 +289,27 @@ static int open_pool(const char *path, enum openpool_mode mode, struct openpool 
 		say(path, pool_sentences, -errno);
 		return -1;
 	}
-	if (check_place(path, pool) < 0 || open_store(path, pool, mode, &s) < 0)
+	if (check_place(path, pool) < 0)
+		return -1;
+	// Before anything is flushed: an error of writing back is told to all who have it open by then, once.
+	auto_close int dir = open_again(pool, false);
+	if (dir >= 0 && open_store(path, pool, mode, &s) < 0)
 		return -1;
 	// A pass over a directory above, which made its store since, did not see our lock.
 	if (s && check_place(path, pool) < 0) {
 		store_close(s);
 		return -1;
 	}
-	int dir = open_again(pool, s && mode != OPENPOOL_CHANGE && registry_each(s, see_any, NULL) != 0);
+	if (s && mode != OPENPOOL_CHANGE && registry_each(s, see_any, NULL) != 0) {
+		cleanup_close(&dir);
+		dir = open_again(pool, true);
+	}
 	if (dir < 0) {
 		store_close(s);
 		say(path, pool_sentences, dir);
 		return -1;
 	}
-	*ret = (struct openpool){ .dir = dir, .mounted = take_fd(&pool), .store = s };
+	*ret = (struct openpool){ .dir = take_fd(&dir), .mounted = take_fd(&pool), .store = s };
 	return 0;
 }
 

@@ -90,12 +90,16 @@ void tree_clear(struct tree *t)
 	chunk_free(t->files);
 	free(t->dirs);
 	tree_forget_hard_links(t);
-	*t = (struct tree){ .guest = t->guest, .index = t->index };
+	struct tree empty = { .guest = t->guest, .index = t->index, .store_count = t->store_count };
+	memcpy(empty.stores, t->stores, sizeof(empty.stores));
+	*t = empty;
 }
 
 void tree_free(struct tree *t)
 {
 	tree_clear(t);
+	while (t->store_count > 0)
+		fd_close(t->stores[--t->store_count]);
 	free(t->guest);
 	t->guest = NULL;
 }

@@ -31,6 +31,9 @@ struct tree_file {
 
 struct tree_chunk;
 
+// Stores in one guest that are kept from being used; with more the guest is left alone.
+#define TREE_STORES 4
+
 // What all trees of a walk may take together, and how much it would be: bytes.
 struct tree_budget {
 	_Atomic uint64_t files, dirs;
@@ -50,16 +53,18 @@ struct tree {
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
 	size_t uncharged_files, uncharged_dirs;
-	bool is_full;       // the budget is used up
-	bool is_elsewhere;  // the guest's root is of another filesystem or subvolume than the store
-	bool served;        // by who uses a store in it: that is not to be touched
+	bool is_full;             // the budget is used up
+	bool is_elsewhere;        // the guest's root is of another filesystem or subvolume than the store
+	int stores[TREE_STORES];  // owned: the locks of the first stores in it, held until tree_free()
+	unsigned store_count;
+	bool served;  // by who uses a store in it: that is not to be touched
 };
 
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.
 int tree_init(struct tree *ret, const char *guest, uint32_t index);
 void tree_free(struct tree *t);
 
-// Forgets all but the guest's name.
+// Forgets all but the guest's name and the locks.
 void tree_clear(struct tree *t);
 
 // Adds a directory and returns its index: 0 for the first, the guest's root, whose @name is "". -ENOMEM.

@@ -2,6 +2,7 @@
 
 #include "hashify/apart.h"
 #include "hashify/dircache.h"
+#include "hashify/durable.h"
 #include "hashify/guests.h"
 #include "hashify/known.h"
 #include "hashify/place.h"
@@ -377,7 +378,7 @@ static int flush_names(const struct unshare *u)
 {
 	if (u->result->links == 0 || u->options->dry_run || !u->options->sync)
 		return 0;
-	return syncfs(u->at->pool.dir) < 0 ? -errno : 0;
+	return durable_sync(u->at->pool.dir, u->at->pool.store->dir);
 }
 
 int unshare_run(const struct place *at, const struct unshare_options *o, struct report *report,

@@ -45,6 +45,14 @@ def tell_of_failure(pool):
         pass
 
 
+def lose_mark(pool):
+    """As after a restore of some files: one object has none, and its directory has changed."""
+    shard = os.path.dirname(pool.objects()[0])
+    os.removexattr(pool.objects()[0], "trusted.hashfs.object")
+    os.mkdir(shard + "/new")
+    os.rmdir(shard + "/new")
+
+
 def expect_content(pool, *rels):
     drop_caches()
     for rel in rels:
@@ -139,16 +147,21 @@ def _(_):
     if subprocess.check_output(["stat", "-f", "-c", "%T", TOP]) != b"ext2/ext3\n":
         raise NotHere("once is enough")
     content = CONTENT[:4096]
-    for told in ("the pass", "somebody else"):
+    for told in ("the pass", "somebody else", "who gives back marks"):
         with failing_filesystem() as (mnt, fail), new_pool(mnt) as pool:
             os.mkdir(pool.at("a"))
+            os.mkdir(pool.at("b"))
+            pool.put_all("other", b"x" * 5000, guests="ab")
+            pool.settle()
             summary(pool.path)
             pool.put("a/f", CONTENT[4096:8192])
             pool.put("b/f", content)
             pool.settle()
             sync(mnt)
             fail(pool.at("a/f"), content)
-            if told == "the pass":  # it ends at once
+            if told == "who gives back marks":
+                lose_mark(pool)
+            if told != "somebody else":  # it ends at once
                 r = command("--no-default-excludes", pool.path)
                 expect(r.returncode == 2 and b"ended early" in r.stderr, told, r.returncode, r.stderr)
             else:
@@ -160,6 +173,26 @@ def _(_):
             drop_caches()
             with open(pool.at("b/f"), "rb") as f:
                 expect_equal(f.read(), content, "b/f")
+
+
+@case("nor an object that a pass without sync has made")
+@undisturbed
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", CONTENT, guests="ab")
+        pool.settle()
+        expect_equal(summary("--sync=none", pool.path)["linked"], 1)
+        tell_of_failure(pool)
+        lose(pool.at("a/f"))
+        os.mkdir(pool.at("c"))
+        pool.put("c/f", CONTENT)
+        sync(pool.at("c/f"))
+        for _ in range(2):
+            s = summary(pool.path, status=1)
+            expect_equal((s["linked"], s["bad_objects"]), (0, 1))
+        pool.expect_private("c/f")
+        with open(pool.at("c/f"), "rb") as f:
+            expect_equal(f.read(), CONTENT, "c/f")
 
 
 @case("verify reads the disk, also where memory has the object")
