@@ -250,6 +250,15 @@ static bool exists(const struct store *s)
 	return faccessat(s->dir, FILE_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+// SQLite opens whatever has the name: a FIFO it would wait for.
+static bool can_be_opened(const struct store *s, const char *name)
+{
+	struct stat st;
+	if (fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return true;
+	return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+}
+
 // Errors of the disk are the caller's to hear; all else means that it is no index.
 static bool is_broken(int r)
 {
@@ -260,6 +269,10 @@ static int open_old(const struct store *s, const struct owner *o, bool write, st
 		    enum index_state *ret_state)
 {
 	*ret_state = INDEX_NEW;
+	if (!can_be_opened(s, FILE_NAME) || !can_be_opened(s, FILE_NAME "-journal")) {
+		*ret_state = INDEX_CORRUPT;
+		return 0;
+	}
 	if (!exists(s))
 		return 0;
 	int r = open_db(s, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, x);

@@ -153,6 +153,19 @@ def _(_):
             os.unlink(pool.at("b/own%d" % (seed % 20)))
 
 
+@case("what has the index' name and is no file is removed, and nothing waits for it")
+def _(_):
+    for name in "index.sqlite", "index.sqlite-journal":
+        with hashed_pool() as pool:
+            for look in (), ("verify",), ("index",):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(pool.at(".hash", name))
+                os.mkfifo(pool.at(".hash", name))
+                r = command(*look, pool.path, limit=60)
+                expect(r.returncode in (0, 1), name, look, r.returncode, r.stderr)
+            run(pool, read=(0, 20, 22))
+
+
 @case("an index that lies finds less, and mixes nothing up")
 def _(_):
     with hashed_pool() as pool:
