@@ -312,6 +312,35 @@ def _(_):
         pool.expect_linked("a/usr/f", "b/usr/f", "c/usr/f")
 
 
+def is_held(lock, pid):
+    inode = ":%d " % os.stat(lock).st_ino
+    with open("/proc/locks") as f:
+        return any(" FLOCK " in line and " %d " % pid in line and inode in line for line in f)
+
+
+@case("a store in a guest cannot come into use while a pass runs")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="bc")
+        pool.settle()
+        summary(pool.path)
+        move_in(pool, "a")
+        for i in range(40):
+            pool.put("b/own/%d" % i, tree.noise(i, 50_000))
+            pool.put("c/own/%d" % i, tree.noise(i, 50_000))
+        pool.settle()
+        lock = pool.at("a/.hash/lock")
+        with subprocess.Popen([HASHIFY, "--no-default-excludes", "-q", "--io-limit=400K", pool.path]) as p:
+            while not is_held(lock, p.pid):
+                expect(p.poll() is None, "it is never held")
+                time.sleep(0.01)
+            for _ in range(50):  # it reads by now
+                expect(is_held(lock, p.pid), "it is let go")
+                time.sleep(0.02)
+            expect(p.poll() is None, "the pass was too short")
+            p.terminate()
+
+
 @case("what a guest makes its store of is never written to, nor opened if it is no file")
 def _(_):
     with new_pool(TOP) as pool:
