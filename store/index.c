@@ -254,9 +254,8 @@ static bool exists(const struct store *s)
 static bool can_be_opened(const struct store *s, const char *name)
 {
 	struct stat st;
-	if (fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return true;
-	return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+	int r = fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW);
+	return r < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
 // Errors of the disk are the caller's to hear; all else means that it is no index.
@@ -268,12 +267,9 @@ static bool is_broken(int r)
 static int open_old(const struct store *s, const struct owner *o, bool write, struct index *x,
 		    enum index_state *ret_state)
 {
-	*ret_state = INDEX_NEW;
-	if (!can_be_opened(s, FILE_NAME) || !can_be_opened(s, FILE_NAME "-journal")) {
-		*ret_state = INDEX_CORRUPT;
-		return 0;
-	}
-	if (!exists(s))
+	bool is_odd = !can_be_opened(s, FILE_NAME) || !can_be_opened(s, FILE_NAME "-journal");
+	*ret_state = is_odd ? INDEX_CORRUPT : INDEX_NEW;
+	if (is_odd || !exists(s))
 		return 0;
 	int r = open_db(s, write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY, x);
 	if (r == 0)
