@@ -34,28 +34,28 @@ bool nested_in_use(int dir)
 }
 
 // A pass walks a guest more than once.
-static bool is_held(int lock, const struct tree *t)
+static bool is_held(int lock, const struct tree_stores *s)
 {
 	struct stat st, held;
 
 	if (fstat(lock, &st) < 0)
 		return false;
-	for (unsigned i = 0; i < t->store_count; i++)
-		if (fstat(t->stores[i], &held) == 0 && held.st_dev == st.st_dev && held.st_ino == st.st_ino)
+	for (unsigned i = 0; i < s->count; i++)
+		if (fstat(s->locks[i], &held) == 0 && held.st_dev == st.st_dev && held.st_ino == st.st_ino)
 			return true;
 	return false;
 }
 
-bool nested_hold(int dir, struct tree *t)
+bool nested_hold(int dir, struct tree_stores *s)
 {
 	auto_close int lock = beneath_open_file(dir, STORE_DIR "/lock");
 	if (lock < 0)
 		return is_no_file(lock);
-	if (is_held(lock, t))
+	if (is_held(lock, s))
 		return true;
-	if (t->store_count == TREE_STORES || is_locked(lock))
+	if (s->count == sizeof(s->locks) / sizeof(*s->locks) || is_locked(lock))
 		return false;
-	t->stores[t->store_count++] = take_fd(&lock);
+	s->locks[s->count++] = take_fd(&lock);
 	return true;
 }
 

@@ -5,16 +5,15 @@
 #include <stdbool.h>
 
 struct policy;
+struct tree_stores;
 
 // Is the store of the directory @dir in use, by a mount or another hashify? Such a mount takes files for
 // private that become links to another store, and would write to them in place.
 bool nested_in_use(int dir);
 
-struct tree;
-
-// Keeps the store of the directory @dir, somewhere in the guest @t, from being used until tree_free(). Or it
-// is in use, as nested_in_use() tells, or one too many: false.
-bool nested_hold(int dir, struct tree *t);
+// Keeps the store of the directory @dir from being used, by a lock in @s. Or it is in use, as nested_in_use()
+// tells, or one too many: false.
+bool nested_hold(int dir, struct tree_stores *s);
 
 // The first guest of @pool that has a store, "web1", or one that is in use; the caller frees it. NULL: none.
 char *nested_find(int pool, bool in_use);

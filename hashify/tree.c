@@ -90,16 +90,14 @@ void tree_clear(struct tree *t)
 	chunk_free(t->files);
 	free(t->dirs);
 	tree_forget_hard_links(t);
-	struct tree empty = { .guest = t->guest, .index = t->index, .store_count = t->store_count };
-	memcpy(empty.stores, t->stores, sizeof(empty.stores));
-	*t = empty;
+	*t = (struct tree){ .guest = t->guest, .index = t->index, .stores = t->stores };
 }
 
 void tree_free(struct tree *t)
 {
 	tree_clear(t);
-	while (t->store_count > 0)
-		fd_close(t->stores[--t->store_count]);
+	while (t->stores.count > 0)
+		fd_close(t->stores.locks[--t->stores.count]);
 	free(t->guest);
 	t->guest = NULL;
 }

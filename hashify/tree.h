@@ -31,8 +31,11 @@ struct tree_file {
 
 struct tree_chunk;
 
-// Stores in one guest that are kept from being used; with more the guest is left alone.
-#define TREE_STORES 4
+// The locks of the stores in a guest, which keep them from being used; with more it is left alone.
+struct tree_stores {
+	int locks[4];  // owned
+	unsigned count;
+};
 
 // What all trees of a walk may take together, and how much it would be: bytes.
 struct tree_budget {
@@ -53,11 +56,10 @@ struct tree {
 	size_t directories_read;     // by it; the others were as the index has them
 	struct tree_budget *budget;  // borrowed; NULL: no limit
 	size_t uncharged_files, uncharged_dirs;
-	bool is_full;             // the budget is used up
-	bool is_elsewhere;        // the guest's root is of another filesystem or subvolume than the store
-	int stores[TREE_STORES];  // owned: the locks of the first stores in it, held until tree_free()
-	unsigned store_count;
-	bool served;  // by who uses a store in it: that is not to be touched
+	struct tree_stores stores;  // held until tree_free()
+	bool is_full;               // the budget is used up
+	bool is_elsewhere;          // the guest's root is of another filesystem or subvolume than the store
+	bool served;                // by who uses a store in it: that is not to be touched
 };
 
 // Makes @ret an empty tree for the guest called @guest. -ENOMEM.

@@ -167,7 +167,7 @@ static int add_dir(struct walker *w, const struct level *l, const struct listing
 static int see_dir(struct walker *w, const struct level *l, const struct listing_entry *e)
 {
 	if (strcmp(e->name, STORE_DIR) == 0)
-		w->tree->served = w->tree->served || !nested_hold(l->fd, w->tree);
+		w->tree->served = w->tree->served || !nested_hold(l->fd, &w->tree->stores);
 	if (!is_excluded(w, l, e->name, true))
 		return add_dir(w, l, e);
 	w->tally->seen++;
