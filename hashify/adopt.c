@@ -1,5 +1,7 @@
 #include "hashify/adopt.h"
 
+#include "hashify/newobject.h"
+#include "hashify/ondisk.h"
 #include "hashify/report.h"
 #include "hashify/whatif.h"
 #include "store/base/cleanup.h"
@@ -31,6 +33,7 @@ struct adopter {
 	size_t displaced_count;
 	int error;          // the first of a flush
 	uint64_t reopened;  // bytes, since they were asked for
+	struct ondisk ondisk;
 };
 
 // What became of a file. Errors that are the file's own are counted where they happen.
@@ -63,6 +66,7 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 		.shared = shared,
 		.reader = reader,
 		.tally = tally,
+		.ondisk = { &shared->durable, reader, &a->reopened },
 		.groups = { .known = shared->known, .store = shared->store, .ignored = shared->ignored },
 	};
 	int r = 0;
@@ -177,6 +181,13 @@ static int reopen(struct adopter *a, const struct target *t, struct reading *ret
 	return -ESTALE;
 }
 
+// Was nothing of it in memory under our claim? Then nobody can write to it; nor later, while its status stays
+// as it is: a page of a mapping moves the ctime when it is made writable.
+static bool was_empty(const struct adopter *a, const struct reading *r)
+{
+	return r->was_empty && durable_settled(&a->shared->durable, &r->claim.st);
+}
+
 static int open_target(struct adopter *a, struct target *t)
 {
 	if (t->slot >= 0)
@@ -191,6 +202,7 @@ static int open_target(struct adopter *a, struct target *t)
 	t->was_read = true;  // an object's pages stay
 	if (t->is_recalled) {
 		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
+		t->was_empty = was_empty(a, &r);
 		t->pages = reader_take_pages(&r);
 		t->is_recalled = false;
 	}
@@ -256,23 +268,27 @@ static enum reason reason_of_replacing(struct adopter *a, const struct reading *
 	return frozen ? REASON_FLAGS : reason_of_linking(err);
 }
 
-// Links @r, which is closed then, to @t, which has been found the same.
-static enum outcome link_to(struct adopter *a, struct target *t, struct reading *r)
+// Puts a link to @t in the place of @r, which has been found the same, and is closed then; else that is
+// skipped, but for -EMLINK.
+static int put_link(struct adopter *a, struct target *t, struct reading *r)
 {
 	int replaced = replace(a, t, r);
-	if (replaced == -EMLINK) {
-		t->full = true;
-		return FULL;
-	}
 	if (replaced == REPLACED && !a->shared->dry_run)
 		pages_free(&r->pages);  // they go with the inode
+	if (replaced == KEPT_CHANGED)
+		skip(a, r->file, REASON_CHANGED, 0);
+	else if (replaced < 0 && replaced != -EMLINK)
+		skip(a, r->file, reason_of_replacing(a, r, replaced), replaced);
+	return replaced;
+}
+
+static enum outcome link_to(struct adopter *a, struct target *t, struct reading *r)
+{
+	int replaced = put_link(a, t, r);
 	if (replaced == REPLACED)
 		count_link(a, r);
-	else if (replaced == KEPT_CHANGED)
-		skip(a, r->file, REASON_CHANGED, 0);
-	else
-		skip(a, r->file, reason_of_replacing(a, r, replaced), replaced);
-	return DONE;
+	t->full = replaced == -EMLINK;
+	return t->full ? FULL : DONE;
 }
 
 // A guest's file that was to become an object stays what it is.
@@ -300,67 +316,43 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	return NO_MATCH;
 }
 
-// Is an open target still what was compared? Somebody may have it open for writing, natively: he waits for
-// our lease, and we stop using what he will write to. Or has changed its xattrs, which breaks no lease and
-// moves the ctime alone; and each of our own links moves that, too (@names_moved).
-static bool holds(const struct reading *target, bool names_moved)
+static void count_object(struct adopter *a, const struct target *t)
 {
-	return claim_holds(&target->claim, names_moved) == 1 && xattr_same(target->claim.fd, &target->xattrs);
+	struct report_place place = place_of(a, t->file);
+	report_object(a->shared->report, a->tally, &place);
 }
 
-// Are the data of @t's file on the disk? Others' that are there will go for it. Where writing back has failed
-// lately, what memory has is no proof. REASON_NONE: they are.
-static enum reason make_durable(struct adopter *a, const struct target *t, int *ret_err)
+// A copy of the file that @t has open becomes the object in its place, and the file a link to it. It is
+// counted as what has become the object: as many blocks have gone as have come.
+static int adopt_copy(struct adopter *a, struct target *t)
 {
-	struct durable *d = &a->shared->durable;
-	const struct reading *r = groups_reading(&a->groups, t);
+	struct reading file, object;
 
-	*ret_err = durable_make(d, &r->claim);
-	if (*ret_err < 0)
-		return reason_of_linking(*ret_err);
-	if (!pages_were_there(&t->pages) || !durable_is_unsure(d, &r->claim.st))
-		return REASON_NONE;
-	a->reopened += (uint64_t)r->claim.st.st_size;
-	*ret_err = reader_check_disk(a->reader, r, t->group->digest);
-	if (*ret_err < 0)
-		return reason_of_reading(*ret_err);
-	return *ret_err == READER_SAME ? REASON_NONE : REASON_DISK;
-}
-
-// The same of an object that was there before. Where nobody is unsure, the pass that made it saw to it.
-static int find_durable(struct adopter *a, struct target *t)
-{
-	const struct reading *r = groups_reading(&a->groups, t);
-
-	if (t->is_on_disk || a->shared->dry_run || !durable_is_unsure(&a->shared->durable, &r->claim.st))
-		return 0;
-	a->reopened += (uint64_t)r->claim.st.st_size;
-	int same = reader_check_disk(a->reader, r, t->group->digest);
-	if (same == READER_DIFFERS)
-		return -EIO;
-	t->is_on_disk = same >= 0;
-	return same < 0 ? same : 0;
-}
-
-// A guest may have changed its file meanwhile, natively and without opening it for writing. From here on it
-// has two names, and so tells every guest that it is shared.
-static int adopt_file(struct store *s, const struct reading *r, struct object_key *key)
-{
-	int err;
-
-	while ((err = object_adopt(s, r->claim.fd, &r->claim.st, key)) == -EEXIST)
-		key->variant++;
-	if (err < 0 || holds(r, true))
+	groups_take_open(&a->groups, t, &file);
+	int err = newobject_of_copy(a->shared->store, a->reader, &file, a->shared->durable.wanted, &t->key,
+				    &object);
+	if (err < 0) {
+		groups_set_open(&a->groups, t, &file);
 		return err;
-	err = object_disown(s, r->claim.fd, key);
-	return err < 0 ? err : -ESTALE;
+	}
+	a->reopened += t->key.size;
+	groups_set_open(&a->groups, t, &object);
+	if (is_same(a, &file, groups_reading(&a->groups, t)) != 1)
+		skip(a, t->file, REASON_CHANGED, 0);
+	else if (put_link(a, t, &file) == REPLACED)
+		count_object(a, t);
+	reader_close(&file);
+	return 0;
 }
 
-// Makes the file that @t has open an object, the next variant of its group; or skips it.
+// Makes the file that @t has open an object, the next variant of its group; or skips it. MADE_COPY: what was
+// compared with the file has not been compared with the object.
+enum made { MADE_OBJECT, MADE_COPY };
 static int make_object(struct adopter *a, struct target *t)
 {
 	const struct reading *r = groups_reading(&a->groups, t);
 	const struct store *s = a->shared->store;
+	int made = MADE_OBJECT, err = 0;
 
 	t->key = (struct object_key){
 		.digest = t->group->digest,
@@ -368,13 +360,15 @@ static int make_object(struct adopter *a, struct target *t)
 		.identity = identity_digest(s ? s->seed : 0, &r->claim.st, &r->xattrs, 0),
 		.variant = group_free_variant(t->group),
 	};
-	int err = 0;
-	enum reason left = a->shared->dry_run ? REASON_NONE : make_durable(a, t, &err);
+	enum reason left = a->shared->dry_run ? REASON_NONE : ondisk_make(&a->ondisk, t, r, &err);
 	if (left != REASON_NONE) {  // which says nothing of its equals
 		skip_target(a, t, left, err < 0 ? err : 0);
 		return -EIO;
 	}
-	err = a->shared->dry_run ? 0 : adopt_file(a->shared->store, r, &t->key);
+	if (!a->shared->dry_run) {
+		made = t->was_empty || newobject_may_be(r, &t->pages) ? MADE_OBJECT : MADE_COPY;
+		err = made == MADE_COPY ? adopt_copy(a, t) : newobject_of_file(a->shared->store, r, &t->key);
+	}
 	t->group->error = err;
 	if (err < 0) {
 		skip_target(a, t, reason_of_linking(err), err);
@@ -386,9 +380,9 @@ static int make_object(struct adopter *a, struct target *t)
 	t->names = 2;
 	if (!a->shared->dry_run)
 		pages_free(&t->pages);  // all guests are to have them
-	struct report_place place = place_of(a, t->file);
-	report_object(a->shared->report, a->tally, &place);
-	return 0;
+	if (made == MADE_OBJECT)
+		count_object(a, t);
+	return made;
 }
 
 static enum outcome try_target(struct adopter *a, struct target *t, struct reading *r)
@@ -405,7 +399,7 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 		return DONE;
 	}
 
-	int same = t->is_object ? find_durable(a, t) : 0;
+	int same = t->is_object && !a->shared->dry_run ? ondisk_find(&a->ondisk, t, object) : 0;
 	if (same == 0)
 		same = is_same(a, r, object);
 	if (same == -EINTR) {
@@ -417,11 +411,12 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 		return r->hashed || claim_is_broken(&object->claim) ? refuse(a, t, same) : NO_MATCH;
 	if (same == 0)
 		return NO_MATCH;
-	if (!holds(object, t->is_object))
+	if (!reader_holds(object, t->is_object))
 		return refuse(a, t, -EAGAIN);
-	if (!t->is_object && make_object(a, t) < 0)
+	int made = t->is_object ? MADE_OBJECT : make_object(a, t);
+	if (made < 0)
 		return NO_MATCH;
-	return link_to(a, t, r);
+	return made == MADE_COPY ? try_target(a, t, r) : link_to(a, t, r);
 }
 
 // Tries all that the group of @r, which is hashed, has.
@@ -456,6 +451,7 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 	}
 	t->stamp = stamp_of(a, &r->claim.st);
 	t->is_news = is_news(a, r);
+	t->was_empty = was_empty(a, r);
 	t->pages = reader_take_pages(r);
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)

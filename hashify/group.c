@@ -179,13 +179,21 @@ struct reading *groups_reading(struct groups *g, const struct target *t)
 	return &g->open[t->slot].reading;
 }
 
-void groups_close(struct groups *g, struct target *t)
+void groups_take_open(struct groups *g, struct target *t, struct reading *ret)
 {
-	if (t->slot < 0)
-		return;
-	reader_close(groups_reading(g, t));
+	*ret = *groups_reading(g, t);
 	g->open[t->slot].target = NULL;
 	t->slot = -1;
+}
+
+void groups_close(struct groups *g, struct target *t)
+{
+	struct reading reading;
+
+	if (t->slot < 0)
+		return;
+	groups_take_open(g, t, &reading);
+	reader_close(&reading);
 }
 
 void groups_close_all(struct groups *g)

@@ -27,9 +27,10 @@ struct target {
 	bool full;               // it can take no more names
 	bool refused;            // it cannot be used: it is damaged, has changed, or somebody writes it;
 				 // group_refuse()
-	bool is_on_disk;         // what memory has of it; make_durable() and find_durable() in adopt.c
+	bool is_on_disk;         // what memory has of it; ondisk.h
 	bool is_news;            // the index is to be told of @file
 	bool was_read;           // it was open already
+	bool was_empty;          // nothing of @file was in the page cache; was_empty() in adopt.c
 	bool is_recalled;        // @file has not been opened yet
 	struct pages pages;      // owned: what of @file was in the page cache before
 	int slot;                // where it is open; -1: it is not
@@ -92,6 +93,9 @@ void groups_set_open(struct groups *g, struct target *t, struct reading *reading
 
 // What @t has open; it is open.
 struct reading *groups_reading(struct groups *g, const struct target *t);
+
+// Gives what @t has open to the caller; @t is closed then.
+void groups_take_open(struct groups *g, struct target *t, struct reading *ret);
 
 // Closes @t; if it is closed, that is fine.
 void groups_close(struct groups *g, struct target *t);

@@ -155,6 +155,12 @@ int reader_open_object(struct store *s, const struct object_key *key, struct rea
 	return 0;
 }
 
+bool reader_holds(const struct reading *reading, bool names_moved)
+{
+	return claim_holds(&reading->claim, names_moved) == 1 &&
+	       xattr_same(reading->claim.fd, &reading->xattrs);
+}
+
 struct pages reader_take_pages(struct reading *reading)
 {
 	struct pages taken = reading->pages;
@@ -215,6 +221,7 @@ static void look_first(struct reading *reading)
 	uint64_t size = size_of(reading);
 	int64_t cached = sys_cached_pages(reading->claim.fd, size);
 
+	reading->was_empty = cached == 0;
 	if (cached == 0)
 		reading->pages = (struct pages){ .size = size };
 	else if (cached > 0 && (uint64_t)cached < pages_count(size))

@@ -33,6 +33,7 @@ struct reading {
 	char *content;         // owned: room for all of it, if it is small; NULL: nothing was read yet
 	bool loaded;           // @content is there
 	bool cold;             // it was not in the page cache
+	bool was_empty;        // nothing of it was there when it was claimed; false: nobody has looked
 	struct pages pages;    // owned: what of it was there; the rest leaves with reader_close()
 };
 
@@ -53,6 +54,11 @@ int reader_open(struct reader *r, struct tree_file *f, struct reading *ret);
 // Opens and claims the object @key. What it has for identity is what its name tells, and it had when it was
 // made: compare that of the file. Errors as of object_open() and reader_open().
 int reader_open_object(struct store *s, const struct object_key *key, struct reading *ret);
+
+// Is an open file still what was compared? Somebody may have it open for writing, natively: he waits for our
+// lease, and we stop using what he will write to. Or has changed its xattrs, which breaks no lease and moves
+// the ctime alone; and each of our own links moves that, too (@names_moved).
+bool reader_holds(const struct reading *reading, bool names_moved);
 
 // Closes it, and takes out of the page cache what it has brought there: since reader_ahead(), and unless
 // somebody has emptied @reading->pages.

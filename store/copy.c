@@ -6,6 +6,7 @@
 #include "store/base/cleanup.h"
 #include "store/content.h"
 #include "store/meta.h"
+#include "store/object.h"
 #include "store/store.h"
 #include "store/tmp.h"
 
@@ -45,4 +46,32 @@ int copy_flush_named(const struct store *s, int copy)
 	if (fstat(copy, &st) < 0)
 		return -errno;
 	return st.st_size > 0 && fdatasync(copy) < 0 ? -errno : 0;
+}
+
+static int adopt_named(struct store *s, int copy, const struct object_key *key, bool flush)
+{
+	struct stat st;
+
+	int r = flush ? copy_flush_named(s, copy) : 0;
+	if (r < 0)
+		return r;
+	if (fstat(copy, &st) < 0)
+		return -errno;
+	return object_adopt(s, copy, &st, key);
+}
+
+int copy_to_object(struct store *s, int fd, const struct object_key *key, bool flush)
+{
+	char name[TMP_NAME_SIZE];
+	struct stat st;
+
+	auto_close int copy = copy_private(s, fd, UINT64_MAX, flush, &st);
+	if (copy < 0)
+		return copy;
+	int r = tmp_link(s, copy, name);
+	if (r < 0)
+		return r;
+	r = adopt_named(s, copy, key, flush);
+	int removed = tmp_remove(s, name);
+	return r < 0 ? r : removed;
 }

@@ -8,7 +8,7 @@ export HASHFS
 # shellcheck source=tests/support/mount.sh
 . "$(dirname "${BASH_SOURCE[0]}")/mount.sh"
 
-# on_each PROGRAM FILESYSTEM…: runs PROGRAM, a file beside the script, on an empty filesystem of each kind; all are run even if one fails.
+# on_each PROGRAM FILESYSTEM…: runs PROGRAM, a file beside the script, on an empty filesystem of each KIND (FS KIND its arguments); all are run even if one fails.
 on_each() {
 	local program=$1 kind r=0
 	shift
@@ -16,7 +16,7 @@ on_each() {
 		title "$kind"
 		fs_new "$kind" "${FS_SIZE:-1G}"
 		# A process substitution would hide the status; the ERR trap must not fire before all have run.
-		if ! "$PYTHON" "$TEST_DIR/$program" "$FS"; then r=1; fi
+		if ! "$PYTHON" "$TEST_DIR/$program" "$FS" "$kind"; then r=1; fi
 	done
 	return $r
 }

@@ -1,0 +1,33 @@
+#include "hashify/ondisk.h"
+
+#include <errno.h>
+
+static int check(const struct ondisk *o, const struct target *t, const struct reading *r)
+{
+	*o->reread += (uint64_t)r->claim.st.st_size;
+	return reader_check_disk(o->reader, r, t->group->digest);
+}
+
+enum reason ondisk_make(const struct ondisk *o, const struct target *t, const struct reading *r, int *ret_err)
+{
+	*ret_err = durable_make(o->durable, &r->claim);
+	if (*ret_err < 0)
+		return reason_of_linking(*ret_err);
+	if (!pages_were_there(&t->pages) || !durable_is_unsure(o->durable, &r->claim.st))
+		return REASON_NONE;
+	*ret_err = check(o, t, r);
+	if (*ret_err < 0)
+		return reason_of_reading(*ret_err);
+	return *ret_err == READER_SAME ? REASON_NONE : REASON_DISK;
+}
+
+int ondisk_find(const struct ondisk *o, struct target *t, const struct reading *r)
+{
+	if (t->is_on_disk || !durable_is_unsure(o->durable, &r->claim.st))
+		return 0;
+	int same = check(o, t, r);
+	if (same == READER_DIFFERS)
+		return -EIO;
+	t->is_on_disk = same >= 0;
+	return same < 0 ? same : 0;
+}

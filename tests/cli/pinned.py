@@ -1,0 +1,215 @@
+"""A direct read into a mapping goes on writing to the file's pages when the mapping and all descriptors are gone. No lease tells of
+it, so what such a file becomes must not be what others share."""
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import cases
+import tree
+from cases import NotHere, case, expect, expect_equal
+from cli import mounted, new_pool, shared_pool, summary
+from kernel import cached_pages, drop_caches, pages_there
+
+TOP = sys.argv[1]
+KIND = sys.argv[2]
+HASHFS = os.environ["HASHFS"]
+PAGE = 4096
+CONTENT = tree.noise("shared", 20 * PAGE)
+LATE = b"L" * PAGE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.pread.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
+_libc.pread.restype = ctypes.c_ssize_t
+
+
+class SlowFile:
+    """A file with the content LATE, of a FUSE filesystem that answers when it is told to."""
+
+    def __init__(self, top):
+        self.pool, self.mnt = os.path.join(top, "slow-pool"), os.path.join(top, "slow")
+        os.mkdir(self.pool)
+        os.mkdir(self.mnt)
+        tree.put(os.path.join(self.pool, "guest/late"), LATE)
+        summary(self.pool)
+        self.daemon = subprocess.Popen([HASHFS, "-f", "-o", "passthrough=no", self.pool, self.mnt],
+                                       stderr=subprocess.DEVNULL)
+        while not os.path.ismount(self.mnt):
+            expect(self.daemon.poll() is None, "the slow filesystem has ended")
+            time.sleep(0.02)
+        self.fd = os.open(os.path.join(self.mnt, "guest/late"), os.O_RDONLY | os.O_DIRECT)
+        self.daemon.send_signal(signal.SIGSTOP)
+        self.reader = None
+
+    def read_to(self, address):
+        """Begins to read to @address."""
+        self.reader = threading.Thread(target=self._read, args=(address,))
+        self.reader.start()
+        time.sleep(0.3)  # until its pages are held
+
+    def _read(self, address):
+        self.got = _libc.pread(self.fd, address, PAGE, 0)
+
+    def answer(self):
+        self.daemon.send_signal(signal.SIGCONT)
+        if self.reader:
+            self.reader.join()
+            self.reader = None
+
+    def close(self):
+        self.answer()
+        os.close(self.fd)
+        subprocess.run(["umount", self.mnt], check=True)
+        self.daemon.wait()
+        os.rmdir(self.mnt)
+        subprocess.run(["rm", "-r", self.pool], check=True)
+
+
+@contextlib.contextmanager
+def slow_file():
+    if not os.path.exists("/dev/fuse"):
+        raise NotHere("no /dev/fuse")
+    slow = SlowFile(TOP)
+    try:
+        yield slow
+    finally:
+        slow.close()
+
+
+def hold_page(slow, path):
+    """Has the fourth page of the file filled by @slow some day, and leaves nothing else that tells of it."""
+    fd = os.open(path, os.O_RDWR)
+    address = _libc.mmap(None, len(CONTENT), mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    os.close(fd)
+    slow.read_to(address + 3 * PAGE)
+    expect_equal(_libc.munmap(address, len(CONTENT)), 0, "munmap")
+
+
+def expect_late_write_stays_private(pool, served=False):
+    with slow_file() as slow:
+        # The file that a pass would take for the object.
+        guest = min("abc", key=lambda g: pool.inode(g + "/f"))
+        with mounted(pool.path, os.path.join(TOP, "mnt")) if served else contextlib.nullcontext(pool.path) as root:
+            hold_page(slow, os.path.join(root, guest, "f"))
+        for g in "abc":
+            os.utime(pool.at(g, "f"), ns=(tree.OLD, tree.OLD))
+        with open(pool.at(guest, "f"), "rb") as original:
+            summary(pool.path, "--sync=none")
+            summary(pool.path)
+            slow.answer()
+            expect_equal(slow.got, PAGE, "what the late read got")
+            # The write that must not be seen by others did take place.
+            expect_equal(os.pread(original.fileno(), PAGE, 3 * PAGE), LATE)
+        others = [g + "/f" for g in "abc" if g != guest]
+        for rel in others:
+            expect(tree.slurp(pool.at(rel)) == CONTENT, "the late write is seen in", rel)
+        pool.expect_linked(*others)
+        expect_equal(summary("verify", pool.path)["damaged"], 0, "damaged objects")
+
+
+def fill_but(room):
+    with open(os.path.join(TOP, "filling"), "wb") as f:
+        with contextlib.suppress(OSError):
+            for at in range(0, 1 << 40, 1 << 20):
+                os.posix_fallocate(f.fileno(), at, 1 << 20)
+        f.truncate(os.fstat(f.fileno()).st_size - room)
+
+
+@case("a read that is under way into a mapping that is gone writes to no file that others share")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", CONTENT)
+        pool.settle()
+        expect_late_write_stays_private(pool)
+
+
+@case("neither does one into a mapping of a file in passthrough, whose mount is gone, too")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", CONTENT)
+        pool.settle()
+        summary(pool.at(), "--min-size=1G")  # now it has a store
+        expect_late_write_stays_private(pool, served=True)
+
+
+@case("what running programs have mapped is shared all the same, by a copy that nothing tells from the original")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", CONTENT, mode=0o751, xattrs={"user.colour": b"red"})
+        with open(pool.put("a/holes", b""), "r+b") as f:
+            f.truncate(1 << 20)
+            os.pwrite(f.fileno(), CONTENT * 6, 1 << 19)
+        for g in "bc":
+            subprocess.run(["cp", "-a", "--sparse=always", pool.at("a/holes"), pool.at(g)], check=True)
+        pool.settle()
+        maps = []
+        for rel in ("a/f", "b/f", "c/f", "a/holes", "b/holes", "c/holes"):
+            with open(pool.at(rel), "rb") as f:
+                maps.append(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ))
+            expect(maps[-1].rfind(CONTENT) >= 0, "no content in", rel)
+        s = pool.run()
+        expect_equal((s["objects_created"], s["linked"], s["errors"]), (2, 4, 0))
+        for name in ("f", "holes"):
+            pool.expect_linked("a/" + name, "b/" + name, "c/" + name)
+        expect(os.stat(pool.at("a/holes")).st_blocks < 1500, "the copy is dense")
+        expect_equal({m[:16] for m in maps[:3]}, {CONTENT[:16]}, "what the programs see")
+        s = summary(pool.path)
+        expect_equal((s["objects_created"], s["linked"], s["already_linked"]), (0, 0, 6))
+
+
+@case("without room for a copy a file stays as it is, and one that needs none is shared")
+def _(_):
+    if KIND != "ext4":
+        raise NotHere("a clone needs no room; on tmpfs all are copies")
+    with new_pool(TOP) as pool:
+        large = tree.noise("large", 8 << 20)
+        pool.put_all("large", large)
+        pool.put_all("other", large[::-1], guests="ab")
+        pool.settle()
+        maps = []
+        for rel in ("a/large", "a/other", "b/other"):
+            with open(pool.at(rel), "rb") as f:
+                maps.append(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ))
+                expect_equal(len(maps[-1][:]), 8 << 20)
+        fill_but(4 << 20)
+        try:
+            s = summary(pool.path, status=1)
+            pool.expect_private("a/large", "a/other", "b/other")
+            pool.expect_linked("b/large", "c/large")
+            expect(s["skipped"]["link"] >= 2, "skipped", s["skipped"])
+            expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
+            for g in "abc":
+                expect(tree.slurp(pool.at(g, "large")) == large, "the content has changed in", g)
+        finally:
+            os.remove(os.path.join(TOP, "filling"))
+        summary(pool.path)
+        pool.expect_linked("a/large", "b/large", "c/large")
+        pool.expect_linked("a/other", "b/other")
+
+
+@case("what was in memory before it became an object is there afterwards")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("f", CONTENT, guests="ab")
+        pool.settle()
+        drop_caches()
+        for g in "ab":
+            tree.slurp(pool.at(g, "f"))
+        summary(pool.path)
+        pool.expect_linked("a/f", "b/f")
+        for _ in range(50):
+            if sum(pages_there(pool.at("a/f"))) == len(CONTENT) // PAGE:
+                break
+            time.sleep(0.02)
+        expect_equal(sum(pages_there(pool.at("a/f"))), len(CONTENT) // PAGE, "pages in memory")
+
+
+sys.exit(cases.run(None))
