@@ -113,6 +113,20 @@ static void print_ignore(const struct why *w)
 	printf(" would share it):\n");
 }
 
+static void print_left(const struct why *w)
+{
+	if (w->is_held)
+		printf("is a hard link that guests have in common and no pass has made: mounts keep them "
+		       "apart, and hashify unshare gives each a file of its own\n");
+	else if (w->is_below_mount)
+		printf("is left alone: something is mounted there in the guest, which no pass enters\n");
+	else if (w->list)
+		printf("is private, and left alone: %s\n", w->list);
+	else
+		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",
+		       w->err ? strerror(-w->err) : "");
+}
+
 static void print_state(const struct why *w)
 {
 	char object[OBJECT_NAME_SIZE];
@@ -125,13 +139,7 @@ static void print_state(const struct why *w)
 		       w->names.count, text_plural(w->names.count, "name", "names"));
 		break;
 	case WHY_LEFT:
-		if (w->is_held) {
-			printf("is a hard link that guests have in common and no pass has made: mounts keep "
-			       "them apart, and hashify unshare gives each a file of its own\n");
-			break;
-		}
-		printf("is private, and left alone: %s%s%s\n", reason_text(w->reason), w->err ? ": " : "",
-		       w->err ? strerror(-w->err) : "");
+		print_left(w);
 		break;
 	case WHY_NEXT:
 		printf("is private; the next pass shares it with\n");

@@ -213,7 +213,7 @@ static bool excludes_below(const struct exclude *x, char *path)
 	return found;
 }
 
-int policy_excludes(const struct policy *p, int pool, const char *path)
+int policy_excludes(const struct policy *p, int pool, const char *path, struct policy_fault *ret)
 {
 	struct exclude *x;
 	int err, line;
@@ -227,6 +227,8 @@ int policy_excludes(const struct policy *p, int pool, const char *path)
 	if (r < 0)
 		return r;
 	r = err < 0 ? err : excludes_below(x, slash + 1);
+	if (err < 0)
+		*ret = (struct policy_fault){ exclude_root(x) != NULL, line };
 	exclude_free(x);
 	return r;
 }

@@ -41,9 +41,15 @@ bool policy_wants_guest(const struct policy *p, const char *name);
 // could not be used: 0 it could, or there is none; *@ret_line is the line that is no pattern, or 0. -ENOMEM.
 int policy_exclude(const struct policy *p, int top, struct exclude **ret, int *ret_error, int *ret_line);
 
+// The guest's own file that could not be used: in the root of the guest, or in POLICY_ROOTFS.
+struct policy_fault {
+	bool in_rootfs;
+	int line;  // that is no pattern; 0: none
+};
+
 // Is the file @path of @pool, "GUEST/…", left alone by name? 1 or 0; or the error of the guest's own file,
-// with which all of the guest is left alone.
-int policy_excludes(const struct policy *p, int pool, const char *path);
+// with which all of the guest is left alone, and what is wrong with it in *@ret.
+int policy_excludes(const struct policy *p, int pool, const char *path, struct policy_fault *ret);
 
 // Prints the default patterns with their reasons, as a file of patterns.
 void policy_print_defaults(FILE *f);

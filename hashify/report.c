@@ -8,6 +8,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,25 +82,36 @@ void report_skip(struct report *r, struct tally *t, const struct report_place *p
 		say(place, reason_text(reason));
 }
 
+char *report_policy_text(const char *root, int err, int line)
+{
+	char *text = NULL;
+	int r = 0;
+	if (line > 0)
+		r = asprintf(&text,
+			     "%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
+			     ":%d: is no pattern; expected one a line, like "
+			     "*.log, /var/log/ or !/etc/; all of the guest is left alone",
+			     root, line);
+	else if (err == -EFBIG || err == -EINVAL)
+		r = asprintf(
+			&text,
+			"%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
+			": is no list of patterns; expected a regular file of 16 KiB at most; all of the "
+			"guest is left alone",
+			root);
+	return r < 0 ? NULL : text;
+}
+
 void report_policy(struct report *r, struct tally *t, const struct report_place *place, int err, int line)
 {
-	bool is_no_list = line == 0 && (err == -EFBIG || err == -EINVAL);
-	if ((line == 0 && !is_no_list) || r->silent) {
+	auto_free char *path = printable_path(place);
+	auto_free char *text = path && !r->silent ? report_policy_text(path, err, line) : NULL;
+	if (!text) {
 		report_skip(r, t, place, REASON_POLICY, err);
 		return;
 	}
 	t->skipped[REASON_POLICY]++;
-	auto_free char *path = printable_path(place);
-	if (is_no_list)
-		log_error("%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
-			  ": is no list of patterns; expected a regular file of 16 KiB at most; all of the "
-			  "guest is left alone",
-			  path ? path : "");
-	else
-		log_error("%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
-			  ":%d: is no pattern; expected one a line, like "
-			  "*.log, /var/log/ or !/etc/; all of the guest is left alone",
-			  path ? path : "", line);
+	log_error("%s", text);
 }
 
 void report_object(struct report *r, struct tally *t, const struct report_place *place)

@@ -35,6 +35,10 @@ void report_skip(struct report *r, struct tally *t, const struct report_place *p
 // The same of a guest as a whole, of whose etc/hashify.exclude the line @line is no pattern; 0: @err is why.
 void report_policy(struct report *r, struct tally *t, const struct report_place *place, int err, int line);
 
+// What is wrong with that file, where the guest's root is called @root; the caller frees it. NULL: @err alone
+// tells, or no memory.
+char *report_policy_text(const char *root, int err, int line);
+
 // Count a file that became an object, or a link that made @freed bytes free.
 void report_object(struct report *r, struct tally *t, const struct report_place *place);
 void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed);

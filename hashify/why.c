@@ -7,6 +7,7 @@
 #include "hashify/place.h"
 #include "hashify/policy.h"
 #include "hashify/report.h"
+#include "hashify/text.h"
 #include "hashify/walk.h"
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
@@ -22,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,6 +52,7 @@ struct subject {
 void why_free(struct why *w)
 {
 	names_free(&w->names);
+	free(w->list);
 	*w = (struct why){ 0 };
 }
 
@@ -250,6 +253,25 @@ static int leave(struct why *w, enum reason reason, int err)
 	return 1;
 }
 
+// Something is mounted on the way to it, or on it.
+static int leave_to_mount(struct why *w)
+{
+	leave(w, REASON_MOUNT, 0);
+	w->is_below_mount = true;
+	return 0;
+}
+
+static int leave_for_policy(const struct subject *s, struct why *w, int err, const struct policy_fault *fault)
+{
+	auto_free char *root = NULL;
+	int guest = (int)strcspn(s->at->path, "/");
+	if (asprintf(&root, "%.*s%s", guest, s->at->path, fault->in_rootfs ? "/" POLICY_ROOTFS : "") < 0)
+		root = NULL;
+	auto_free char *printable = root ? text_printable(root) : NULL;
+	w->list = printable ? report_policy_text(printable, err, fault->line) : NULL;
+	return leave(w, REASON_POLICY, err);
+}
+
 // Does a rule leave the file alone, whatever it holds? 1: yes, and @w says which.
 static int find_rule(struct subject *s, int dir, struct why *w)
 {
@@ -265,9 +287,10 @@ static int find_rule(struct subject *s, int dir, struct why *w)
 	int r = mounts_load(s->at->pool.mounted, &s->mounts);
 	if (r == 0 && mounts_has(&s->mounts, st.stx_ino))
 		return leave(w, REASON_MOUNT, 0);
-	r = policy_excludes(s->policy, s->at->pool.dir, s->at->path);
+	struct policy_fault fault = { 0 };
+	r = policy_excludes(s->policy, s->at->pool.dir, s->at->path, &fault);
 	if (r < 0)
-		return leave(w, REASON_POLICY, r);
+		return leave_for_policy(s, w, r, &fault);
 	return r > 0 ? leave(w, REASON_EXCLUDED, 0) : 0;
 }
 
@@ -363,6 +386,9 @@ static int find_directory(struct subject *s, struct why *w)
 		.on_link = count_link,
 		.arg = w,
 	};
+	auto_close int dir = beneath_open(s->at->pool.dir, s->at->path, O_PATH | O_DIRECTORY, 0);
+	if (dir == -EXDEV)
+		return leave_to_mount(w);
 	w->state = WHY_DIRECTORY;
 	int r = tree_init(&tree, s->at->path, 0);
 	if (r < 0)
@@ -381,6 +407,8 @@ static int find_at(struct subject *s, struct why *w)
 	if (!strchr(s->at->path, '/'))
 		return *s->at->path ? find_directory(s, w) : -EISDIR;
 	auto_close int dir = place_open_parent(s->at, &s->name);
+	if (dir == -EXDEV)
+		return leave_to_mount(w);
 	if (dir < 0)
 		return dir;
 	if (fstatat(dir, s->name, &s->st, AT_SYMLINK_NOFOLLOW) < 0)

@@ -28,9 +28,11 @@ struct why {
 	struct object_key key;
 	enum reason reason;
 	int err;
-	unsigned differs;    // of enum identity_field
-	bool gives_rights;   // what differs gives rights, and no pass ignores it
-	struct names names;  // owned
+	bool is_below_mount;  // of what is left as a mount: that is what it lies in, or is
+	char *list;           // owned: why the guest's list of patterns cannot be used; NULL: @err tells
+	unsigned differs;     // of enum identity_field
+	bool gives_rights;    // what differs gives rights, and no pass ignores it
+	struct names names;   // owned
 	bool is_held;  // of what is left as hard-linked: guests have it in common, and no pass has made it
 	uint64_t elsewhere;               // of a link: further names, in no guest that could be looked into
 	uint64_t links, files;            // of a directory: links, other regular files

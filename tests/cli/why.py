@@ -101,6 +101,41 @@ def _(_):
         expect_equal(summary("-n", pool.path, status=1)["skipped"]["policy"], 1)
 
 
+@case("the broken list of a guest is named, with its line and what was expected, as a pass does")
+def _(_):
+    for root in ("a", "a/rootfs"):
+        with new_pool(TOP) as pool:
+            pool.put("b/usr/f", b"shared")
+            pool.put(root + "/usr/f", b"shared")
+            for text, said in ((b"ok\na//b\n", ":2: is no pattern; expected one a line"),
+                               (b"#" * 20_000, ": is no list of patterns; expected a regular file")):
+                pool.put(root + "/etc/hashify.exclude", text)
+                pool.settle()
+                r = command("why", pool_with_store(pool).at(root + "/usr/f"))
+                said = root + "/etc/hashify.exclude" + said
+                expect(r.returncode == 0 and said in r.stdout.decode(), said, "not in", r.stdout)
+                expect(said in command("-n", pool.path).stderr.decode(), said, "not said by a pass")
+                os.unlink(pool.at(root, "etc/hashify.exclude"))
+
+
+@case("what lies below a mount in a guest, or is one, is left alone, which is said")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared", guests="ab")
+        pool.settle()
+        pool_with_store(pool)
+        os.mkdir(pool.at("a/mnt"))
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", pool.at("a/mnt")], check=True)
+        try:
+            pool.put("a/mnt/d/f", b"shared")
+            for rel in ("a/mnt/d/f", "a/mnt/d", "a/mnt", "a/mnt/"):
+                w = why(pool, rel)
+                expect_equal((w["state"], w.get("reason")), ("left_alone", "mount"), rel)
+                expect(b"something is mounted there" in command("why", pool.at(rel)).stdout, rel)
+        finally:
+            subprocess.run(["umount", pool.at("a/mnt")], check=True)
+
+
 @case("an equal file that a pass leaves alone is none to share with")
 def _(_):
     with new_pool(TOP) as pool:
