@@ -166,7 +166,12 @@ static int say_wrong_way(const char *path, int err)
 		return say(path,
 			   "leads through a symbolic link of a guest, which may lead anywhere; expected a "
 			   "path without any below the guest's directory; name where that file really is");
-	if (err == -ENOENT || err == -ENOTDIR)
+	if (err == -ENOTDIR)
+		return say(
+			path,
+			"leads through what is no directory; expected the path of a file without a slash at "
+			"its end, or one of which all above is a directory");
+	if (err == -ENOENT)
 		return say(
 			path,
 			"does not exist; expected a file or directory in a guest of a pool; check the path");

@@ -136,6 +136,22 @@ def _(_):
             subprocess.run(["umount", pool.at("a/mnt")], check=True)
 
 
+@case("a slash at the end of a path is for directories alone")
+def _(_):
+    with new_pool(TOP) as pool:
+        pool.put_all("usr/f", b"shared")
+        pool.settle()
+        pool_with_store(pool)
+        for rel in ("a", "a/usr"):
+            plain, slash = why(pool, rel), why(pool, rel + "/")
+            del plain["path"], slash["path"]
+            expect_equal((plain, plain["state"]), (slash, "directory"), rel)
+        for command_ in ("why", "unshare"):
+            for rel in ("a/usr/f/", "a/usr/f/g"):
+                r = command(command_, pool.at(rel))
+                expect(r.returncode == 2 and b"no directory; expected" in r.stderr, rel, r.returncode, r.stderr)
+
+
 @case("an equal file that a pass leaves alone is none to share with")
 def _(_):
     with new_pool(TOP) as pool:
