@@ -196,12 +196,22 @@ static void skip_as_stopped(struct pass *p, const struct class *c)
 	}
 }
 
+static size_t count_to_read(const struct adopt *a, const struct class *c)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < c->count; i++)
+		count += worker_has_to_read(a, c, c->files[i]);
+	return count;
+}
+
 static void announce_total(const struct pass *p)
 {
 	uint64_t files = 0, bytes = 0;
 	for (size_t i = 0; i < p->classes.count; i++) {
-		files += p->classes.list[i].count;
-		bytes += p->classes.list[i].count * p->classes.list[i].files[0]->size;
+		const struct class *c = &p->classes.list[i];
+		size_t count = count_to_read(&p->adopt, c);
+		files += count;
+		bytes += count * c->files[0]->size;
 	}
 	progress_total(p->work.progress, files, bytes);
 }

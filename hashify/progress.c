@@ -114,6 +114,15 @@ void progress_total(struct progress *p, uint64_t files, uint64_t bytes)
 	p->total_bytes = done.bytes + bytes;
 }
 
+void progress_more(struct progress *p, uint64_t files, uint64_t bytes)
+{
+	if (!p)
+		return;
+	auto_unlock pthread_mutex_t *held = mutex_hold(&p->lock);
+	p->total_files += files;
+	p->total_bytes += bytes;
+}
+
 void progress_phase(struct progress *p, enum progress_phase phase)
 {
 	if (!p)

@@ -37,6 +37,9 @@ void progress_phase(struct progress *p, enum progress_phase phase);
 // So much more is to be read, besides what was.
 void progress_total(struct progress *p, uint64_t files, uint64_t bytes);
 
+// The same of what nobody had reckoned with: it was part of no progress_total().
+void progress_more(struct progress *p, uint64_t files, uint64_t bytes);
+
 // The worker numbered @worker, from 0, has seen so many names more, or has done with so many files and bytes,
 // and made @freed bytes free (which may be negative: put back). Cheap enough for each file; workers beyond
 // PROGRESS_WORKERS share their lines.

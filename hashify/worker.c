@@ -72,9 +72,19 @@ static struct tree_file *next_file(struct worker *w)
 }
 
 // Without an object that it may be equal to, a file that is alone need not be read. Its xattrs tell.
-static bool is_wanted(const struct worker *w, const struct tree_file *f, uint64_t identity)
+static bool is_wanted(const struct adopt *a, const struct class *c, const struct tree_file *f,
+		      uint64_t identity)
 {
-	return w->opening->count > 1 || known_identity(w->work->adopt->known, f->size, identity);
+	return c->count > 1 || known_identity(a->known, f->size, identity);
+}
+
+// One whose digest is known is read only if it meets its equal.
+bool worker_has_to_read(const struct adopt *a, const struct class *c, const struct tree_file *f)
+{
+	uint64_t identity;
+	enum recalled recalled = adopt_recalled(a, f, &identity);
+	return recalled == RECALLED_NOTHING ||
+	       (recalled == RECALLED_IDENTITY && is_wanted(a, c, f, identity));
 }
 
 static int open_file(struct worker *w, struct tree_file *f, struct reading *ret)
@@ -88,18 +98,26 @@ static enum reason reason_of_opening(const struct worker *w, int err)
 	return w->error < 0 ? REASON_STOPPED : reason_of_reading(err);
 }
 
-static void tell_done(struct worker *w, const struct tree_file *f, uint64_t freed)
+static void tell_done(struct worker *w, const struct class *c, const struct tree_file *f, bool was_read,
+		      uint64_t freed)
 {
-	progress_guest(w->work->progress, w->number, w->work->adopt->trees[f->guest].guest);
-	progress_add(w->work->progress, w->number, 1, f->size, (int64_t)freed);
+	struct progress *p = w->work->progress;
+	bool foreseen = worker_has_to_read(w->work->adopt, c, f);
+
+	progress_guest(p, w->number, w->work->adopt->trees[f->guest].guest);
+	if (!foreseen && !was_read)
+		return;
+	if (!foreseen)
+		progress_more(p, 1, f->size);
+	progress_add(p, w->number, 1, f->size, (int64_t)freed);
 }
 
-// @f is left alone without having been read.
+// @f, of the class being opened, is left alone without having been read.
 static void leave_unread(struct worker *w, const struct tree_file *f, enum reason reason, int err)
 {
 	skip_file(w, f, reason, err);
 	throttle_return(w->work->throttle, f->size);
-	tell_done(w, f, 0);
+	tell_done(w, w->opening, f, false, 0);
 }
 
 // Only its xattrs are unlike those of every object that it may be equal to.
@@ -128,7 +146,7 @@ static void open_ahead(struct worker *w, struct tree_file *f, enum recalled reca
 		put_last(w, &a);
 		return;
 	}
-	if (recalled == RECALLED_IDENTITY && !is_wanted(w, f, identity)) {
+	if (recalled == RECALLED_IDENTITY && !is_wanted(w->work->adopt, w->opening, f, identity)) {
 		leave_alone(w, f, false);
 		return;
 	}
@@ -137,7 +155,7 @@ static void open_ahead(struct worker *w, struct tree_file *f, enum recalled reca
 		leave_unread(w, f, reason_of_opening(w, err), err);
 		return;
 	}
-	if (!is_wanted(w, f, a.reading.identity)) {
+	if (!is_wanted(w->work->adopt, w->opening, f, a.reading.identity)) {
 		adopter_leave_unread(w->adopter, &a.reading);
 		leave_alone(w, f, reader_rights(&a.reading) != 0);
 		reader_close(&a.reading);
@@ -249,7 +267,7 @@ static void adopt_first(struct worker *w)
 	uint64_t freed = w->tally->freed, read = w->tally->read;
 	adopt(w, &a);
 	throttle_owe(w->work->throttle, w->tally->read - read - taken + adopter_reopened(w->adopter));
-	tell_done(w, f, w->tally->freed - freed);
+	tell_done(w, a.class, f, w->tally->read > read, w->tally->freed - freed);
 }
 
 static void leave_rest(struct worker *w)

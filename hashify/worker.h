@@ -26,6 +26,9 @@ struct work {
 	unsigned workers;  // that have started; under lock
 };
 
+// Is @f, of class @c, one of the files that are to be read, by what is known of it before it is opened?
+bool worker_has_to_read(const struct adopt *a, const struct class *c, const struct tree_file *f);
+
 // Works until no class is left, or until the user wants to stop; then files that were begun with are skipped
 // as stopped, and @w->next is the first class that nobody has begun with. Counts in @tally. Returns an error
 // that ends the pass.

@@ -170,6 +170,28 @@ def _(_):
             expect(re.fullmatch(reading + r"|hashify: (reading the store|walking|flushing)\b[ -~]*", line), "strange:", line)
 
 
+@case("what the index knows is no part of what is to be read, unless it meets its equal")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i in range(FILES):  # of one class, so that each is hashed
+            pool.put("a/f%d" % i, tree.noise(i, SIZE))
+        pool.settle()
+        time.sleep(0.3)  # the index is told of what is older than a tick
+        expect_equal(summary(pool.path)["bytes_read"], FILES * SIZE)
+        for i in range(20):
+            pool.put("b/f%d" % (1000 + i), tree.noise(1000 + i, SIZE))
+        pool.put("b/twin", tree.noise(0, SIZE))
+        pool.settle()
+        r = command("--json", "--no-default-excludes", "--progress=1", "--io-limit=%d" % (7 * SIZE), pool.path)
+        s = json.loads(r.stdout)
+        expect_equal(s["linked"], 1)
+        said = re.findall(r"reading: (\d+) %, .*, (\d+) of (\d+) files", r.stderr.decode())
+        expect(len(said) >= 2, "said", r.stderr)
+        for percent, done, total in said:
+            expect(int(total) in (21, 22), "of", total, "files:", said)
+        expect(int(said[0][0]) < 60, "nearly done at the start:", said)
+
+
 @case("a terminal that can do nothing gets lines, if asked for")
 def _(_):
     with new_pool(TOP) as pool:

@@ -192,6 +192,7 @@ static void without_progress_all_calls_do_nothing(void **state)
 	(void)state;
 	progress_phase(NULL, PROGRESS_READ);
 	progress_total(NULL, 1, 1);
+	progress_more(NULL, 1, 1);
 	progress_seen(NULL, 0, 1);
 	progress_add(NULL, 0, 1, 1, 1);
 	progress_guest(NULL, 0, "web1");
