@@ -6,7 +6,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define HANDS_OFF (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
+#define FROZEN (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)
+#define HANDS_OFF (FROZEN | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY)
 
 // Holes are read like zeros. A guest can make files that take a day to read and no space, one large or many
 // small ones; nothing would be saved by sharing them.
@@ -28,6 +29,11 @@ bool judge_is_mount(dev_t dir_dev, const struct statx *st)
 {
 	return makedev(st->stx_dev_major, st->stx_dev_minor) != dir_dev ||
 	       st->stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
+bool judge_is_frozen(const struct statx *st)
+{
+	return st->stx_attributes & FROZEN;
 }
 
 enum reason judge(dev_t store_dev, uint64_t min_size, dev_t dir_dev, const struct statx *st)

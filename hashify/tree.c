@@ -152,7 +152,7 @@ int64_t tree_add_dir(struct tree *t, uint32_t parent, const char *name)
 	if (!copy)
 		return -ENOMEM;
 	t->dirs[t->dir_count] = (struct tree_dir){ .parent = parent,
-						   .path_len = (uint32_t)len,
+						   .path_len = (uint32_t)len & INT32_MAX,
 						   .name = copy };
 	charge(t, 0, DIR_SHARE + strlen(name) + 1);
 	return (int64_t)t->dir_count++;

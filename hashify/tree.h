@@ -11,8 +11,9 @@
 #include "store/base/map.h"
 
 struct tree_dir {
-	uint32_t parent;    // index; the guest's root, 0, is its own
-	uint32_t path_len;  // bytes of its path below the guest, without a NUL
+	uint32_t parent;         // index; the guest's root, 0, is its own
+	uint32_t path_len : 31;  // bytes of its path below the guest, without a NUL
+	uint32_t is_frozen : 1;  // immutable or append-only: no name in it can become a link
 	const char *name;
 };
 

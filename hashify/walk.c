@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)64 * 1024)
@@ -342,13 +343,14 @@ static int open_to_read(struct level *l)
 }
 
 // @st is the directory's from before it is read.
-static int read_level(struct walker *w, const struct stat *st)
+static int read_level(struct walker *w, const struct statx *st)
 {
 	struct level *l = &w->levels[w->depth - 1];
 	// A snapshot may have two directories of one inode number; what is elsewhere becomes no link anyway.
 	bool listed = l->dev == w->walk->dev;
-	uint64_t stamp = stamp_of(w, st->st_mtim, st->st_ctim);
-	struct listing *same = listed ? listings_find(&w->listings, st->st_ino, stamp) : NULL;
+	struct timespec ctime = time_of(st->stx_ctime);
+	uint64_t stamp = stamp_of(w, time_of(st->stx_mtime), ctime);
+	struct listing *same = listed ? listings_find(&w->listings, st->stx_ino, stamp) : NULL;
 	if (same && can_replay(w, l, same))
 		return replay(w, l, same);
 	w->read++;
@@ -358,8 +360,8 @@ static int read_level(struct walker *w, const struct stat *st)
 		skip_dir(w, l->dir, r);
 		return 0;
 	}
-	if (listed && clock_is_over(st->st_ctim))
-		listings_begin(&w->listings, st->st_ino, stamp);
+	if (listed && clock_is_over(ctime))
+		listings_begin(&w->listings, st->stx_ino, stamp);
 	r = read_entries(w, l);
 	listings_end(&w->listings, r > 0);
 	return r < 0 ? r : 0;
@@ -379,11 +381,12 @@ static int push_excludes(struct walker *w, uint32_t dir)
 static int enter(struct walker *w, uint32_t dir, int fd)
 {
 	auto_close int own = fd;
-	struct stat st;
-	if (fstat(fd, &st) < 0) {
+	struct statx st;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st) < 0) {
 		skip_dir(w, dir, -errno);
 		return 0;
 	}
+	w->tree->dirs[dir].is_frozen = judge_is_frozen(&st);
 	size_t excludes = w->stack.count;
 	int r = push_excludes(w, dir);
 	if (r == -ENOBUFS) {
@@ -406,8 +409,8 @@ static int enter(struct walker *w, uint32_t dir, int fd)
 	w->levels[w->depth++] = (struct level){
 		.dir = dir,
 		.fd = take_fd(&own),
-		.dev = st.st_dev,
-		.ino = st.st_ino,
+		.dev = makedev(st.stx_dev_major, st.stx_dev_minor),
+		.ino = st.stx_ino,
 		.excludes = excludes,
 		.excludes_end = w->stack.count,
 		.pending = w->pending_count,

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 // Files of the same size that are compared at most; those with the same name come first.
@@ -47,6 +48,8 @@ struct subject {
 	struct mounts mounts;  // owned
 	struct report report;
 	bool is_covered;  // findings.h
+	bool is_frozen;   // its directory is: it can become an object, but no link
+	bool is_first;    // it would be the object, and not what it was found equal to
 };
 
 void why_free(struct why *w)
@@ -192,6 +195,9 @@ static int compare_candidate(struct subject *s, const struct tree *t, const stru
 		return 0;
 	if (compare_identity(s, fd, &d) < 0 || !is_least(w, &d))
 		return 0;
+	s->is_first = s->st.st_ino < f->ino;
+	if (d.is_none && s->is_first && t->dirs[f->dir].is_frozen)
+		return 0;
 	names_free(&w->names);
 	take_difference(w, &d);
 	return names_add(&w->names, tree_path(t, f->dir, f->name));
@@ -236,21 +242,27 @@ static int find_private(struct subject *s, struct why *w)
 	return r;
 }
 
-static int find_twins(struct subject *s, struct why *w)
-{
-	w->state = WHY_ALONE;
-	int r = hash(s);
-	if (r == 0)
-		r = find_object(s, w);
-	return r == 0 && w->state != WHY_NEXT ? find_private(s, w) : r;
-}
-
 static int leave(struct why *w, enum reason reason, int err)
 {
 	w->state = WHY_LEFT;
 	w->reason = reason;
 	w->err = err;
 	return 1;
+}
+
+static int find_twins(struct subject *s, struct why *w)
+{
+	w->state = WHY_ALONE;
+	int r = hash(s);
+	if (r == 0)
+		r = find_object(s, w);
+	if (r == 0 && w->state != WHY_NEXT)
+		r = find_private(s, w);
+	if (r == 0 && w->state == WHY_NEXT && s->is_frozen && !s->is_first) {
+		names_free(&w->names);
+		leave(w, REASON_FLAGS, 0);
+	}
+	return r;
 }
 
 // Something is mounted on the way to it, or on it.
@@ -275,13 +287,14 @@ static int leave_for_policy(const struct subject *s, struct why *w, int err, con
 // Does a rule leave the file alone, whatever it holds? 1: yes, and @w says which.
 static int find_rule(struct subject *s, int dir, struct why *w)
 {
-	struct statx st;
-	struct stat dir_st;
+	struct statx st, dir_st;
 
-	if (fstat(dir, &dir_st) < 0 ||
+	if (statx(dir, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &dir_st) < 0 ||
 	    statx(dir, s->name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) < 0)
 		return leave(w, REASON_CHANGED, 0);
-	enum reason reason = judge(s->at->pool.store->dev, s->policy->min_size, dir_st.st_dev, &st);
+	s->is_frozen = judge_is_frozen(&dir_st);
+	enum reason reason = judge(s->at->pool.store->dev, s->policy->min_size,
+				   makedev(dir_st.stx_dev_major, dir_st.stx_dev_minor), &st);
 	if (reason != REASON_NONE)
 		return leave(w, reason, 0);
 	int r = mounts_load(s->at->pool.mounted, &s->mounts);

@@ -9,7 +9,7 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import command, expect_same, full_inventory, new_pool, summary
+from cli import command, constant, expect_same, full_inventory, new_pool, summary
 
 TOP = sys.argv[1]
 KIND = sys.argv[2] if len(sys.argv) > 2 else subprocess.run(
@@ -134,8 +134,10 @@ def _(_):
             last = max("abc", key=lambda g: pool.inode(g + "/d/f"))
             subprocess.run(["chattr", "+" + flag, pool.at(last + "/d")], check=True)
             before = full_inventory(pool.path)
+            foretold = pool.dry_run()
             r = command("--json", "-v", pool.path)
             said, s = r.stderr.decode(), json.loads(r.stdout)
+            expect_same(constant(foretold), constant(s), "a dry run foretold otherwise")
             expect_equal((r.returncode, s["objects_created"], s["linked"], s["skipped"]["flags"], s["errors"]), (0, 2, 3, 1, 0), said)
             expect(last + "/d/f: immutable" in said, "not named in", said)
             expect_same(before, full_inventory(pool.path), "changed by a pass")

@@ -6,7 +6,7 @@ import sys
 import cases
 import tree
 from cases import case, expect, expect_equal
-from cli import command, guests, new_pool, stamps, expect_same, summary
+from cli import command, constant, guests, new_pool, stamps, expect_same, summary
 
 TOP = sys.argv[1]
 
@@ -150,6 +150,30 @@ def _(_):
             for rel in ("a/usr/f/", "a/usr/f/g"):
                 r = command(command_, pool.at(rel))
                 expect(r.returncode == 2 and b"no directory; expected" in r.stderr, rel, r.returncode, r.stderr)
+
+
+@case("what is in an immutable directory becomes an object, but no link")
+def _(_):
+    for frozen, shared in (0, True), (1, False), (2, False):  # in the order of the disk, where the first becomes the object
+        with new_pool(TOP) as pool:
+            pool.put_all("d/f", b"shared", guests="abc"[:2 + (frozen == 2)])
+            pool.settle()
+            guest = sorted("abc"[:2 + (frozen == 2)], key=lambda g: pool.inode(g + "/d/f"))
+            pool_with_store(pool)
+            if frozen == 2:
+                summary("--guest=" + guest[0], "--guest=" + guest[1], pool.path)
+            subprocess.run(["chattr", "+i", pool.at(guest[frozen] + "/d")], check=True)
+            try:
+                w = why(pool, guest[frozen] + "/d/f")
+                expect_equal((w["state"], w.get("reason")), ("shared_by_next_pass", None) if shared else ("left_alone", "flags"))
+                if frozen < 2:
+                    other = why(pool, guest[1 - frozen] + "/d/f")["state"]
+                    expect_equal(other, "shared_by_next_pass" if shared else "alone")
+                s = summary("-n", pool.path)
+                expect_equal((s["linked"], s["skipped"]["flags"]), (shared, not shared))
+                expect_equal(constant(summary(pool.path)), constant(s))
+            finally:
+                subprocess.run(["chattr", "-i", pool.at(guest[frozen] + "/d")], check=True)
 
 
 @case("an equal file that a pass leaves alone is none to share with")
