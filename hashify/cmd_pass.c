@@ -46,7 +46,7 @@ static void print_whatif(const struct pass_result *r)
 	};
 	for (size_t i = 0; r->has_whatif && i < sizeof(rows) / sizeof(*rows); i++)
 		if (rows[i].bytes > 0)
-			printf("--ignore=%s would free up to %s more\n", rows[i].name,
+			printf("--ignore=%s would free about %s more\n", rows[i].name,
 			       text_size(rows[i].bytes).text);
 }
 

@@ -335,6 +335,8 @@ static void estimate(struct pass *p)
 {
 	const struct whatif_pass pass = {
 		.classes = &p->classes,
+		.trees = p->trees,
+		.pool = p->pool,
 		.known = &p->known,
 		.store = p->adopt.store,
 		.ignored = p->adopt.ignored,

@@ -22,7 +22,7 @@ struct tree_dir {
 struct tree_file {
 	uint64_t ino;
 	uint64_t size;
-	uint32_t class;   // 32 bits of identity_class() of what it was
+	uint32_t class;   // 32 bits of identity_class() of what it was; at last another's (whatif.h)
 	uint32_t guest;   // index among the guests
 	uint32_t dir;     // index in the guest's tree
 	uint32_t row;     // hashed_find()

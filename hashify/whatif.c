@@ -9,6 +9,7 @@
 #include "store/xattr.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,13 @@
 
 // Objects that are looked at, those of large files first: nothing else in a pass asks the disk for each.
 #define OBJECTS_MAX 1000
+
+// Instead of a row, of which there are fewer: the class is 32 bits of the digest.
+#define ROW_HASHED UINT32_MAX
+
+// Smaller files have hardly any holes, and of a group not all need be asked.
+#define HOLES_LEAST ((uint64_t)64 * 1024)
+#define ASKED_MAX 8
 
 // Files that cannot be told apart by their traits.
 struct kind {
@@ -82,9 +90,33 @@ static int compare(const void *pa, const void *pb)
 	return strcmp(a->name, b->name);
 }
 
-static uint64_t blocks(uint64_t size)
+static int compare_keys(const void *pa, const void *pb)
 {
-	return (size + 4095) / 4096 * 4096;
+	const struct tree_file *a = *(const struct tree_file *const *)pa,
+			       *b = *(const struct tree_file *const *)pb;
+	return a->class == b->class ? 0 : a->class < b->class ? -1 : 1;
+}
+
+// What it takes on the disk, if it is still there.
+static uint64_t blocks(const struct whatif_pass *p, const struct tree_file *f)
+{
+	struct stat st;
+	uint64_t usual = (f->size + 4095) / 4096 * 4096;
+	if (f->size < HOLES_LEAST)
+		return usual;
+	auto_close int dir = tree_open_dir(&p->trees[f->guest], p->pool, f->dir);
+	if (dir < 0 || fstatat(dir, f->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != f->ino)
+		return usual;
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static uint64_t average_blocks(const struct whatif_pass *p, struct tree_file *const *files, size_t count)
+{
+	size_t asked = files[0]->size < HOLES_LEAST ? 1 : count < ASKED_MAX ? count : ASKED_MAX;
+	uint64_t sum = 0;
+	for (size_t i = 0; i < asked; i++)
+		sum += blocks(p, files[i]);
+	return sum / asked;
 }
 
 static struct kind *find_kind(struct kinds *k, uint32_t traits)
@@ -135,7 +167,7 @@ static bool has_rights(struct store *s, const struct object_key *key)
 }
 
 // Only of kinds that have a file whose xattrs are other ones.
-static void look_at_rights(struct estimate *e, const struct tree_file *const *files, size_t count)
+static void look_at_rights(struct estimate *e, struct tree_file *const *files, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (!(files[i]->traits & WHATIF_XATTRS))
@@ -190,36 +222,92 @@ static uint64_t merged(const struct kinds *k, unsigned ignored)
 	return away;
 }
 
-// Files of one size and name.
-static void add_group(struct estimate *e, const struct tree_file *const *files, size_t count)
+static uint32_t key_of(struct digest digest)
 {
-	struct kinds kinds;
-	uint64_t size = blocks(files[0]->size);
-
-	kinds.count = e->objects.count;
-	memcpy(kinds.list, e->objects.list, e->objects.count * sizeof(struct kind));
-	for (size_t i = 0; i < count; i++)
-		add_file(e, &kinds, files[i]);
-	e->ret->mtime += merged(&kinds, IDENTITY_MTIME) * size;
-	e->ret->owner += merged(&kinds, IDENTITY_OWNER) * size;
-	e->ret->mode += merged(&kinds, IDENTITY_MODE) * size;
-	for (size_t i = 0; i < kinds.count; i++)
-		e->ret->xattrs += kinds.list[i].xattrs * size;
+	return (uint32_t)digest.low;
 }
 
-// Files of one size.
-static void add_size(struct estimate *e, const struct tree_file *const *files, size_t count)
+static bool are_hashed(struct tree_file *const *files, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (files[i]->row != ROW_HASHED)
+			return false;
+	return true;
+}
+
+// May an object of their size have the content of these files?
+static bool may_have_object(const struct whatif_pass *p, struct tree_file *const *files, size_t count)
+{
+	size_t objects;
+	const struct known_object *o = known_sized(p->known, files[0]->size, OBJECTS_MAX, &objects);
+	if (objects == OBJECTS_MAX || !are_hashed(files, count))
+		return true;
+	for (size_t i = 0; i < objects; i++)
+		if (key_of(o[i].key.digest) == files[0]->class)
+			return true;
+	return false;
+}
+
+// Files of one size and key.
+static void add_group(struct estimate *e, struct tree_file *const *files, size_t count)
+{
+	struct kinds kinds;
+
+	kinds.count = may_have_object(e->pass, files, count) ? e->objects.count : 0;
+	memcpy(kinds.list, e->objects.list, kinds.count * sizeof(struct kind));
+	for (size_t i = 0; i < count; i++)
+		add_file(e, &kinds, files[i]);
+	struct whatif away = {
+		.mtime = merged(&kinds, IDENTITY_MTIME),
+		.owner = merged(&kinds, IDENTITY_OWNER),
+		.mode = merged(&kinds, IDENTITY_MODE),
+	};
+	for (size_t i = 0; i < kinds.count; i++)
+		away.xattrs += kinds.list[i].xattrs;
+	if (!(away.mtime | away.owner | away.mode | away.xattrs))
+		return;
+	uint64_t size = average_blocks(e->pass, files, count);
+	e->ret->mtime += away.mtime * size;
+	e->ret->owner += away.owner * size;
+	e->ret->mode += away.mode * size;
+	e->ret->xattrs += away.xattrs * size;
+}
+
+// Files of one size and name get one key, unless digests tell of all of them which are equal.
+static void set_keys(struct tree_file *const *files, size_t count)
+{
+	const char *name = files[0]->name;
+	uint32_t key = (uint32_t)digest_hash64(0, name, strlen(name));
+
+	if (are_hashed(files, count))
+		return;
+	for (size_t i = 0; i < count; i++)
+		key = files[i]->row == ROW_HASHED ? files[i]->class : key;
+	for (size_t i = 0; i < count; i++) {
+		files[i]->class = key;
+		files[i]->row = 0;
+	}
+}
+
+// Files of one size, in the order of their names.
+static void add_size(struct estimate *e, struct tree_file **files, size_t count)
 {
 	look_at_objects(e, files[0]->size);
 	look_at_rights(e, files, count);
 	for (size_t i = 0, end; i < count; i = end) {
 		for (end = i + 1; end < count && compare(&files[i], &files[end]) == 0;)
 			end++;
+		set_keys(&files[i], end - i);
+	}
+	qsort(files, count, sizeof(struct tree_file *), compare_keys);
+	for (size_t i = 0, end; i < count; i = end) {
+		for (end = i + 1; end < count && files[i]->class == files[end]->class;)
+			end++;
 		add_group(e, &files[i], end - i);
 	}
 }
 
-static void add_all(struct estimate *e, const struct tree_file *const *files, size_t count)
+static void add_all(struct estimate *e, struct tree_file **files, size_t count)
 {
 	for (size_t i = 0, end; i < count; i = end) {
 		for (end = i + 1; end < count && files[i]->size == files[end]->size;)
@@ -235,14 +323,22 @@ static bool is_twin(const struct whatif_pass *p, const struct tree_file *f, cons
 	return fd >= 0 && (uint32_t)identity_class(p->store->seed, &st, p->ignored) == f->class;
 }
 
-bool whatif_has_twin(const struct whatif_pass *p, const struct tree_file *f, struct digest digest)
+bool whatif_has_twin(const struct whatif_pass *p, struct tree_file *f, struct digest digest)
 {
 	size_t count;
+	bool found = false;
 	const struct known_object *objects = known_sized(p->known, f->size, OBJECTS_MAX, &count);
-	for (size_t i = 0; i < count; i++)
-		if (digest_equal(objects[i].key.digest, digest) && is_twin(p, f, &objects[i].key))
-			return true;
-	return false;
+	for (size_t i = 0; i < count && !found; i++)
+		found = digest_equal(objects[i].key.digest, digest) && is_twin(p, f, &objects[i].key);
+	f->row = ROW_HASHED;
+	f->class = key_of(digest);
+	return found;
+}
+
+// Could it become a link if something was ignored?
+static bool counts(const struct whatif_pass *p, const struct tree_file *f)
+{
+	return f->traits & (WHATIF_ALONE | WHATIF_OBJECT) && !p->trees[f->guest].dirs[f->dir].is_frozen;
 }
 
 int whatif_add(const struct whatif_pass *p, struct whatif *ret)
@@ -251,11 +347,11 @@ int whatif_add(const struct whatif_pass *p, struct whatif *ret)
 	struct estimate e = { .pass = p, .ret = ret };
 	size_t count = 0;
 
-	auto_free const struct tree_file **files = calloc(c->file_count + 1, sizeof(struct tree_file *));
+	auto_free struct tree_file **files = calloc(c->file_count + 1, sizeof(struct tree_file *));
 	if (!files)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->file_count; i++)
-		if (c->files[i]->traits & (WHATIF_ALONE | WHATIF_OBJECT))
+		if (counts(p, c->files[i]))
 			files[count++] = c->files[i];
 	qsort(files, count, sizeof(struct tree_file *), compare);
 	add_all(&e, files, count);

@@ -1,6 +1,7 @@
-// How much more each part of the identity that could be ignored would free at most, by what is known without
+// About how much more each part of the identity that could be ignored would free, by what is known without
 // reading: so that the user can decide. Files of one size and name, and objects of that size, that differ in
-// nothing else are taken to have the same content.
+// nothing else are taken to have the same content, unless all of these files were hashed: then digests tell,
+// whatever the names.
 #pragma once
 
 #include <stdbool.h>
@@ -30,14 +31,17 @@ uint32_t whatif_traits(const struct stat *st);
 // The pass that there was.
 struct whatif_pass {
 	const struct classes *classes;  // borrowed, as all here
+	const struct tree *trees;
+	int pool;
 	const struct known *known;
 	struct store *store;  // NULL: none
 	unsigned ignored;     // of enum identity_field
 	bool dry_run;         // what would become objects can still be one
 };
 
-// Is there an object of the content @digest that only xattrs keep @f from?
-bool whatif_has_twin(const struct whatif_pass *p, const struct tree_file *f, struct digest digest);
+// Is there an object of the content @digest that only xattrs keep @f from? The pass is done with @f: its
+// class and row, which nobody needs any more, have the digest for whatif_add().
+bool whatif_has_twin(const struct whatif_pass *p, struct tree_file *f, struct digest digest);
 
-// Adds what the files of @p would free to @ret. -ENOMEM.
+// Adds what the files of @p, with which it is done, would free to @ret. -ENOMEM.
 int whatif_add(const struct whatif_pass *p, struct whatif *ret);

@@ -1,5 +1,6 @@
 """What may differ with --ignore, and what never may."""
 import os
+import subprocess
 import sys
 import time
 
@@ -104,7 +105,7 @@ def _(_):
         pool.settle()
         truth = expect_announced(pool, mtime=1, owner=2, mode=3, xattr=4)
         r = command("--no-default-excludes", "-n", pool.path)
-        expect(b"--ignore=mode would free up to 12.0 KiB more" in r.stdout, r.stdout)
+        expect(b"--ignore=mode would free about 12.0 KiB more" in r.stdout, r.stdout)
         for what in ("mtime", "xattr"):
             expect_equal(summary("--ignore=" + what, pool.path)["bytes_freed"], truth[what], what)
         free = summary("-n", pool.path)["would_free"]
@@ -161,6 +162,33 @@ def _(_):
         put_pair(pool, "time", both={"mode": 0o4755}, mtime=tree.OLD + 1)
         pool.settle()
         expect_announced(pool, mtime=1)
+
+
+@case("what was hashed is announced by its content, whatever the names")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i, guest in enumerate("ab"):  # two of each class, so that both are hashed
+            for name, content in ("one", b"content"), ("two", b"other-%d" % i):
+                pool.put("%s/%s-%s" % (guest, name, guest), content, mtime=tree.OLD + i)
+                pool.put("%s/%s" % (guest, name), b"%s: %d, %s" % (name.encode(), i, content[:1]), mtime=tree.OLD + i)
+        pool.settle()
+        for _ in range(2):
+            expect_equal(would_free(pool)[0], {"mtime": 4096, "owner": 0, "mode": 0, "xattr": 0})
+            expect_equal(would_free(pool)[1]["mtime"], 4096)
+            summary(pool.path)
+
+
+@case("of files with holes is announced what they take")
+def _(_):
+    with new_pool(TOP) as pool:
+        for i, guest in enumerate("abc"):
+            pool.put(guest + "/f", tree.noise(1, 2_000_000), mtime=tree.OLD + i)
+            subprocess.run(["truncate", "-s", "20M", pool.at(guest, "f")], check=True)
+            os.utime(pool.at(guest, "f"), ns=(tree.OLD + i, tree.OLD + i))
+        pool.settle()
+        announced, truth = would_free(pool)
+        expect(2_000_000 < truth["mtime"] // 2 < 3_000_000, truth)
+        expect_equal(announced, truth)
 
 
 @case("what is not read is announced as if it were equal, and never less than what is freed")

@@ -21,7 +21,7 @@ static void many_objects_of_one_size_are_not_all_looked_at_for_each_file(void **
 	for (size_t i = 0; i < OBJECTS; i++)
 		known.objects[i] = (struct known_object){ .key.size = SIZE, .identity = i };
 	const struct whatif_pass pass = { .known = &known };
-	const struct tree_file file = { .size = SIZE };
+	struct tree_file file = { .size = SIZE };
 
 	clock_t start = clock();
 	for (uint64_t i = 1; i <= 2000; i++)
