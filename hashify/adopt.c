@@ -236,6 +236,8 @@ static int replace_in(struct adopter *a, const struct target *t, struct reading 
 static int replace(struct adopter *a, struct target *t, struct reading *r)
 {
 	if (a->shared->dry_run) {
+		if (a->shared->trees[r->file->guest].dirs[r->file->dir].is_frozen)
+			return -EPERM;
 		if (t->names >= a->shared->link_limit)
 			return -EMLINK;
 		t->names++;

@@ -123,11 +123,6 @@ void report_object(struct report *r, struct tally *t, const struct report_place 
 
 void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed)
 {
-	// A real pass finds that out when it tries to.
-	if (r->dry_run && place->tree->dirs[place->dir].is_frozen) {
-		report_skip(r, t, place, REASON_FLAGS, 0);
-		return;
-	}
 	t->linked++;
 	t->freed += freed;
 	if (r->verbose)

@@ -39,8 +39,7 @@ void report_policy(struct report *r, struct tally *t, const struct report_place 
 // tells, or no memory.
 char *report_policy_text(const char *root, int err, int line);
 
-// Count a file that became an object, or a link that made @freed bytes free. In a dry run also one that could
-// not become a link because of its directory: as skipped.
+// Count a file that became an object, or a link that made @freed bytes free.
 void report_object(struct report *r, struct tally *t, const struct report_place *place);
 void report_link(struct report *r, struct tally *t, const struct report_place *place, uint64_t freed);
 
