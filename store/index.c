@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +12,12 @@
 #include "store/base/array.h"
 #include "store/base/fd.h"
 #include "store/base/sys.h"
+#include "store/database.h"
 #include "store/store.h"
 
 #define FILE_NAME "index.sqlite"
 #define VERSION 4
 #define PASSES_KEPT 4096
-
-// For who looks while another writes, which takes seconds where there are millions of rows.
-#define WAIT_MS 10000
 
 struct index {
 	sqlite3 *db;  // owned
@@ -29,80 +26,14 @@ struct index {
 	sqlite3_stmt *put, *remove, *verified;  // owned; NULL: not used yet
 };
 
-// Names of the store are opened through /proc/self/fd, which must not be resolved: the store may lie in a
-// mount that no path leads to.
-static int keep_path(sqlite3_vfs *vfs, const char *name, int size, char *ret)
-{
-	(void)vfs;
-	return snprintf(ret, (size_t)size, "%s", name) < size ? SQLITE_OK : SQLITE_CANTOPEN;
-}
-
-static const char *vfs_name(void)
-{
-	static sqlite3_vfs vfs;
-	static const char name[] = "hashfs";
-
-	const sqlite3_vfs *usual = sqlite3_vfs_find(NULL);
-	if (!vfs.zName && usual) {
-		vfs = *usual;
-		vfs.zName = name;
-		vfs.pNext = NULL;
-		vfs.xFullPathname = keep_path;
-		sqlite3_vfs_register(&vfs, 0);
-	}
-	return name;
-}
-
-static int errno_of(int r)
-{
-	switch (r & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_DONE:
-	case SQLITE_ROW:
-		return 0;
-	case SQLITE_NOMEM:
-		return -ENOMEM;
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_READONLY:
-		return -EROFS;
-	case SQLITE_CANTOPEN:
-		return -ENOENT;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return -EBUSY;
-	case SQLITE_IOERR:
-		return -EIO;
-	default:  // SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_ERROR: not the tables that we make
-		return -EBADMSG;
-	}
-}
-
-// What the system said of the last call on @x, if that was it.
-static int error_of(const struct index *x, int r)
-{
-	int kind = r & 0xff;
-	int said = kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR ? sqlite3_system_errno(x->db) : 0;
-	return said > 0 ? -said : errno_of(r);
-}
-
 static int run(struct index *x, const char *sql)
 {
-	return error_of(x, sqlite3_exec(x->db, sql, NULL, NULL, NULL));
+	return database_run(x->db, sql);
 }
 
 static int prepare(struct index *x, const char *sql, sqlite3_stmt **ret)
 {
-	if (*ret)
-		return 0;
-	return errno_of(sqlite3_prepare_v2(x->db, sql, -1, ret, NULL));
-}
-
-// Runs @s, which returns no rows, with what is bound to it, and makes it ready to be run again.
-static int step(sqlite3_stmt *s)
-{
-	sqlite3_step(s);
-	return errno_of(sqlite3_reset(s));
+	return database_prepare(x->db, sql, ret);
 }
 
 // Whose it is: another store, a store that was copied, or another filesystem has other inodes; what was
@@ -135,7 +66,7 @@ static int read_owner(struct index *x, struct owner *ret)
 		snprintf(ret->uuid, sizeof(ret->uuid), "%s", uuid ? uuid : "");
 	}
 	sqlite3_finalize(s);
-	return r == SQLITE_ROW ? 0 : r == SQLITE_DONE ? -EBADMSG : errno_of(r);
+	return r == SQLITE_ROW ? 0 : r == SQLITE_DONE ? -EBADMSG : database_errno(r);
 }
 
 static int write_owner(struct index *x, const struct owner *o)
@@ -148,7 +79,7 @@ static int write_owner(struct index *x, const struct owner *o)
 	sqlite3_bind_int64(s, 2, (sqlite3_int64)o->ino);
 	sqlite3_bind_text(s, 3, o->uuid, -1, SQLITE_STATIC);
 	sqlite3_bind_int(s, 4, (int)x->ignored);
-	r = step(s);
+	r = database_step(s);
 	sqlite3_finalize(s);
 	return r;
 }
@@ -162,7 +93,7 @@ static int read_version(struct index *x, int *ret)
 	r = sqlite3_step(s);
 	*ret = r == SQLITE_ROW ? sqlite3_column_int(s, 0) : 0;
 	sqlite3_finalize(s);
-	return errno_of(r);
+	return database_errno(r);
 }
 
 #define OWNER "CREATE TABLE owner (seed INTEGER, ino INTEGER, uuid TEXT, ignored INTEGER)"
@@ -216,24 +147,11 @@ static int check(struct index *x, const struct owner *wanted, enum index_state *
 	return 0;
 }
 
-// It may have been damaged: what it holds besides tables runs nothing, and what SQLite notices it says.
 // Nothing is flushed: after a power cut it may be old or broken, but each row was true once, and its stamp
 // tells whether it is.
 static int open_db(const struct store *s, int flags, struct index *x)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "%s/" FILE_NAME, fd_path(s->dir).text);
-	int r = errno_of(sqlite3_open_v2(path, &x->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
-					 vfs_name()));
-	if (r < 0)
-		return r;
-	sqlite3_busy_timeout(x->db, WAIT_MS);
-	sqlite3_db_config(x->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(x->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_db_config(x->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
-	sqlite3_db_config(x->db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-	return run(x, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA synchronous = OFF");
+	return database_open(s->dir, FILE_NAME, flags, &x->db);
 }
 
 static void close_db(struct index *x)
@@ -385,7 +303,7 @@ int index_each(struct index *x, int (*each)(const struct index_file *f, void *ar
 		r = is_number(s, 5) ? each(&f, arg) : -EBADMSG;
 	}
 	sqlite3_finalize(s);
-	return r ? r : errno_of(stepped);
+	return r ? r : database_errno(stepped);
 }
 
 int index_put(struct index *x, const struct index_file *files, size_t count)
@@ -396,7 +314,7 @@ int index_put(struct index *x, const struct index_file *files, size_t count)
 		const uint64_t values[] = { f->ino, f->stamp, f->digest.high, f->digest.low, f->identity };
 		for (int v = 0; v < 5; v++)
 			sqlite3_bind_int64(x->put, v + 1, (sqlite3_int64)values[v]);
-		r = step(x->put);
+		r = database_step(x->put);
 	}
 	return r;
 }
@@ -407,7 +325,7 @@ int index_remove(struct index *x, uint64_t ino)
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(x->remove, 1, (sqlite3_int64)ino);
-	return step(x->remove);
+	return database_step(x->remove);
 }
 
 int index_each_verified(struct index *x, int (*each)(const struct index_verified *v, void *arg), void *arg)
@@ -422,7 +340,7 @@ int index_each_verified(struct index *x, int (*each)(const struct index_verified
 		r = is_number(s, 2) ? each(&v, arg) : -EBADMSG;
 	}
 	sqlite3_finalize(s);
-	return r ? r : errno_of(stepped);
+	return r ? r : database_errno(stepped);
 }
 
 int index_put_verified(struct index *x, const struct index_verified *v)
@@ -432,7 +350,7 @@ int index_put_verified(struct index *x, const struct index_verified *v)
 		return r;
 	sqlite3_bind_int64(x->verified, 1, (sqlite3_int64)v->ino);
 	sqlite3_bind_int64(x->verified, 2, v->at);
-	return step(x->verified);
+	return database_step(x->verified);
 }
 
 int index_forget_verified(struct index *x)
@@ -467,7 +385,7 @@ int index_get_listing(struct index *x, const char *guest, uint8_t **ret, size_t 
 		return r;
 	bind_blob(s, 1, guest, strlen(guest));
 	int stepped = sqlite3_step(s);
-	r = stepped == SQLITE_ROW ? copy_blob(s, 0, ret, ret_size) : errno_of(stepped);
+	r = stepped == SQLITE_ROW ? copy_blob(s, 0, ret, ret_size) : database_errno(stepped);
 	sqlite3_finalize(s);
 	return r;
 }
@@ -480,7 +398,7 @@ int index_put_listing(struct index *x, const char *guest, const void *data, size
 		return r;
 	bind_blob(s, 1, guest, strlen(guest));
 	bind_blob(s, 2, data, size);
-	r = step(s);
+	r = database_step(s);
 	sqlite3_finalize(s);
 	return r;
 }
@@ -509,7 +427,7 @@ static int find_unwanted(struct index *x, bool (*is_wanted)(const char *guest, v
 		ret->list[ret->count++] = sqlite3_column_int64(s, 0);
 	}
 	sqlite3_finalize(s);
-	return r < 0 ? r : errno_of(stepped);
+	return r < 0 ? r : database_errno(stepped);
 }
 
 static int remove_listings(struct index *x, const struct rows *rows)
@@ -519,7 +437,7 @@ static int remove_listings(struct index *x, const struct rows *rows)
 	for (size_t i = 0; i < rows->count && r == 0; i++) {
 		sqlite3_reset(s);
 		sqlite3_bind_int64(s, 1, rows->list[i]);
-		r = step(s);
+		r = database_step(s);
 		if (r == 0 && sqlite3_changes(x->db) != 1)
 			r = -EBADMSG;  // a row that is found by looking at all, and not by its number
 	}
@@ -553,7 +471,7 @@ int index_add_pass(struct index *x, const struct index_pass *p)
 	for (int i = 0; i < 9; i++)
 		sqlite3_bind_int64(s, i + 1, values[i]);
 	sqlite3_bind_double(s, 2, p->seconds);
-	r = step(s);
+	r = database_step(s);
 	sqlite3_finalize(s);
 	snprintf(trim, sizeof(trim), "DELETE FROM passes WHERE rowid <= (SELECT max(rowid) FROM passes) - %d",
 		 PASSES_KEPT);
@@ -587,7 +505,7 @@ int64_t index_last_pass(struct index *x, struct index_pass *ret)
 		count = sqlite3_column_int64(s, 9);
 	}
 	sqlite3_finalize(s);
-	r = errno_of(r);
+	r = database_errno(r);
 	return r < 0 ? r : count;
 }
 
