@@ -3,12 +3,16 @@
 #include "hashify/listing.h"
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
+#include "store/base/clock.h"
 #include "store/base/thread.h"
 #include "store/store.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+// What a pass that is killed has read for nothing. To commit flushes nothing, and takes some milliseconds.
+#define COMMIT_INTERVAL (5 * INT64_C(1000000000))
 
 // A row that nobody asks for costs some bytes; so many of a hundred are thrown away together.
 #define STALE_PERCENT 20
@@ -72,6 +76,7 @@ int hashed_load(struct store *s, unsigned ignored, bool write, struct hashed *re
 	*ret = (struct hashed){ .store = s, .seed = s ? s->seed : 0 };
 	*ret_state = INDEX_GOOD;
 	*ret_error = 0;
+	ret->committed = clock_ns(CLOCK_MONOTONIC_COARSE);
 	mutex_init(&ret->lock);
 	if (!s)
 		return 0;
@@ -139,6 +144,19 @@ static void put_batch(struct hashed *h)
 	h->batched = 0;
 }
 
+// With the lock held. Each row is true by itself, and none is removed before the end, so that a part of them
+// is as good an index as any.
+static void commit_sometimes(struct hashed *h)
+{
+	int64_t now = clock_ns(CLOCK_MONOTONIC_COARSE);
+	if (now - h->committed < COMMIT_INTERVAL)
+		return;
+	put_batch(h);
+	if (h->error == 0)
+		note(h, index_commit(h->index));
+	h->committed = now;
+}
+
 void hashed_add(struct hashed *h, const struct index_file *f)
 {
 	if (!h->index)
@@ -151,6 +169,7 @@ void hashed_add(struct hashed *h, const struct index_file *f)
 	h->batch[h->batched++] = *f;
 	if (h->batched == HASHED_BATCH)
 		put_batch(h);
+	commit_sometimes(h);
 }
 
 static void get_listing(struct hashed *h, const char *guest, uint8_t **ret, size_t *ret_size)

@@ -25,7 +25,8 @@ struct hashed {
 	pthread_mutex_t lock;  // guards what follows, and the index
 	struct index_file batch[HASHED_BATCH];
 	size_t batched;
-	int error;  // the first of writing
+	int64_t committed;  // ns of CLOCK_MONOTONIC_COARSE: when it was last
+	int error;          // the first of writing
 };
 
 // Loads what the index of @s (NULL: none) has for passes that leave @ignored out. An index that cannot be
@@ -38,7 +39,7 @@ int hashed_load(struct store *s, unsigned ignored, bool write, struct hashed *re
 uint32_t hashed_find(struct hashed *h, uint64_t ino, uint64_t stamp);
 const struct index_file *hashed_row(const struct hashed *h, uint32_t row);
 
-// Remembers a file for the next pass.
+// Remembers a file for the next pass; if this one is killed, for the most part as well.
 void hashed_add(struct hashed *h, const struct index_file *f);
 
 // What the directories of @guest, or of objects (shards.h), held when they were read last; no more than

@@ -263,6 +263,12 @@ unsigned index_ignored(const struct index *x)
 	return x->ignored;
 }
 
+int index_commit(struct index *x)
+{
+	int r = run(x, "COMMIT");
+	return r < 0 ? r : run(x, "BEGIN");
+}
+
 int index_close(struct index *x)
 {
 	if (!x)

@@ -59,7 +59,11 @@ int index_open(struct store *s, unsigned ignored, bool write, struct index **ret
 // The identity fields that it leaves out.
 unsigned index_ignored(const struct index *x);
 
-// Writes what was put and removed since it was opened, as a whole or not at all; frees. NULL is fine.
+// Writes what was put and removed since it was opened, or since the last call, as a whole or not at all: who
+// is killed then loses only what comes later. After an error it is only good to be closed.
+int index_commit(struct index *x);
+
+// The same, and frees. NULL is fine.
 int index_close(struct index *x);
 
 // Calls @each for all files, by ascending inode, until it answers other than 0, and returns that. -EBADMSG:

@@ -233,6 +233,41 @@ def _(_):
         expect_equal([summary("index", pool.path)[k] for k in ("files", "passes")], [count, 3])
 
 
+def rows_in(path):
+    """Of files, that are written for good; another process is at it."""
+    try:
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as db:
+            return db.execute("SELECT count(*) FROM files").fetchone()[0]
+    except sqlite3.OperationalError:  # it is being made
+        return 0
+
+
+@case("a pass that is killed keeps what it has hashed but for the last seconds")
+def _(_):
+    pairs, size = 40, 50_000
+    whole = sum(2 * (size + i) for i in range(pairs))
+    with new_pool(TOP) as pool:
+        for i in range(pairs):
+            for name in "ab":
+                pool.put("a/%s%d" % (name, i), tree.noise("%s%d" % (name, i), size + i))
+        pool.settle()
+        time.sleep(0.3)
+        before = full_inventory(pool.path)
+        p = subprocess.Popen([HASHIFY, "-q", "--no-default-excludes", "--io-limit=%d" % (whole // 12), pool.path], env=MORTAL)
+        rows = 0
+        while rows == 0 and p.poll() is None:
+            time.sleep(0.1)
+            rows = rows_in(index(pool))
+        p.kill()
+        expect_equal(p.wait(), -signal.SIGKILL)
+        expect(rows > 4, "rows that were kept:", rows)
+        rest = summary(pool.path)["bytes_read"]
+        expect(0 < rest <= whole - rows * size, "read by the next pass:", rest, "of", whole, "with", rows, "rows")
+        expect_same(before, full_inventory(pool.path), "changed by a pass")
+        run(pool, read=0)
+        expect_equal(summary("index", pool.path)["files"], 2 * pairs)
+
+
 @case("a dry run writes no index")
 def _(_):
     with hashed_pool() as pool:
