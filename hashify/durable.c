@@ -19,12 +19,25 @@ static int64_t clock_offset(void)
 // Its mtime is when writing back failed. It need not outlive the page cache, so it is never flushed.
 static const char failed_name[] = "write-failed";
 
+// When writing back fails, the disk may be full, and no file can be made. So it is there before, as of 1970.
+// Where it cannot be made now, it is tried again then. Who is killed in between costs later passes time.
+static void make_note(int store)
+{
+	const struct timespec never[2] = { { 0 } };
+	auto_close int fd = openat(store, failed_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+				   0600);
+	if (fd >= 0)
+		futimens(fd, never);
+}
+
 void durable_init(struct durable *d, int store)
 {
 	struct stat st;
 
 	d->clock_offset = clock_offset();
 	d->store = store;
+	if (d->wanted && store >= 0)
+		make_note(store);
 	d->is_unsure = store >= 0 && fstatat(store, failed_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		       clock_latest(st.st_mtim) >= d->clock_offset - CLOCK_MARGIN;
 	mutex_init(&d->flushing);

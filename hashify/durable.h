@@ -23,7 +23,7 @@ struct durable {
 	int64_t clock_offset;  // ns between the wall clock and the time since boot
 };
 
-// @store is the store's directory, or -1.
+// @store is the store's directory, or -1. If @d->wanted, it gets the file in which errors are noted.
 void durable_init(struct durable *d, int store);
 void durable_destroy(struct durable *d);
 

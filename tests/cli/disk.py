@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import cases
 import tree
@@ -41,8 +42,7 @@ def lose(path, block=0):
 def tell_of_failure(pool):
     """As a pass notes it that was told of an error of writing back."""
     summary(pool.path)
-    with open(pool.at(".hash/write-failed"), "w"):
-        pass
+    os.utime(pool.at(".hash/write-failed"))
 
 
 def lose_mark(pool):
@@ -153,7 +153,12 @@ def _(_):
             os.mkdir(pool.at("b"))
             pool.put_all("other", b"x" * 5000, guests="ab")
             pool.settle()
+            if told == "somebody else":  # a store of before passes made the note beforehand
+                summary("--sync=none", pool.path)
+                expect(not os.path.exists(pool.at(".hash/write-failed")), "made where nothing is flushed")
             summary(pool.path)
+            note = os.stat(pool.at(".hash/write-failed"))
+            expect_equal(note.st_mtime_ns, 0, "nothing has failed")
             pool.put("a/f", CONTENT[4096:8192])
             pool.put("b/f", content)
             pool.settle()
@@ -169,7 +174,9 @@ def _(_):
             for reason in ("link", "disk", "disk"):  # the first is told of the file's own error
                 s = summary(pool.path, status=1)
                 expect_equal((s["skipped"][reason], s["errors"], s["linked"], s["objects_created"]), (1, 1, 0, 0), told)
-            expect(os.path.exists(pool.at(".hash/write-failed")), "not noted:", told)
+            now = os.stat(pool.at(".hash/write-failed"))
+            expect_equal(now.st_ino, note.st_ino, "the note, which a full disk would have no room for")
+            expect(now.st_mtime > time.time() - 600, "not noted:", told)
             drop_caches()
             with open(pool.at("b/f"), "rb") as f:
                 expect_equal(f.read(), content, "b/f")
