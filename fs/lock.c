@@ -45,6 +45,12 @@ static void say_recovered(const char *path, const struct recovery *r)
 			 " put back into their guests, %" PRIu64 " removed, %" PRIu64
 			 " of unknown origin kept in " STORE_DIR "/tmp",
 			 path, r->put_back + r->removed + r->kept, r->put_back, r->removed, r->kept);
+	if (r->broken > 0)
+		log_warning("%s/%s/tmp/%s: a file%s%s cannot be put in order: %s (%" PRIu64
+			    " such files); left there, or as kept-*; check the disk, save what can be read, "
+			    "and remove it",
+			    path, STORE_DIR, r->broken_name, *r->broken_path ? " of " : "", r->broken_path,
+			    strerror(-r->broken_error), r->broken);
 }
 
 static int is_any(const struct object_key *key, void *arg)

@@ -126,6 +126,17 @@ static void print_recovery(const char *pool, const struct recovery *r)
 			 r->removed, r->kept);
 }
 
+static void print_broken(const char *pool, const struct recovery *r)
+{
+	auto_free char *path = text_printable(r->broken_path);
+	if (r->broken > 0)
+		log_warning("%s/" STORE_DIR "/tmp/%s: a file%s%s cannot be put in order: %s (%" PRIu64
+			    " %s so); left there, or as kept-*; check the disk, save what can be read, and "
+			    "remove it",
+			    pool, r->broken_name, path && *path ? " of " : "", path ? path : "",
+			    strerror(-r->broken_error), r->broken, text_plural(r->broken, "is", "are"));
+}
+
 static void print_kept(const char *pool, uint64_t kept)
 {
 	if (kept > 0)
@@ -191,6 +202,7 @@ static int finish(const struct pass_args *o, const struct pass_result *r, int er
 {
 	command_say_early(&o->common, "hashify", err);
 	print_recovery(o->common.operand, &r->recovery);
+	print_broken(o->common.operand, &r->recovery);
 	print_kept(o->common.operand, r->tally.kept);
 	print_index(o, r);
 	print_apart(o, &r->apart);

@@ -1,6 +1,7 @@
 // What a killed hashify, a killed hashfs or a power cut left in tmp/.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,6 +58,44 @@ static int keep(struct store *s, const char *name, struct recovery *ret)
 	return r;
 }
 
+// The file, its object, its journal or the directory it belongs in is damaged, and will be so the next time.
+static bool is_broken(int r)
+{
+	return r == -EIO || r == -EUCLEAN || r == -EBADMSG;
+}
+
+// Returns 0: it ends nothing.
+static int note_broken(const char *name, const char *path, int error, struct recovery *ret)
+{
+	if (ret->broken++ > 0)
+		return 0;
+	ret->broken_error = error;
+	snprintf(ret->broken_name, sizeof(ret->broken_name), "%s", name);
+	snprintf(ret->broken_path, sizeof(ret->broken_path), "%s", path ? path : "");
+	return 0;
+}
+
+// One such file must not stop every pass to come. To go on is safe: whatever there may be of the file stays,
+// its name is either one that nothing of ours removes, or the old one, which is tried again and which no link
+// gets meanwhile, and the guest has our link, as after any other file that is kept. If it is the whole
+// filesystem that fails, the pass meets that itself. All other errors, of a full disk or one that is
+// read-only for example, end recovery: when they are mended the file can go where it belongs, as long as its
+// journal is there.
+static int keep_broken(struct store *s, const char *name, const char *path, int error, struct recovery *ret)
+{
+	int r = displaced_keep(s, name);
+	if (r < 0 && !is_broken(r) && !is_refused(r))
+		return r;
+	ret->kept++;
+	return note_broken(name, path, error, ret);
+}
+
+static bool is_link(const struct store *s, const char *name, const struct variants *links)
+{
+	struct stat st;
+	return fstatat(s->tmp, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && variants_have(links, st.st_ino);
+}
+
 static int give_back(struct store *s, const char *name, const struct variants *links, struct recovery *ret)
 {
 	auto_free char *path = NULL;
@@ -67,6 +106,10 @@ static int give_back(struct store *s, const char *name, const struct variants *l
 		r = put_back_found(s, name, path, in, links);
 	if (r == -ENOENT || r == PLACE_TAKEN || is_refused(r))
 		return keep(s, name, ret);
+	if (is_broken(r) && is_link(s, name, links))  // the file is back, but that cannot be removed
+		return note_broken(name, NULL, r, ret);
+	if (is_broken(r))
+		return keep_broken(s, name, path, r, ret);
 	if (r == PUT_BACK)
 		ret->put_back++;
 	return r;
@@ -78,6 +121,13 @@ static int drop(struct store *s, const char *name, struct recovery *ret)
 	if (r == 0)
 		ret->removed++;
 	return r;
+}
+
+// For what is nobody's: it may stay there as well.
+static int drop_ours(struct store *s, const char *name, struct recovery *ret)
+{
+	int r = drop(s, name, ret);
+	return is_broken(r) ? note_broken(name, NULL, r, ret) : r;
 }
 
 // 1 if it was dropped, 0 or an error if it must not be.
@@ -108,7 +158,7 @@ static int recover_without(struct store *s, const char *name, uint64_t ino, cons
 
 	int r = variants_find(s, key, &links);
 	if (r == 0)
-		r = variants_have(&links, ino) ? drop(s, name, ret) : give_back(s, name, &links, ret);
+		r = variants_have(&links, ino) ? drop_ours(s, name, ret) : give_back(s, name, &links, ret);
 	variants_free(&links);
 	return r;
 }
@@ -129,7 +179,7 @@ static int recover_displaced(struct store *s, const char *name, const struct obj
 	if (object < 0)
 		return recover_without(s, name, st.st_ino, key, ret);
 	if (st.st_ino == object_st.st_ino)
-		return drop(s, name, ret);
+		return drop_ours(s, name, ret);
 
 	if (S_ISREG(st.st_mode) && drop_if_same(s, name, object, &object_st, ret) > 0)
 		return 0;
@@ -147,12 +197,13 @@ struct recovering {
 static int recover_one(struct store *s, const char *name, struct recovery *ret)
 {
 	struct object_key key;
+	int r = 0;  // of a journal, what was kept, or what is not ours
 
 	if (displaced_name_parse(name, &key) == 0)
-		return recover_displaced(s, name, &key, ret);
-	if (strncmp(name, "copy-", 5) == 0)
-		return drop(s, name, ret);
-	return 0;  // a journal, what was kept, or what is not ours
+		r = recover_displaced(s, name, &key, ret);
+	else if (strncmp(name, "copy-", 5) == 0)
+		r = drop_ours(s, name, ret);
+	return is_broken(r) ? keep_broken(s, name, NULL, r, ret) : r;
 }
 
 // Goes on after an error, whose file stays where it is, and the journals with it.

@@ -15,10 +15,12 @@
 // caller to see to (hashify/adopt.c).
 #pragma once
 
+#include <linux/limits.h>
 #include <stdint.h>
 
 #include "store/claim.h"
 #include "store/name.h"
+#include "store/tmp.h"
 
 struct store;
 struct xattr_set;
@@ -82,6 +84,10 @@ struct recovery {
 	uint64_t put_back;     // guests' files that changed after they were displaced, back in their place
 	uint64_t kept;         // files whose place is unknown or taken: tmp/kept-…, which we never delete
 	uint64_t kept_before;  // such files of earlier times that are still there
+	uint64_t broken;       // that the disk does not let go: guests' files, which are among those kept
+	int broken_error;      // of the first of these,
+	char broken_name[TMP_NAME_SIZE];  // its name in tmp/ until then,
+	char broken_path[PATH_MAX];       // and where in the pool it belongs; "": unknown
 };
 
 // Called with the store's lock held exclusively. An error leaves for the next time what it hit.

@@ -2,6 +2,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,56 @@ def expect_all_shared(pool, last):
     expect_equal(os.listdir(pool.at(".hash/tmp")), [], "left in tmp/")
     for i in range(last):
         pool.expect_linked(*("%s/d%d/f%d" % (g, i % 4, i) for g in "abc"))
+
+
+# ---- what a killed pass has left ----
+
+def given_displaced(pool):
+    """A pass was killed when it had put a link in a file's place, and the guest, which runs on, has written to that."""
+    pool.put_all("d/file", tree.noise(1, 9000), guests="ab")
+    tree.settle(pool.path)
+    env = preloaded(FAULT_CALL="unlinkat", FAULT_AT="/.hash/tmp/worker-", FAULT_RUN="kill -9 $PPID; true")
+    r = subprocess.run([HASHIFY, "-q", "--jobs=1", "--no-default-excludes", pool.path], env=env, capture_output=True)
+    expect_equal(r.returncode, -signal.SIGKILL, r.stderr)
+    name, = (n for n in os.listdir(pool.at(".hash/tmp/worker-0")) if n[0] != "j")
+    with open(pool.at(".hash/tmp/worker-0", name), "r+b") as f:
+        f.write(b"written later")
+    pool.expect_linked("a/d/file", "b/d/file")
+    return name
+
+
+@case("a displaced file that the disk has damaged is kept, and stops no pass")
+def _(_):
+    for call, at, left in (("renameat2", "/d/file", False),  # its place cannot be written to
+                           ("fstatat", "/worker-0/", False),  # or its inode be read
+                           ("renameat2", "", True)):  # or its name be changed
+        with new_pool(TOP) as pool:
+            name = given_displaced(pool)
+            for error in (errno.EIO, errno.EUCLEAN):  # what is left is tried again
+                if error == errno.EUCLEAN and not left:
+                    break
+                told = call == "renameat2" and error == errno.EIO  # where it belongs
+                env = preloaded(FAULT_CALL=call, FAULT_AT=at, FAULT_ERROR=str(error))
+                status, s, said = run(pool, env)
+                expect_equal((status, s["recovered"]["kept"], s["recovered"]["put_back"]), (0, 1, 0), (call, said))
+                line = next(line for line in said.splitlines() if "cannot be put in order: " + os.strerror(error) in line)
+                expect("/.hash/tmp/worker-0/" + name in line and (not told or "/d/file" in line), line)
+                where = ".hash/tmp/" + ("worker-0/%s" % name if left else "kept-%s-0" % name)
+                expect_equal(tree.slurp(pool.at(where))[:13], b"written later")
+                pool.expect_linked("a/d/file", "b/d/file")
+            s = summary(pool.path)  # where its place was is not known any more
+            expect_equal((s["recovered"]["kept"], s["recovered"]["kept_before"]), (1, 0) if left else (0, 1))
+            expect_equal(tree.slurp(pool.at(".hash/tmp/kept-%s-0" % name))[:13], b"written later")
+
+
+@case("one that has no place for want of room is put back when there is some")
+def _(_):
+    with new_pool(TOP) as pool:
+        given_displaced(pool)
+        status, _, said = run(pool, preloaded(FAULT_CALL="renameat2", FAULT_AT="/d/file", FAULT_ERROR=str(errno.ENOSPC)))
+        expect(status == 2 and "No space" in said, status, said)
+        expect_equal(summary(pool.path)["recovered"]["put_back"], 1)
+        expect(b"written later" in [tree.slurp(pool.at(g, "d/file"))[:13] for g in "ab"], "not put back")
 
 
 # ---- resources that end ----

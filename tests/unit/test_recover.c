@@ -538,8 +538,8 @@ static void an_error_leaves_the_file_and_the_journal_for_the_next_time(void **st
 	struct recovery r;
 	given_displaced(p, "HELLO");
 
-	fault_next("renameat2", EIO);
-	assert_int_equal(replace_recover(p->store, &r), -EIO);
+	fault_next("renameat2", ENOSPC);
+	assert_int_equal(replace_recover(p->store, &r), -ENOSPC);
 	assert_true(fault_was_met());
 
 	assert_int_equal(recover(p).put_back, 1);
