@@ -129,8 +129,7 @@ static const char *const states[] = {
 
 static void print_json(const struct options *o, const struct figures *f)
 {
-	printf("{\"pool\": ");
-	text_json(stdout, o->operand);
+	command_open_json(o, "pool");
 	printf(", \"state\": \"%s\", \"ignored\": [", states[f->state]);
 	field_print_keys(stdout, f->ignored, ", ", "\"");
 	printf("], \"files\": %" PRIu64 ", \"passes\": %" PRId64 ", \"last_pass\": ", f->files, f->passes);

@@ -58,8 +58,7 @@ static void print_json(const struct options *o, const struct stat_figures *f)
 		{ "ram_saved", f->ram_saved },   { "quarantined", f->quarantined },
 		{ "elsewhere", f->elsewhere },   { "errors", f->errors },
 	};
-	printf("{\"pool\": ");
-	text_json(stdout, o->operand);
+	command_open_json(o, "pool");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		printf(", \"%s\": %" PRIu64, rows[i].key, rows[i].value);
 	printf("}\n");

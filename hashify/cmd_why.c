@@ -65,8 +65,7 @@ static void print_json(const struct options *o, const struct why *w)
 {
 	char object[OBJECT_NAME_SIZE];
 
-	printf("{\"path\": ");
-	text_json(stdout, o->operand);
+	command_open_json(o, "path");
 	printf(", \"state\": \"%s\"", states[w->state]);
 	if (w->state == WHY_LEFT)
 		printf(", \"reason\": \"%s\"", reason_key(w->reason));

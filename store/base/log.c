@@ -4,9 +4,17 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "store/base/cleanup.h"
+#include "store/base/thread.h"
+
+// Of what is shown, escaped.
+#define LINE_SIZE 16384
+
 static const char *prefix = "";
 static enum log_level shown = LOG_LEVEL_INFO;
 static bool to_syslog;
+static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
+static char last_error[LINE_SIZE];  // under last_lock
 static struct {
 	void (*before)(void *arg);
 	void (*after)(void *arg);
@@ -52,10 +60,21 @@ static void escape(const char *text, char *ret, size_t size)
 	ret[used] = '\0';
 }
 
+static void remember(const char *text)
+{
+	auto_unlock pthread_mutex_t *held = mutex_hold(&last_lock);
+	snprintf(last_error, sizeof(last_error), "%s", text);
+}
+
+const char *log_last_error(void)
+{
+	return last_error;
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
 	static const int priorities[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
-	char line[8192], escaped[16384];
+	char line[8192], escaped[LINE_SIZE];
 	va_list args;
 
 	if (!log_enabled(level))
@@ -64,6 +83,8 @@ void log_line(enum log_level level, const char *format, ...)
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
 	escape(line, escaped, sizeof(escaped));
+	if (level == LOG_LEVEL_ERROR)
+		remember(escaped);
 	if (to_syslog) {
 		syslog(priorities[level], "%s", escaped);
 		return;

@@ -24,3 +24,6 @@ bool log_enabled(enum log_level level);
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// The text of the last error, as it was shown; "": there was none. Valid until the next one.
+const char *log_last_error(void);

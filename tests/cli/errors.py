@@ -20,7 +20,8 @@ def refused(*args, says, status=2, **kw):
     r = command(*args, **kw)
     said = r.stderr.decode()
     expect_equal(r.returncode, status, "status; it said " + said)
-    expect_equal(r.stdout, b"", "standard output")
+    told = "hashify: %s\n" % json.loads(r.stdout)["error"] if "--json" in args else r.stdout.decode()
+    expect_equal(told, said if "--json" in args else "", "standard output")
     expect(said.startswith("hashify: ") and said.count("\n") == 1, "not one sentence:", said)
     for word in says:
         expect(word in said, "does not say", repr(word), "but", said)
@@ -248,6 +249,25 @@ def _(_):
         expect_equal(summary("stat", pool.path)["links"], 3)
 
 
+@case("with --json a failure is an object, too")
+def _(_):
+    with new_pool(TOP) as pool, open("/dev/full", "w") as full:
+        pool.put_all("f", b"content")
+        path = TOP + "/no\npool"
+        for args in ((path,), ("stat", path), ("gc", path), ("verify", path), ("index", path), ("why", path), ("unshare", path),
+                     ("stat", pool.path), ("why", pool.path), ("--jobs=0", pool.path), ("index", "--rebuild", path)):
+            plain = command(*args)
+            r = command(*args, "--json")
+            expect_equal((r.returncode, r.stderr, plain.stdout), (2, plain.stderr, b""), args)
+            expect_equal("hashify: %s\n" % json.loads(r.stdout)["error"], r.stderr.decode(), args)
+        expect_equal(command("stat", "--", "--json").stdout, b"", "of a pool that is called so")
+        summary(pool.path)
+        pool.put("a/g", b"content of g")
+        pool.put("b/g", b"content of g")
+        r = subprocess.run([HASHIFY, "--json", pool.path], stdout=full, stderr=subprocess.PIPE)
+        expect(r.returncode == 2 and b"cannot be written" in r.stderr, r)
+
+
 @case("wrong usage")
 def _(_):
     for args in ((), ("--none", TOP), ("-x", TOP), (TOP, TOP), ("--sync", ), ("--sync=often", TOP), ("stat",),
@@ -318,6 +338,10 @@ def _(_):
         r = command(*args)
         expect_equal((r.returncode, r.stderr), (0, b""))
         expect(word in r.stdout.decode(), args, "does not show", word)
+    with open("/dev/full", "w") as full:
+        for args in ("--help", "--version", "--print-default-excludes"):
+            r = subprocess.run([HASHIFY, args], stdout=full, stderr=subprocess.PIPE)
+            expect(r.returncode == 2 and b"cannot be written" in r.stderr, args, r)
 
 
 @case("one file that cannot be read stops nothing; the exit status tells")
