@@ -124,10 +124,10 @@ static int take(const struct options_spec *spec, int option, const char *arg, co
 		return wrong_option(given);
 	case OPT_HELP:
 		fputs(spec->help, stdout);
-		return EXIT_OK;
+		return command_end(0, 0, EXIT_OK);
 	case OPT_VERSION:
 		puts("hashify " HASHFS_VERSION);
-		return EXIT_OK;
+		return command_end(0, 0, EXIT_OK);
 	default:
 		return spec->set(option, arg, ret);
 	}

@@ -107,7 +107,7 @@ static int set_jobs(struct pass_args *o, const char *value)
 static int print_defaults(void)
 {
 	policy_print_defaults(stdout);
-	return fflush(stdout) == 0 ? EXIT_OK : EXIT_FATAL;
+	return command_end(0, 0, EXIT_OK);
 }
 
 // As a shell completes it, with a slash at its end.
