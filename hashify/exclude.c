@@ -153,6 +153,12 @@ static void give(struct verdict *v, int64_t number, bool dirs)
 	*(dirs ? &v->dirs : &v->any) = number;
 }
 
+// No name is called so: a pattern with such a part, like "./usr" or "..", would look as if it did something.
+static bool is_no_name(const char *part, size_t len)
+{
+	return len == 0 || (len <= 2 && memcmp(part, "..", len) == 0);
+}
+
 static int add_path(struct exclude *x, const char *p, size_t len, int64_t number, bool dirs)
 {
 	struct exclude_node *n = &x->root;
@@ -160,7 +166,7 @@ static int add_path(struct exclude *x, const char *p, size_t len, int64_t number
 		slash = memchr(p, '/', (size_t)(end - p));
 		if (!slash)
 			slash = end;
-		if (slash == p)
+		if (is_no_name(p, (size_t)(slash - p)))
 			return -EINVAL;
 		n = child_of(n, strndup(p, (size_t)(slash - p)));
 		if (!n)
@@ -187,6 +193,8 @@ static struct anywhere *find_anywhere(const struct exclude *x, const char *part,
 
 static int add_anywhere(struct exclude *x, const char *p, size_t len, int64_t number, bool dirs)
 {
+	if (is_no_name(p, len))
+		return -EINVAL;
 	auto_free char *part = strndup(p, len);
 	if (!part)
 		return -ENOMEM;
@@ -224,13 +232,24 @@ int exclude_add(struct exclude *x, const char *pattern)
 	bool rooted = len > 0 && p[0] == '/';
 	p += rooted;
 	len -= rooted;
-	if (len == 0 || len > PATH_MAX || p[len - 1] == '/')
+	// A blank before a pattern was hardly meant as the begin of a name.
+	if (len == 0 || len > PATH_MAX || p[len - 1] == '/' || *p == ' ' || *p == '\t')
 		return -EINVAL;
 
 	int64_t number = ++x->count;
 	if (negated)
 		number = -number;
 	return anchored ? add_path(x, p, len, number, dirs) : add_anywhere(x, p, len, number, dirs);
+}
+
+// Some editors begin a file with a byte order mark; where files were put together it is in their midst.
+static void skip_mark(const char **line, size_t *len)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	if (*len < strlen(mark) || memcmp(*line, mark, strlen(mark)) != 0)
+		return;
+	*line += strlen(mark);
+	*len -= strlen(mark);
 }
 
 int exclude_add_text(struct exclude *x, const char *text, size_t size)
@@ -241,6 +260,7 @@ int exclude_add_text(struct exclude *x, const char *text, size_t size)
 		size_t len = (size_t)((newline ? newline : end) - p);
 		next = newline ? newline + 1 : end;
 		line++;
+		skip_mark(&p, &len);
 		while (len > 0 && (p[len - 1] == ' ' || p[len - 1] == '\t' || p[len - 1] == '\r'))
 			len--;
 		if (len == 0 || p[0] == '#')

@@ -18,8 +18,8 @@ struct exclude_node;
 struct exclude *exclude_new(void);
 void exclude_free(struct exclude *x);
 
-// Adds a pattern, after all there are. -EINVAL: it is empty, has an empty part ("a//b") or is longer than a
-// path may be; -ENOMEM.
+// Adds a pattern, after all there are. -EINVAL: it is empty, has a part that no name can be, empty ("a//b"),
+// "." or "..", begins with a blank, or is longer than a path may be; -ENOMEM.
 int exclude_add(struct exclude *x, const char *pattern);
 
 // The guest's root, where patterns begin, is the directory @name in that where the walk begins. What is
@@ -29,9 +29,9 @@ int exclude_set_root(struct exclude *x, const char *name);
 // What was set, or NULL.
 const char *exclude_root(const struct exclude *x);
 
-// Adds those of a text, one a line; what begins with '#' and empty lines are none. A line that is no pattern
-// (a NUL in it as well) is passed over; returns the number of the first such line, 0: there was none, or
-// -ENOMEM.
+// Adds those of a text, one a line; a byte order mark before it does not count; what begins with '#' and
+// empty lines are none. A line that is no pattern (a NUL in it as well) is passed over; returns the number of
+// the first such line, 0: there was none, or -ENOMEM.
 int exclude_add_text(struct exclude *x, const char *text, size_t size);
 
 // Where a walk is: which patterns may go on matching. States of the directories on the way down lie above

@@ -19,6 +19,9 @@
 // that layout if neither of two directories that every system has is at its top, but in there.
 #define POLICY_ROOTFS "rootfs"
 
+// For messages.
+#define POLICY_PATTERN "like *.log, /var/log/ or !/etc/, with no blank before it and no part that is . or .."
+
 struct policy {
 	bool no_defaults;
 	struct names guests;  // owned: the only ones to be walked; none: all

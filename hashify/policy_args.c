@@ -11,8 +11,8 @@ static int set_exclude(struct policy *p, const char *value)
 {
 	int r = policy_add_pattern(p, value);
 	if (r == -EINVAL)
-		return options_usage("--exclude takes a pattern like *.log, /var/log/ or !/etc/, not ",
-				     value);
+		return options_usage("--exclude takes a pattern, " POLICY_PATTERN ", not ",
+				     *value ? value : "an empty one");
 	if (r < 0)
 		log_error("%s: %s", value, strerror(-r));
 	return r < 0 ? EXIT_FATAL : -1;
@@ -25,8 +25,7 @@ static int set_exclude_from(struct policy *p, const char *value)
 	if (r == -EINVAL && line == 0)
 		log_error("%s: has a NUL byte; expected a text file, a pattern a line", value);
 	else if (r == -EINVAL)
-		log_error("%s:%d: is no pattern; expected one a line, like *.log, /var/log/ or !/etc/", value,
-			  line);
+		log_error("%s:%d: is no pattern; expected one a line, " POLICY_PATTERN, value, line);
 	else if (r < 0)
 		log_error("%s: cannot be read: %s; expected a file of patterns, one a line; check the path",
 			  value, strerror(-r));

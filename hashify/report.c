@@ -89,8 +89,8 @@ char *report_policy_text(const char *root, int err, int line)
 	if (line > 0)
 		r = asprintf(&text,
 			     "%s/" POLICY_GUEST_DIR "/" POLICY_GUEST_FILE
-			     ":%d: is no pattern; expected one a line, like "
-			     "*.log, /var/log/ or !/etc/; all of the guest is left alone",
+			     ":%d: is no pattern; expected one a line, " POLICY_PATTERN
+			     "; all of the guest is left alone",
 			     root, line);
 	else if (err == -EFBIG || err == -EINVAL)
 		r = asprintf(

@@ -134,9 +134,22 @@ static void examples_match(void **state)
 	}
 }
 
+static void a_byte_order_mark_is_no_part_of_a_pattern(void **state)
+{
+	(void)state;
+	struct exclude *x = made_of("\xef\xbb\xbf/usr/a\n\xef\xbb\xbf# none\nb\n\xef\xbb\xbf\n");
+	assert_true(excludes(x, "usr/a"));
+	assert_true(excludes(x, "b"));
+	assert_false(excludes(x, "# none"));
+	exclude_free(x);
+}
+
 static void what_is_no_pattern_is_told_by_its_line(void **state)
 {
-	static const char *const wrong[] = { "/", "!", "a//b", "//", "!/", "a//", "/a//b/" };
+	static const char *const wrong[] = {
+		"/",        "!",   "a//b", "//", "!/",  "a//", "/a//b/", "./usr",
+		"usr/../x", "/..", "..",   "!.", "a/.", "./",  " a",     "!\t/a"
+	};
 	(void)state;
 	struct exclude *x = exclude_new();
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
@@ -144,7 +157,14 @@ static void what_is_no_pattern_is_told_by_its_line(void **state)
 	assert_int_equal(exclude_add(x, ""), -EINVAL);
 	assert_int_equal(exclude_add_text(x, "a\n\n/\nb", 6), 3);
 	assert_int_equal(exclude_add_text(x, "a\nb\0c\nd", 7), 2);
+	assert_int_equal(exclude_add_text(x, "a\n  # no comment", 16), 2);
+	assert_int_equal(exclude_add(x, ".a"), 0);
+	assert_int_equal(exclude_add(x, "...//"), -EINVAL);
+	assert_int_equal(exclude_add(x, "/.../[ ]a"), 0);
 	assert_true(excludes(x, "d"));
+	assert_true(excludes(x, "x/.a"));
+	assert_true(excludes(x, ".../ a"));
+	assert_false(excludes(x, "..."));
 	exclude_free(x);
 }
 
@@ -287,6 +307,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(examples_match),
+		cmocka_unit_test(a_byte_order_mark_is_no_part_of_a_pattern),
 		cmocka_unit_test(what_is_no_pattern_is_told_by_its_line),
 		cmocka_unit_test(random_globs_match_as_simply_put),
 		cmocka_unit_test(names_of_every_length_match_at_their_ends),
