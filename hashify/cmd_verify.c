@@ -153,14 +153,25 @@ static void say_unmarked(const struct options *o, const struct verify_result *r)
 			    text_plural(count, "object with links had", "objects with links had"));
 }
 
-static int finish(const struct options *o, const struct verify_result *r, int err)
+// What passes know is gone with it.
+static void say_index(const struct options *o, const struct verify_result *r)
 {
-	command_say_early(o, "hashify verify", err);
-	say_unmarked(o, r);
+	if (r->index == INDEX_CORRUPT || r->index == INDEX_FOREIGN)
+		log_warning("%s/" STORE_DIR
+			    "/index.sqlite: %s; it is made anew, and the next pass reads more",
+			    o->operand,
+			    r->index == INDEX_CORRUPT ? "was damaged" : "is of another store or version");
 	if (r->index_error < 0)
 		log_warning("%s/" STORE_DIR "/index.sqlite: %s; nothing was lost, but the next run does not "
 			    "know what this one has checked",
 			    o->operand, strerror(-r->index_error));
+}
+
+static int finish(const struct options *o, const struct verify_result *r, int err)
+{
+	command_say_early(o, "hashify verify", err);
+	say_unmarked(o, r);
+	say_index(o, r);
 	if (o->json)
 		print_json(o, r);
 	else if (!o->quiet || r->findings.count > 0)

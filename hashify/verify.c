@@ -7,7 +7,6 @@
 #include "store/base/array.h"
 #include "store/base/cleanup.h"
 #include "store/base/clock.h"
-#include "store/index.h"
 #include "store/object.h"
 #include "store/quarantine.h"
 #include "store/store.h"
@@ -136,19 +135,20 @@ static int put_verified(struct index *x, const struct verify *v, bool whole)
 
 static int save(const struct verify *v, bool whole)
 {
-	enum index_state state;
 	struct index *x;
 	if (v->options->dry_run || v->count == 0)
 		return 0;
-	int r = index_open(v->store, INDEX_ANY, true, &x, &state);
+	int r = index_open(v->store, INDEX_ANY, true, &x, &v->result->index);
 	if (r < 0)
 		return r;
 	r = put_verified(x, v, whole);
 	int err = index_close(x);
 	r = r < 0 ? r : err;
-	if (r == -EBADMSG)  // the next pass begins it anew
-		index_drop(v->store);
-	return r == -EBADMSG ? 0 : r;
+	if (r != -EBADMSG)
+		return r;
+	v->result->index = INDEX_CORRUPT;
+	index_drop(v->store);  // the next pass begins it anew
+	return 0;
 }
 
 // What earlier runs have found, as long as a guest has it.

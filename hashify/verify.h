@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "hashify/findings.h"
+#include "store/index.h"
 
 struct store;
 struct report;
@@ -22,11 +23,12 @@ struct verify_result {
 	uint64_t damaged;  // of these objects
 	// Those, and what earlier runs have put into quarantine and guests still have links to.
 	struct findings findings;
-	uint64_t foreign;  // names in objects/ and quarantine/ that are no object's
-	uint64_t errors;   // what could not be checked, moved or searched for names
-	int index_error;   // the next run does not know what this one has checked
-	int signal;        // that stopped it; 0: it went through
-	bool no_names;     // another signal stopped the search for names
+	uint64_t foreign;        // names in objects/ and quarantine/ that are no object's
+	uint64_t errors;         // what could not be checked, moved or searched for names
+	enum index_state index;  // as it was before what this run has checked was put there
+	int index_error;         // the next run does not know what this one has checked
+	int signal;              // that stopped it; 0: it went through
+	bool no_names;           // another signal stopped the search for names
 };
 
 // Verifies the objects of @s, for which store_lock_pass() was called unless this is a dry run. Errors of

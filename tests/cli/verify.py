@@ -370,6 +370,9 @@ def _(_):
         expect_equal((summary("verify", pool.path)["objects"], len(verified(pool))), (count - 1, count - 1))
         with open(pool.at(".hash/index.sqlite"), "wb") as f:
             f.write(b"rubbish" * 1000)
+        for args, says in (("-n", False), ("--json", True), ("--json", False)):
+            r = command("verify", args, pool.path)
+            expect_equal((r.returncode, b"index.sqlite: was damaged; it is made anew" in r.stderr), (0, says), (args, r.stderr))
         expect_equal((summary("verify", pool.path)["objects"], len(verified(pool))), (count - 1, count - 1))
 
 
