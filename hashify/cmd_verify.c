@@ -3,6 +3,7 @@
 #include "hashify/command.h"
 #include "hashify/openpool.h"
 #include "hashify/options.h"
+#include "hashify/progress.h"
 #include "hashify/rehash.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
@@ -181,6 +182,17 @@ static int finish(const struct options *o, const struct verify_result *r, int er
 	return command_end(err, status == EXIT_OK ? r->signal : 0, status);
 }
 
+// Only a signal asks for it: nobody waits before a terminal for hours. Without it the work is the same.
+static struct progress *start_progress(const struct options *o)
+{
+	const struct progress_options options = { .when = PROGRESS_NO, .dry_run = o->dry_run };
+	struct progress *p = NULL;
+	int r = progress_start(&options, &p);
+	if (r < 0)
+		log_warning("the progress cannot be shown: %s", strerror(-r));
+	return p;
+}
+
 int cmd_verify(int argc, char **argv)
 {
 	struct verify_args o = { 0 };
@@ -196,9 +208,14 @@ int cmd_verify(int argc, char **argv)
 	stop_init();
 	struct report report;
 	report_init(&report, false, o.common.dry_run);
-	const struct verify_options options = { .dry_run = o.common.dry_run, .io_limit = o.io_limit };
+	const struct verify_options options = {
+		.dry_run = o.common.dry_run,
+		.io_limit = o.io_limit,
+		.progress = start_progress(&o.common),
+	};
 	struct verify_result result;
 	int err = verify_run(pool.dir, pool.store, &options, &report, &result);
+	progress_stop(options.progress);
 	status = finish(&o.common, &result, err);
 	findings_free(&result.findings);
 	report_destroy(&report);

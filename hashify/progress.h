@@ -1,6 +1,6 @@
-// Shows how far a pass is. Workers count in lines of their own, without a lock; a thread adds that up and
-// draws: on a terminal a bar, elsewhere a line now and then, and whenever SIGUSR1 asks for it a line on
-// stderr. All but progress_start() may be called with NULL, by any thread.
+// Shows how far a pass, or verify, is. Workers count in lines of their own, without a lock; a thread adds
+// that up and draws: on a terminal a bar, elsewhere a line now and then, and whenever SIGUSR1 asks for it a
+// line on stderr. All but progress_start() may be called with NULL, by any thread.
 #pragma once
 
 #include <stdbool.h>
@@ -25,7 +25,7 @@ struct progress_options {
 // Keeps SIGUSR1 from ending the program. Called before any thread is started.
 void progress_signals(void);
 
-// Starts to show. The pass begins by reading the store. -ENOMEM, -EAGAIN: it cannot be shown.
+// Starts to show. All begin by reading the store. -ENOMEM, -EAGAIN: it cannot be shown.
 int progress_start(const struct progress_options *o, struct progress **ret);
 
 // Ends that, takes the bar away and frees @p.

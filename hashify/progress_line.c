@@ -37,7 +37,8 @@ struct pieces {
 
 static const char *phase_text(enum progress_phase phase)
 {
-	static const char *const texts[] = { "reading the store", "walking", "reading", "flushing" };
+	static const char *const texts[] = { "reading the store", "walking",   "reading",
+					     "flushing",          "verifying", "looking for names" };
 	return texts[phase];
 }
 
@@ -243,12 +244,18 @@ static void __attribute__((format(printf, 2, 3))) append(struct line *l, const c
 		l->used = sizeof(l->ret->text) - 1;
 }
 
+static bool is_counted(enum progress_phase phase)
+{
+	return phase == PROGRESS_READ || phase == PROGRESS_VERIFY;
+}
+
 static void append_reading(struct line *l, const struct progress_state *s)
 {
 	char left[32];
 
-	append(l, ": %u %%, %s of %s, %" PRIu64 " of %" PRIu64 " files", permille(s) / 10,
-	       text_size(s->bytes).text, text_size(s->total_bytes).text, s->files, s->total_files);
+	append(l, ": %u %%, %s of %s, %" PRIu64 " of %" PRIu64 " %s", permille(s) / 10,
+	       text_size(s->bytes).text, text_size(s->total_bytes).text, s->files, s->total_files,
+	       s->phase == PROGRESS_READ ? "files" : "objects");
 	if (s->rate >= 0)
 		append(l, ", %s/s", text_size((uint64_t)s->rate).text);
 	if (s->left >= 0) {
@@ -264,7 +271,7 @@ struct progress_line progress_line_plain(const struct progress_state *s)
 	char text[160];
 
 	append(&l, "%s", phase_text(s->phase));
-	if (s->phase == PROGRESS_READ) {
+	if (is_counted(s->phase)) {
 		append_reading(&l, s);
 	} else {
 		print_time(text, sizeof(text), s->elapsed);
@@ -272,7 +279,7 @@ struct progress_line progress_line_plain(const struct progress_state *s)
 	}
 	if (s->phase == PROGRESS_WALK)
 		append(&l, ", %" PRIu64 " names", s->seen);
-	if (s->phase >= PROGRESS_READ)
+	if (s->phase == PROGRESS_READ || s->phase == PROGRESS_FLUSH)
 		append(&l, ", %s %s", text_size(s->freed).text, s->dry_run ? "would be freed" : "freed");
 	if (s->guest) {
 		print_guest(text, sizeof(text), s->guest);

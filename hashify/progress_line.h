@@ -1,18 +1,25 @@
-// How far a pass is, in words: a line that fits a terminal, and one for a log. Pure.
+// How far a pass or a verification is, in words: a line that fits a terminal, and one for a log. Pure.
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-// In the order of a pass.
-enum progress_phase { PROGRESS_STORE, PROGRESS_WALK, PROGRESS_READ, PROGRESS_FLUSH };
+// In the order of a pass; the last two are those of verify, behind the first.
+enum progress_phase {
+	PROGRESS_STORE,
+	PROGRESS_WALK,
+	PROGRESS_READ,
+	PROGRESS_FLUSH,
+	PROGRESS_VERIFY,
+	PROGRESS_NAMES
+};
 
 struct progress_state {
 	enum progress_phase phase;
 	bool dry_run;
 	uint64_t seen;                      // names the walk has seen
-	uint64_t files, bytes;              // done
+	uint64_t files, bytes;              // done; verify: objects
 	uint64_t total_files, total_bytes;  // that are to be done; what is done may exceed it
 	uint64_t freed;                     // bytes
 	const char *guest;                  // a name as it is on the disk; NULL: none

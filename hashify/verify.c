@@ -1,5 +1,6 @@
 #include "hashify/verify.h"
 
+#include "hashify/progress.h"
 #include "hashify/rehash.h"
 #include "hashify/report.h"
 #include "hashify/stop.h"
@@ -189,12 +190,24 @@ static int verify_one(struct verify *v, struct candidate *c)
 	return 0;
 }
 
+static void announce_total(const struct verify *v)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < v->count; i++)
+		bytes += v->candidates[i].key.size;
+	progress_phase(v->options->progress, PROGRESS_VERIFY);
+	progress_total(v->options->progress, v->count, bytes);
+}
+
 static int verify_objects(struct verify *v)
 {
 	int r = list_objects(v);
 	size_t i = 0;
-	for (; r == 0 && i < v->count && !stop_asked(); i++)
+	announce_total(v);
+	for (; r == 0 && i < v->count && !stop_asked(); i++) {
 		r = verify_one(v, &v->candidates[i]);
+		progress_add(v->options->progress, 0, 1, v->candidates[i].key.size, 0);
+	}
 	int err = save(v, i == v->count && !stop_asked());
 	if (v->result->index_error == 0)
 		v->result->index_error = err;
@@ -221,6 +234,7 @@ int verify_run(int pool, struct store *s, const struct verify_options *o, struct
 	// Even after an error or a stop: what was found must be told.
 	ret->signal = stop_signal();
 	stop_forget();
+	progress_phase(o->progress, PROGRESS_NAMES);
 	int names = ret->findings.count == 0
 			    ? 0
 			    : findings_find_names(&ret->findings, pool, s->dev, report, &ret->errors);

@@ -9,12 +9,14 @@
 #include "hashify/findings.h"
 #include "store/index.h"
 
+struct progress;
 struct store;
 struct report;
 
 struct verify_options {
-	bool dry_run;       // nothing is moved
-	uint64_t io_limit;  // bytes a second; 0: none
+	bool dry_run;               // nothing is moved
+	uint64_t io_limit;          // bytes a second; 0: none
+	struct progress *progress;  // NULL: none
 };
 
 struct verify_result {

@@ -221,6 +221,23 @@ def _(_):
         json.loads(out)
 
 
+@case("SIGUSR1 gets a line of verify, too, which says nothing by itself")
+def _(_):
+    with new_pool(TOP) as pool:
+        fill(pool)
+        summary(pool.path)
+        p = subprocess.Popen([HASHIFY, "verify", "--json", "--io-limit=%d" % (BYTES // len(GUESTS) // 3), "--", pool.path],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for_mask(p)
+        line = b""
+        while not re.match(rb"hashify: verifying: [1-9]\d* %%, .* of .* \d+ of %d objects\b" % FILES, line):
+            p.send_signal(signal.SIGUSR1)
+            line = p.stderr.readline()
+            expect(re.match(rb"hashify: (verifying|reading the store|looking for names)\b", line) and b"freed" not in line, "said", line)
+        out, err = p.communicate()
+        expect_equal((p.returncode, json.loads(out)["objects"], err), (0, FILES, b""))
+
+
 @case("SIGUSR1 shows a line above the bar")
 def _(_):
     with new_pool(TOP) as pool:
