@@ -48,16 +48,19 @@ int options_size(const char *name, const char *value, uint64_t *ret)
 	if (text_parse_size(value, ret) == 0)
 		return -1;
 	log_error("%s is a number of bytes above 0, like 4096, 500K or 2G, not %s; try hashify --help", name,
-		  value);
+		  *value ? value : "an empty one");
 	return EXIT_FATAL;
 }
 
 int options_limit(const char *name, const char *value, uint64_t *ret)
 {
-	if (strcmp(value, "0") != 0)
-		return options_size(name, value, ret);
 	*ret = 0;
-	return -1;
+	if (strcmp(value, "0") == 0 || text_parse_size(value, ret) == 0)
+		return -1;
+	log_error(
+		"%s is a number of bytes, like 4096, 500K or 2G, or 0 for no limit, not %s; try hashify --help",
+		name, *value ? value : "an empty one");
+	return EXIT_FATAL;
 }
 
 #define OPTIONS_MAX 32

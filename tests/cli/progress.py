@@ -300,6 +300,14 @@ def _(_):
         expect_equal(json.loads(pipe(pool.path).stdout)["linked"], FILES * (len(GUESTS) - 1))
 
 
+@case("a limit that is none is told what one is, with 0 for none")
+def _(_):
+    for args in ((), ("verify",)):
+        for wrong in ("0K", "-1", "1.5M", "x"):
+            r = command(*args, "--io-limit=" + wrong, TOP)
+            expect(r.returncode == 2 and b"or 0 for no limit, not " + wrong.encode() in r.stderr, wrong, r)
+
+
 @case("-q says nothing, and --jobs changes nothing but the speed")
 def _(_):
     with new_pool(TOP) as pool:
