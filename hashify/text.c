@@ -1,5 +1,7 @@
 #include "hashify/text.h"
 
+#include "store/base/utf8.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -8,35 +10,6 @@
 
 // A line of a log holds this much and what is said of it.
 #define SHOWN_MAX 3000
-
-// The length of the UTF-8 character at @s, its code in @ret; 0: there is none.
-static size_t decode(const unsigned char *s, uint32_t *ret)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
-	if (len == 0 || s[0] > 0xf4)
-		return 0;
-
-	uint32_t code = len == 1 ? s[0] : s[0] & (0x7fU >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (s[i] & 0x3f);
-	}
-	if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-		return 0;
-	*ret = code;
-	return len;
-}
-
-// Control characters, and those that change the direction or hide what follows.
-static bool is_printable(uint32_t code)
-{
-	return code >= 0x20 && !(code >= 0x7f && code <= 0xa0) && code != 0xad &&
-	       !(code >= 0x200b && code <= 0x200f) && !(code >= 0x2028 && code <= 0x202f) &&
-	       !(code >= 0x2060 && code <= 0x206f) && code != 0xfeff && !(code >= 0xfff0 && code <= 0xfffb) &&
-	       !(code >= 0xe000 && code <= 0xf8ff) && code < 0xe0000;
-}
 
 static char *print_byte(char *p, unsigned char c)
 {
@@ -70,8 +43,8 @@ char *text_printable(const char *name)
 		return NULL;
 	for (const unsigned char *s = (const unsigned char *)name; *s;) {
 		uint32_t code;
-		size_t len = decode(s, &code);
-		if (len > 0 && is_printable(code)) {
+		size_t len = utf8_decode(s, &code);
+		if (len > 0 && utf8_is_printable(code)) {
 			p = mempcpy(p, s, len);
 			s += len;
 			continue;
@@ -88,15 +61,15 @@ void text_json(FILE *f, const char *name)
 	fputc('"', f);
 	for (const unsigned char *s = (const unsigned char *)name; *s;) {
 		uint32_t code;
-		size_t len = decode(s, &code);
+		size_t len = utf8_decode(s, &code);
 		if (len == 0)
 			fputs("\\ufffd", f);
-		else if (code < 0x20 || code == 0x7f)
-			fprintf(f, "\\u%04x", code);
 		else if (code == '"' || code == '\\')
 			fprintf(f, "\\%c", (int)code);
-		else
+		else if (utf8_is_printable(code) || code > 0xffff)
 			fwrite(s, 1, len, f);
+		else
+			fprintf(f, "\\u%04x", code);
 		s += len > 0 ? len : 1;
 	}
 	fputc('"', f);

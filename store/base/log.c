@@ -2,10 +2,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "store/base/cleanup.h"
 #include "store/base/thread.h"
+#include "store/base/utf8.h"
 
 // Of what is shown, escaped.
 #define LINE_SIZE 16384
@@ -50,12 +52,16 @@ static void escape(const char *text, char *ret, size_t size)
 {
 	size_t used = 0;
 
-	for (; *text && used + 5 < size; text++) {
-		unsigned char c = (unsigned char)*text;
-		if (c >= 0x20 && c != 0x7f)
-			ret[used++] = *text;
-		else
-			used += (size_t)snprintf(ret + used, size - used, "\\x%02x", c);
+	while (*text && used + 5 < size) {
+		uint32_t code;
+		size_t len = utf8_decode((const unsigned char *)text, &code);
+		if (len > 0 && utf8_is_printable(code)) {
+			memcpy(ret + used, text, len);
+			used += len;
+			text += len;
+			continue;
+		}
+		used += (size_t)snprintf(ret + used, size - used, "\\x%02x", (unsigned char)*text++);
 	}
 	ret[used] = '\0';
 }

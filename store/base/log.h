@@ -1,5 +1,5 @@
 // What a program says, one line an event, to stderr or, once it has become a daemon, to syslog. Called by
-// programs only: a library returns errors. Control characters in the text are escaped as \xHH.
+// programs only: a library returns errors. What is no printable UTF-8 is escaped as \xHH.
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
 """Names and paths of every kind."""
+import json
 import os
 import sys
 
@@ -8,7 +9,7 @@ from cases import case, expect, expect_equal
 from cli import command, new_pool, summary
 
 TOP = sys.argv[1]
-NAMES = [b"n" * 255, b"new\nline", b"\xff\xfe\x80", b" ", b"-n", b"*", b"\x1b[31mred", b"'\"\\", "ü€𝄞".encode(), b"...",
+NAMES = [b"n" * 255, b"new\nline", b"\xff\xfe\x80", b" ", b"-n", b"*", b"\x1b[31mred", b"'\"\\", "ü€𝄞".encode(), "\u061c\x9b31m".encode(), b"...",
          b".hash", b"a" * 254 + b"\n"]
 
 
@@ -33,6 +34,20 @@ def _(_):
         said = r.stderr.decode("utf-8")
         expect_equal(len(said.splitlines()), len(NAMES), "lines")
         expect(all(c == "\n" or c.isprintable() for c in said), "a control character was printed")
+
+
+@case("nor does what is said of the pool itself, or in JSON")
+def _(_):
+    for odd in ("\x9b31m", "\u061c", "\u202e", "\x7f", "\udcff\udc9b"):
+        r = command("--json", TOP + "/none" + odd)
+        expect_equal(r.returncode, 2)
+        for said in (r.stderr.decode("utf-8"), r.stdout.decode("utf-8")):
+            expect(all(c == "\n" or c.isprintable() for c in said), repr(odd), "was printed:", repr(said))
+    with new_pool(TOP, "po\x9b\u061c\u202e\xa0ol") as pool:
+        pool.put("a/f", b"content")
+        r = command("--json", pool.path)
+        expect(r.stdout.decode("utf-8").rstrip("\n").isprintable(), r.stdout)
+        expect_equal(json.loads(r.stdout)["pool"], pool.path)
 
 
 def descend(path, name, depth, leaf):
