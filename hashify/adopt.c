@@ -12,8 +12,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 // A name that was replaced since the last flush: the guest's own file may yet be put back.
 struct displaced {
@@ -45,7 +47,10 @@ enum outcome {
 
 void adopt_init(struct adopt *a, int pool)
 {
+	struct statfs fs;
+
 	a->link_limit = object_link_limit(pool);
+	a->is_tmpfs = fstatfs(pool, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 	durable_init(&a->durable, a->store ? a->store->dir : -1);
 	dirtimes_init(&a->dirtimes);
 }
@@ -181,11 +186,11 @@ static int reopen(struct adopter *a, const struct target *t, struct reading *ret
 	return -ESTALE;
 }
 
-// Was nothing of it in memory under our claim? Then nobody can write to it; nor later, while its status stays
-// as it is: a page of a mapping moves the ctime when it is made writable.
-static bool was_empty(const struct adopter *a, const struct reading *r)
+// Will the file of @r be as fresh when it was closed and is opened again, with the same status? Before a page
+// of it is held to be written, its times move; but not on tmpfs.
+static bool stays_fresh(const struct adopter *a, const struct reading *r)
 {
-	return r->was_empty && durable_settled(&a->shared->durable, &r->claim.st);
+	return r->is_fresh && !a->shared->is_tmpfs && durable_settled(&a->shared->durable, &r->claim.st);
 }
 
 static int open_target(struct adopter *a, struct target *t)
@@ -202,7 +207,9 @@ static int open_target(struct adopter *a, struct target *t)
 	t->was_read = true;  // an object's pages stay
 	if (t->is_recalled) {
 		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
-		t->was_empty = was_empty(a, &r);
+		if (!a->shared->dry_run)
+			reader_renew(&r);
+		t->is_fresh = stays_fresh(a, &r);
 		t->pages = reader_take_pages(&r);
 		t->is_recalled = false;
 	}
@@ -270,27 +277,23 @@ static enum reason reason_of_replacing(struct adopter *a, const struct reading *
 	return frozen ? REASON_FLAGS : reason_of_linking(err);
 }
 
-// Puts a link to @t in the place of @r, which has been found the same, and is closed then; else that is
-// skipped, but for -EMLINK.
-static int put_link(struct adopter *a, struct target *t, struct reading *r)
-{
-	int replaced = replace(a, t, r);
-	if (replaced == REPLACED && !a->shared->dry_run)
-		pages_free(&r->pages);  // they go with the inode
-	if (replaced == KEPT_CHANGED)
-		skip(a, r->file, REASON_CHANGED, 0);
-	else if (replaced < 0 && replaced != -EMLINK)
-		skip(a, r->file, reason_of_replacing(a, r, replaced), replaced);
-	return replaced;
-}
-
+// Links @r, which is closed then, to @t, which has been found the same.
 static enum outcome link_to(struct adopter *a, struct target *t, struct reading *r)
 {
-	int replaced = put_link(a, t, r);
+	int replaced = replace(a, t, r);
+	if (replaced == -EMLINK) {
+		t->full = true;
+		return FULL;
+	}
+	if (replaced == REPLACED && !a->shared->dry_run)
+		pages_free(&r->pages);  // they go with the inode
 	if (replaced == REPLACED)
 		count_link(a, r);
-	t->full = replaced == -EMLINK;
-	return t->full ? FULL : DONE;
+	else if (replaced == KEPT_CHANGED)
+		skip(a, r->file, REASON_CHANGED, 0);
+	else
+		skip(a, r->file, reason_of_replacing(a, r, replaced), replaced);
+	return DONE;
 }
 
 // A guest's file that was to become an object stays what it is.
@@ -318,33 +321,28 @@ static enum outcome refuse(struct adopter *a, struct target *t, int err)
 	return NO_MATCH;
 }
 
-static void count_object(struct adopter *a, const struct target *t)
-{
-	struct report_place place = place_of(a, t->file);
-	report_object(a->shared->report, a->tally, &place);
-}
-
 // A copy of the file that @t has open becomes the object in its place, and the file a link to it. It is
-// counted as what has become the object: as many blocks have gone as have come.
+// counted as what has become the object.
 static int adopt_copy(struct adopter *a, struct target *t)
 {
+	struct store *s = a->shared->store;
 	struct reading file, object;
 
 	groups_take_open(&a->groups, t, &file);
-	int err = newobject_of_copy(a->shared->store, a->reader, &file, a->shared->durable.wanted, &t->key,
-				    &object);
-	if (err < 0) {
-		groups_set_open(&a->groups, t, &file);
-		return err;
+	int r = newobject_of_copy(s, a->reader, &file, a->shared->durable.wanted, &t->key, &object);
+	if (r == 0) {
+		a->reopened += 3 * t->key.size;
+		groups_set_open(&a->groups, t, &object);
+		r = is_same(a, &file, groups_reading(&a->groups, t));
+		r = r == 1 ? replace(a, t, &file) : r < 0 ? r : KEPT_CHANGED;
 	}
-	a->reopened += t->key.size;
-	groups_set_open(&a->groups, t, &object);
-	if (is_same(a, &file, groups_reading(&a->groups, t)) != 1)
-		skip(a, t->file, REASON_CHANGED, 0);
-	else if (put_link(a, t, &file) == REPLACED)
-		count_object(a, t);
-	reader_close(&file);
-	return 0;
+	if (r == REPLACED) {
+		reader_close(&file);
+		return 0;
+	}
+	groups_close(&a->groups, t);
+	groups_set_open(&a->groups, t, &file);
+	return r < 0 ? r : -ESTALE;
 }
 
 // Makes the file that @t has open an object, the next variant of its group; or skips it. MADE_COPY: what was
@@ -368,12 +366,12 @@ static int make_object(struct adopter *a, struct target *t)
 		return -EIO;
 	}
 	if (!a->shared->dry_run) {
-		made = t->was_empty || newobject_may_be(r, &t->pages) ? MADE_OBJECT : MADE_COPY;
+		made = t->is_fresh && newobject_may_be(a->shared->store, r) ? MADE_OBJECT : MADE_COPY;
 		err = made == MADE_COPY ? adopt_copy(a, t) : newobject_of_file(a->shared->store, r, &t->key);
 	}
 	t->group->error = err;
 	if (err < 0) {
-		skip_target(a, t, reason_of_linking(err), err);
+		skip_target(a, t, reason_of_replacing(a, groups_reading(&a->groups, t), err), err);
 		return err;
 	}
 	t->is_object = true;
@@ -382,8 +380,8 @@ static int make_object(struct adopter *a, struct target *t)
 	t->names = 2;
 	if (!a->shared->dry_run)
 		pages_free(&t->pages);  // all guests are to have them
-	if (made == MADE_OBJECT)
-		count_object(a, t);
+	struct report_place place = place_of(a, t->file);
+	report_object(a->shared->report, a->tally, &place);
 	return made;
 }
 
@@ -453,7 +451,7 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 	}
 	t->stamp = stamp_of(a, &r->claim.st);
 	t->is_news = is_news(a, r);
-	t->was_empty = was_empty(a, r);
+	t->is_fresh = stays_fresh(a, r);
 	t->pages = reader_take_pages(r);
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)
@@ -533,6 +531,9 @@ void adopter_take(struct adopter *a, struct reading *r)
 	}
 	if (o != DONE && r->file->size > READER_SMALL)
 		adopter_let_go(a);  // or who wants to write to one of those waits for all of this one, too
+	// It may become an object, by what is read of it from now on.
+	if (o != DONE && !a->shared->dry_run)
+		reader_renew(r);
 	int err = o == DONE ? 0 : reader_hash(a->reader, r);
 	if (err < 0)
 		skip(a, r->file, reason_of_reading(err), err);

@@ -35,6 +35,7 @@ struct adopt {
 	unsigned ignored;     // of enum identity_field
 	unsigned waiting;     // displaced files that a worker keeps open
 	uint64_t link_limit;  // dry run: names an inode of this filesystem can have
+	bool is_tmpfs;
 	struct durable durable;
 	struct dirtimes dirtimes;
 };

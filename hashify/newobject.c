@@ -1,16 +1,18 @@
 #include "hashify/newobject.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
+#include "store/base/cleanup.h"
+#include "store/base/fd.h"
+#include "store/base/sys.h"
 #include "store/copy.h"
 #include "store/object.h"
+#include "store/store.h"
 
-bool newobject_may_be(const struct reading *r, const struct pages *pages)
+bool newobject_may_be(const struct store *s, const struct reading *r)
 {
-	uint64_t size = (uint64_t)r->claim.st.st_size;
-	bool dropped = pages_drop_all(r->claim.fd, size);
-	pages_bring_back(r->claim.fd, size, pages);
-	return dropped;
+	return !sys_is_dax(r->claim.fd) && !(s->is_xfs && sys_shares_blocks(r->claim.fd));
 }
 
 // A guest may have changed its file meanwhile, natively and without opening it for writing. From here on it
@@ -27,26 +29,40 @@ int newobject_of_file(struct store *s, const struct reading *r, struct object_ke
 	return err < 0 ? err : -ESTALE;
 }
 
-static int open_copy(struct store *s, struct reader *reader, const struct object_key *key,
-		     struct reading *ret)
+// Whoever holds a page of the file may have written to it since it was hashed.
+static int adopt_if_sound(struct store *s, struct reader *reader, struct reading *copy, bool flush,
+			  struct object_key *key)
 {
-	int err = reader_open_object(s, key, ret);
-	if (err < 0)
-		return err;
-	err = reader_hash(reader, ret);
-	if (err == 0 && digest_equal(ret->digest, key->digest))
-		return 0;
-	object_disown(s, ret->claim.fd, key);
-	reader_close(ret);
-	return err < 0 ? err : -ESTALE;
+	int r = reader_hash(reader, copy);
+	if (r < 0)
+		return r;
+	return digest_equal(copy->digest, key->digest) ? copy_adopt(s, copy->claim.fd, flush, key) : -ESTALE;
+}
+
+// What is open for writing cannot be claimed.
+static int open_to_read(int copy)
+{
+	int fd = open(fd_path(copy).text, O_RDONLY | O_CLOEXEC | O_NOATIME);
+	return fd < 0 ? -errno : fd;
 }
 
 int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, bool flush,
 		      struct object_key *key, struct reading *ret)
 {
-	int err;
-
-	while ((err = copy_to_object(s, r->claim.fd, key, flush)) == -EEXIST)
-		key->variant++;
-	return err < 0 ? err : open_copy(s, reader, key, ret);
+	struct stat st;
+	int copy = copy_for_object(s, r->claim.fd, flush, &st);
+	if (copy < 0)
+		return copy;
+	auto_close int fd = open_to_read(copy);
+	fd_close(copy);
+	if (fd < 0)
+		return fd;
+	int err = reader_claim(fd, key->identity, ret);
+	if (err < 0)
+		return err;
+	take_fd(&fd);
+	err = adopt_if_sound(s, reader, ret, flush, key);
+	if (err < 0)
+		reader_close(ret);
+	return err;
 }

@@ -45,23 +45,6 @@ bool pages_were_there(const struct pages *p)
 	return p->size == 0 || (p->there && memchr(p->there, 1, pages_count(p->size)));
 }
 
-// Calls @each for every run of pages that were there, or were not.
-static void each_run(int fd, const struct pages *p, bool there,
-		     void (*each)(int fd, uint64_t at, uint64_t size))
-{
-	size_t page = page_size(), count = pages_count(p->size);
-
-	if (!p->there && p->size > 0 && !there)
-		each(fd, p->at, count * page);
-	for (size_t i = 0, first; p->there && i < count; i++) {
-		if (p->there[i] != there)
-			continue;
-		for (first = i; i < count && p->there[i] == there;)
-			i++;
-		each(fd, p->at + first * page, (i - first) * page);
-	}
-}
-
 static void drop(int fd, uint64_t at, uint64_t size)
 {
 	posix_fadvise(fd, (off_t)at, (off_t)size, POSIX_FADV_DONTNEED);
@@ -69,7 +52,17 @@ static void drop(int fd, uint64_t at, uint64_t size)
 
 void pages_drop(int fd, const struct pages *p)
 {
-	each_run(fd, p, false, drop);
+	size_t page = page_size(), count = pages_count(p->size);
+
+	if (!p->there && p->size > 0)
+		drop(fd, p->at, count * page);
+	for (size_t i = 0, first; p->there && i < count; i++) {
+		if (p->there[i])
+			continue;
+		for (first = i; i < count && !p->there[i];)
+			i++;
+		drop(fd, p->at + first * page, (i - first) * page);
+	}
 }
 
 bool pages_drop_all(int fd, uint64_t size)
@@ -77,24 +70,12 @@ bool pages_drop_all(int fd, uint64_t size)
 	drop(fd, 0, 0);
 	if (sys_cached_pages(fd, size) == 0)
 		return true;
-	// With --sync=none they may be dirty.
+	if (sys_unwritten_pages(fd, size) == 0)
+		return false;
 	sync_file_range(fd, 0, 0,
 			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
 	drop(fd, 0, 0);
 	return sys_cached_pages(fd, size) == 0;
-}
-
-static void bring(int fd, uint64_t at, uint64_t size)
-{
-	readahead(fd, (off_t)at, size);
-}
-
-void pages_bring_back(int fd, uint64_t size, const struct pages *p)
-{
-	if (p->size == 0)
-		bring(fd, 0, size);
-	else
-		each_run(fd, p, true, bring);
 }
 
 void pages_free(struct pages *p)

@@ -137,22 +137,28 @@ int reader_open(struct reader *r, struct tree_file *f, struct reading *ret)
 	return 0;
 }
 
+int reader_claim(int fd, uint64_t identity, struct reading *ret)
+{
+	struct reading r = { .identity = identity };
+	int err = claim_take(fd, &r.claim);
+	if (err < 0)
+		return err;
+	err = xattr_read(fd, &r.xattrs);
+	if (err == 0)
+		*ret = r;
+	return err;
+}
+
 int reader_open_object(struct store *s, const struct object_key *key, struct reading *ret)
 {
 	struct stat st;
 	auto_close int fd = object_open(s, key, &st);
 	if (fd < 0)
 		return fd;
-	struct reading r = { .identity = key->identity };
-	int err = claim_take(fd, &r.claim);
-	if (err < 0)
-		return err;
-	err = xattr_read(fd, &r.xattrs);
-	if (err < 0)
-		return err;
-	r.claim.fd = take_fd(&fd);
-	*ret = r;
-	return 0;
+	int err = reader_claim(fd, key->identity, ret);
+	if (err == 0)
+		take_fd(&fd);
+	return err;
 }
 
 bool reader_holds(const struct reading *reading, bool names_moved)
@@ -221,7 +227,7 @@ static void look_first(struct reading *reading)
 	uint64_t size = size_of(reading);
 	int64_t cached = sys_cached_pages(reading->claim.fd, size);
 
-	reading->was_empty = cached == 0;
+	reading->is_fresh = cached == 0;
 	if (cached == 0)
 		reading->pages = (struct pages){ .size = size };
 	else if (cached > 0 && (uint64_t)cached < pages_count(size))
@@ -384,6 +390,16 @@ static int hash_large(struct reader *r, const struct reading *reading, struct di
 	}
 	*ret = digest_stream_final(r->stream);
 	return 0;
+}
+
+void reader_renew(struct reading *reading)
+{
+	if (reading->is_fresh)
+		return;
+	free(reading->content);
+	reading->content = NULL;
+	reading->loaded = false;
+	reading->is_fresh = pages_drop_all(reading->claim.fd, size_of(reading));
 }
 
 int reader_hash(struct reader *r, struct reading *reading)

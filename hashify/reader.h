@@ -33,7 +33,7 @@ struct reading {
 	char *content;         // owned: room for all of it, if it is small; NULL: nothing was read yet
 	bool loaded;           // @content is there
 	bool cold;             // it was not in the page cache
-	bool was_empty;        // nothing of it was there when it was claimed; false: nobody has looked
+	bool is_fresh;         // no page of it in memory is older than our claim; reader_renew()
 	struct pages pages;    // owned: what of it was there; the rest leaves with reader_close()
 };
 
@@ -60,6 +60,9 @@ int reader_open_object(struct store *s, const struct object_key *key, struct rea
 // the ctime alone; and each of our own links moves that, too (@names_moved).
 bool reader_holds(const struct reading *reading, bool names_moved);
 
+// Claims what is open as @fd, which is the reading's from then on, and has, or is to have, this @identity.
+int reader_claim(int fd, uint64_t identity, struct reading *ret);
+
 // Closes it, and takes out of the page cache what it has brought there: since reader_ahead(), and unless
 // somebody has emptied @reading->pages.
 void reader_close(struct reading *reading);
@@ -79,6 +82,12 @@ bool reader_is_frozen(struct reader *r, const struct reading *reading);
 
 // What is in @reading->pages, for who takes over to drop them.
 struct pages reader_take_pages(struct reading *reading);
+
+// Drops it from the page cache, unless that was empty when it was claimed. If nothing stays it is fresh, and
+// nobody can write to it until reader_close(): a direct read into a mapping writes to the pages that it holds
+// for as long as it takes, when the mapping and all descriptors are gone, and no claim tells of that; but no
+// page that somebody holds is dropped. What of it was read before is forgotten.
+void reader_renew(struct reading *reading);
 
 // Reads all of it and hashes it. -ESTALE: it has not the size it had.
 int reader_hash(struct reader *r, struct reading *reading);

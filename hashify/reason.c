@@ -93,6 +93,10 @@ enum reason reason_of_linking(int err)
 	case ENOENT:
 	case ESTALE:
 		return REASON_CHANGED;
+	case EINTR:
+		return REASON_STOPPED;
+	case EAGAIN:
+		return REASON_IN_USE;
 	case EBUSY:  // something is mounted on the name
 		return REASON_MOUNT;
 	case EACCES:

@@ -92,13 +92,14 @@ static int next_extent(int fd, uint64_t at, uint64_t end, uint64_t *ret_from, ui
 	return *ret_from < end;
 }
 
-static int copy_extents(int src, int dst, uint64_t size)
+static int copy_extents(int src, int dst, uint64_t size,
+			int (*copy)(int src, int dst, uint64_t at, uint64_t end))
 {
 	uint64_t from = 0, to = 0;
 	int r;
 
 	while ((r = next_extent(src, to, size, &from, &to)) > 0) {
-		r = copy_extent(src, dst, from, to);
+		r = copy(src, dst, from, to);
 		if (r < 0)
 			return r;
 	}
@@ -116,7 +117,7 @@ int content_copy(int src, int dst, uint64_t size, uint64_t src_size)
 			return r;
 		if (r < 0) {
 			how = CONTENT_COPIED;
-			r = copy_extents(src, dst, common);
+			r = copy_extents(src, dst, common, copy_extent);
 		}
 		if (r < 0)
 			return r;
@@ -126,4 +127,12 @@ int content_copy(int src, int dst, uint64_t size, uint64_t src_size)
 	if (fstat(dst, &st) < 0)
 		return -errno;
 	return st.st_size == (off_t)size || ftruncate(dst, (off_t)size) == 0 ? how : -errno;
+}
+
+int content_copy_apart(int src, int dst, uint64_t size)
+{
+	// First: XFS sets room aside behind what makes a file longer.
+	if (ftruncate(dst, (off_t)size) < 0)
+		return -errno;
+	return copy_extents(src, dst, size, copy_by_reading);
 }

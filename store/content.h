@@ -16,3 +16,6 @@ enum content_copied { CONTENT_CLONED, CONTENT_COPIED };
 // filesystem can, else by copy_file_range, else by reading and writing; holes stay holes, the size is exact.
 // Returns enum content_copied, or -ENOSPC, -EDQUOT, -EIO…
 int content_copy(int src, int dst, uint64_t size, uint64_t src_size);
+
+// The same of the whole of a file, by reading and writing alone: the two share no block. Returns 0.
+int content_copy_apart(int src, int dst, uint64_t size);

@@ -15,9 +15,15 @@ struct store;
 // object's status. -ENOSPC, -EDQUOT, -EIO…: there is no copy.
 int copy_private(struct store *s, int object, uint64_t keep, bool flush, struct stat *ret);
 
-// Makes a copy of the file @fd the object @key, and with @flush has its data on the disk. -EEXIST: @key
-// exists (take the next variant).
-int copy_to_object(struct store *s, int fd, const struct object_key *key, bool flush);
+// The same of the whole of @fd, a guest's file that somebody may yet write to: nothing that is written to
+// that from now on is the copy's. XFS writes a page that is dirtied long after it was made writable where the
+// file's block was then, though a clone has it as well now (xfs_map_blocks()); btrfs does not
+// (btrfs_writepage_fixup_worker()).
+int copy_for_object(struct store *s, int fd, bool flush, struct stat *ret);
+
+// Makes @copy, nameless as yet, the object @key, or the next variant that is free. With @flush the other is
+// what was asked for when it was made.
+int copy_adopt(struct store *s, int copy, bool flush, struct object_key *key);
 
 // Has the data of @copy on the disk where that takes a name: to be called when it has one in tmp/, and before
 // it takes a guest's.

@@ -341,7 +341,8 @@ static int open_parts(struct store *s, int pool)
 	s->is_btrfs = sys_btrfs_generation(s->tmp, &generation) == 0;
 	// XFS logs the inode that is renamed (xfs_rename()), btrfs the names of what it logs. ext4 looks for
 	// changes of size and blocks alone (i_datasync_tid, ext4_fsync_journal()).
-	s->datasync_names = s->is_btrfs || (fstatfs(s->tmp, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC);
+	s->is_xfs = fstatfs(s->tmp, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC;
+	s->datasync_names = s->is_btrfs || s->is_xfs;
 	return 0;
 }
 

@@ -22,7 +22,8 @@ struct store {
 	ino_t ino;    // of POOL/.hash, to hide it
 	uint64_t seed;
 	enum mark_space marks;
-	bool is_btrfs;        // exchange.h
+	bool is_btrfs;  // exchange.h
+	bool is_xfs;
 	bool datasync_names;  // fdatasync(2) of a file that was given a new name makes that durable, too
 	// The store was copied with its pool (`cp -a`, a restored backup): guests' names are still linked to
 	// each other, but the marks name other inodes, or are gone. store_renew() puts that right; until then

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/btrfs.h>
 #include <linux/capability.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
@@ -293,4 +294,45 @@ bool sys_kernel_is(unsigned major, unsigned minor)
 uid_t sys_fsuid(void)
 {
 	return (uid_t)syscall(SYS_setfsuid, (uid_t)-1);  // refuses, and says what it is
+}
+
+#define FIEMAP_EXTENTS 32
+
+// From @*at on, which moves on. 1: yes; 0: not those so far; -ENODATA: none at all.
+static int look_for_shared(int fd, uint64_t *at)
+{
+	_Alignas(struct fiemap) char
+		buffer[sizeof(struct fiemap) + FIEMAP_EXTENTS * sizeof(struct fiemap_extent)] = { 0 };
+	struct fiemap *map = (struct fiemap *)buffer;
+
+	map->fm_start = *at;
+	map->fm_length = FIEMAP_MAX_OFFSET - *at;
+	map->fm_extent_count = FIEMAP_EXTENTS;
+	if (ioctl(fd, FS_IOC_FIEMAP, map) < 0)
+		return 1;
+	for (unsigned i = 0; i < map->fm_mapped_extents; i++) {
+		const struct fiemap_extent *e = &map->fm_extents[i];
+		if (e->fe_flags & FIEMAP_EXTENT_SHARED)
+			return 1;
+		if (e->fe_flags & FIEMAP_EXTENT_LAST)
+			return -ENODATA;
+		*at = e->fe_logical + e->fe_length;
+	}
+	return map->fm_mapped_extents > 0 ? 0 : -ENODATA;
+}
+
+bool sys_shares_blocks(int fd)
+{
+	uint64_t at = 0;
+	int r;
+
+	while ((r = look_for_shared(fd, &at)) == 0)
+		;
+	return r > 0;
+}
+
+bool sys_is_dax(int fd)
+{
+	struct statx st;
+	return statx(fd, "", AT_EMPTY_PATH, 0, &st) < 0 || st.stx_attributes & STATX_ATTR_DAX;
 }

@@ -54,6 +54,12 @@ int sys_clone(int dst, int src);
 // The same for @size bytes, or what there is of them, at these offsets (FICLONERANGE). Returns how many.
 ssize_t sys_clone_range(int dst, uint64_t dst_at, int src, uint64_t src_at, size_t size);
 
+// Does @fd share blocks with another file, or may it (FS_IOC_FIEMAP)?
+bool sys_shares_blocks(int fd);
+
+// Is it read past the page cache, from memory that keeps its content (DAX)?
+bool sys_is_dax(int fd);
+
 // The number of btrfs' running transaction, or of the last one. -ENOTTY: this is none.
 int sys_btrfs_generation(int fd, uint64_t *ret);
 
