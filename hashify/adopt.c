@@ -71,7 +71,7 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 		.shared = shared,
 		.reader = reader,
 		.tally = tally,
-		.ondisk = { &shared->durable, reader, &a->reopened },
+		.ondisk = { &shared->durable, reader, &a->reopened, shared->is_tmpfs },
 		.groups = { .known = shared->known, .store = shared->store, .ignored = shared->ignored },
 	};
 	int r = 0;
@@ -186,11 +186,10 @@ static int reopen(struct adopter *a, const struct target *t, struct reading *ret
 	return -ESTALE;
 }
 
-// Will the file of @r be as fresh when it was closed and is opened again, with the same status? Before a page
-// of it is held to be written, its times move; but not on tmpfs.
-static bool stays_fresh(const struct adopter *a, const struct reading *r)
+// Before what is read of it may become that of an object.
+static int renew(struct adopter *a, struct reading *r)
 {
-	return r->is_fresh && !a->shared->is_tmpfs && durable_settled(&a->shared->durable, &r->claim.st);
+	return a->shared->dry_run ? 0 : ondisk_renew(&a->ondisk, r);
 }
 
 static int open_target(struct adopter *a, struct target *t)
@@ -207,9 +206,12 @@ static int open_target(struct adopter *a, struct target *t)
 	t->was_read = true;  // an object's pages stay
 	if (t->is_recalled) {
 		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
-		if (!a->shared->dry_run)
-			reader_renew(&r);
-		t->is_fresh = stays_fresh(a, &r);
+		err = renew(a, &r);
+		if (err < 0) {
+			reader_close(&r);
+			return err;
+		}
+		t->is_fresh = ondisk_stays_fresh(&a->ondisk, &r);
 		t->pages = reader_take_pages(&r);
 		t->is_recalled = false;
 	}
@@ -451,7 +453,7 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 	}
 	t->stamp = stamp_of(a, &r->claim.st);
 	t->is_news = is_news(a, r);
-	t->is_fresh = stays_fresh(a, r);
+	t->is_fresh = ondisk_stays_fresh(&a->ondisk, r);
 	t->pages = reader_take_pages(r);
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)
@@ -531,10 +533,9 @@ void adopter_take(struct adopter *a, struct reading *r)
 	}
 	if (o != DONE && r->file->size > READER_SMALL)
 		adopter_let_go(a);  // or who wants to write to one of those waits for all of this one, too
-	// It may become an object, by what is read of it from now on.
-	if (o != DONE && !a->shared->dry_run)
-		reader_renew(r);
-	int err = o == DONE ? 0 : reader_hash(a->reader, r);
+	int err = o == DONE ? 0 : renew(a, r);
+	if (err == 0 && o != DONE)
+		err = reader_hash(a->reader, r);
 	if (err < 0)
 		skip(a, r->file, reason_of_reading(err), err);
 	else if (o != DONE)

@@ -8,6 +8,19 @@ static int check(const struct ondisk *o, const struct target *t, const struct re
 	return reader_check_disk(o->reader, r, t->group->digest);
 }
 
+int ondisk_renew(const struct ondisk *o, struct reading *r)
+{
+	int err = durable_make(o->durable, &r->claim);
+	if (err == 0 && !durable_is_unsure(o->durable, &r->claim.st))
+		reader_renew(r);
+	return err;
+}
+
+bool ondisk_stays_fresh(const struct ondisk *o, const struct reading *r)
+{
+	return r->is_fresh && !o->is_tmpfs && durable_settled(o->durable, &r->claim.st);
+}
+
 enum reason ondisk_make(const struct ondisk *o, const struct target *t, const struct reading *r, int *ret_err)
 {
 	*ret_err = durable_make(o->durable, &r->claim);

@@ -1,6 +1,7 @@
 // Has the disk what memory has of a file? What is on the disk must not go for what is in memory alone.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "hashify/durable.h"
@@ -11,7 +12,16 @@ struct ondisk {
 	struct durable *durable;  // borrowed, as the others
 	struct reader *reader;
 	uint64_t *reread;  // grows by the bytes that are read to see it
+	bool is_tmpfs;
 };
+
+// Renews @r (reader.h), unless memory may have what the disk has not, which it must not lose. The error of
+// writing it back.
+int ondisk_renew(const struct ondisk *o, struct reading *r);
+
+// Will the file of @r be as fresh as it is when it was closed and is opened again, with the same status?
+// Before a page of it is held to be written, its times move; but not on tmpfs.
+bool ondisk_stays_fresh(const struct ondisk *o, const struct reading *r);
 
 // Sees to it that the data of @t's file, open as @r, are on the disk: others' that are there will go for it.
 // Where writing back has failed lately, what memory has is no proof. REASON_NONE: they are.

@@ -171,7 +171,7 @@ def _(_):
                 expect(r.returncode == 2 and b"ended early" in r.stderr, told, r.returncode, r.stderr)
             else:
                 subprocess.run(["sync", "-f", mnt], stderr=subprocess.DEVNULL)
-            for reason in ("link", "disk", "disk"):  # the first is told of the file's own error
+            for reason in ("read", "disk", "disk"):  # the first is told of the file's own error
                 s = summary(pool.path, status=1)
                 expect_equal((s["skipped"][reason], s["errors"], s["linked"], s["objects_created"]), (1, 1, 0, 0), told)
             now = os.stat(pool.at(".hash/write-failed"))
