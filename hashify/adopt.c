@@ -71,7 +71,7 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 		.shared = shared,
 		.reader = reader,
 		.tally = tally,
-		.ondisk = { &shared->durable, reader, &a->reopened, shared->is_tmpfs },
+		.ondisk = { &shared->durable, reader, &a->reopened, shared->dry_run, shared->is_tmpfs },
 		.groups = { .known = shared->known, .store = shared->store, .ignored = shared->ignored },
 	};
 	int r = 0;
@@ -178,18 +178,15 @@ static int reopen(struct adopter *a, const struct target *t, struct reading *ret
 	int err = reader_open(a->reader, t->file, ret);
 	if (err < 0)
 		return err;
-	if (stamp_of(a, &ret->claim.st) == t->stamp) {
-		a->reopened += t->file->size;
-		return 0;
-	}
-	reader_close(ret);
-	return -ESTALE;
-}
-
-// Before what is read of it may become that of an object.
-static int renew(struct adopter *a, struct reading *r)
-{
-	return a->shared->dry_run ? 0 : ondisk_renew(&a->ondisk, r);
+	a->reopened += t->file->size;
+	err = stamp_of(a, &ret->claim.st) == t->stamp ? 0 : -ESTALE;
+	if (err == 0 && t->stays_fresh)
+		ret->is_fresh = true;
+	else if (err == 0)
+		err = t->is_recalled ? 0 : ondisk_read_again(&a->ondisk, t, ret);
+	if (err < 0)
+		reader_close(ret);
+	return err;
 }
 
 static int open_target(struct adopter *a, struct target *t)
@@ -206,12 +203,12 @@ static int open_target(struct adopter *a, struct target *t)
 	t->was_read = true;  // an object's pages stay
 	if (t->is_recalled) {
 		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
-		err = renew(a, &r);
+		err = ondisk_renew(&a->ondisk, &r);
 		if (err < 0) {
 			reader_close(&r);
 			return err;
 		}
-		t->is_fresh = ondisk_stays_fresh(&a->ondisk, &r);
+		t->stays_fresh = ondisk_stays_fresh(&a->ondisk, &r);
 		t->pages = reader_take_pages(&r);
 		t->is_recalled = false;
 	}
@@ -368,12 +365,14 @@ static int make_object(struct adopter *a, struct target *t)
 		return -EIO;
 	}
 	if (!a->shared->dry_run) {
-		made = t->is_fresh && newobject_may_be(a->shared->store, r) ? MADE_OBJECT : MADE_COPY;
+		made = r->is_fresh && newobject_may_be(a->shared->store, r) ? MADE_OBJECT : MADE_COPY;
 		err = made == MADE_COPY ? adopt_copy(a, t) : newobject_of_file(a->shared->store, r, &t->key);
 	}
-	t->group->error = err;
+	t->group->error = 0;
 	if (err < 0) {
-		skip_target(a, t, reason_of_replacing(a, groups_reading(&a->groups, t), err), err);
+		left = reason_of_replacing(a, groups_reading(&a->groups, t), err);
+		t->group->error = left == REASON_FLAGS ? 0 : err;
+		skip_target(a, t, left, err);
 		return err;
 	}
 	t->is_object = true;
@@ -453,7 +452,7 @@ static struct target *remember(struct adopter *a, struct group *group, struct re
 	}
 	t->stamp = stamp_of(a, &r->claim.st);
 	t->is_news = is_news(a, r);
-	t->is_fresh = ondisk_stays_fresh(&a->ondisk, r);
+	t->stays_fresh = ondisk_stays_fresh(&a->ondisk, r);
 	t->pages = reader_take_pages(r);
 	groups_learn(&a->groups, t, r->file);
 	if (group->size <= READER_SMALL)
@@ -533,7 +532,7 @@ void adopter_take(struct adopter *a, struct reading *r)
 	}
 	if (o != DONE && r->file->size > READER_SMALL)
 		adopter_let_go(a);  // or who wants to write to one of those waits for all of this one, too
-	int err = o == DONE ? 0 : renew(a, r);
+	int err = o == DONE ? 0 : ondisk_renew(&a->ondisk, r);
 	if (err == 0 && o != DONE)
 		err = reader_hash(a->reader, r);
 	if (err < 0)

@@ -30,7 +30,7 @@ struct target {
 	bool is_on_disk;         // what memory has of it; ondisk.h
 	bool is_news;            // the index is to be told of @file
 	bool was_read;           // it was open already
-	bool is_fresh;           // so was @file when it was read, and nobody can have changed that since
+	bool stays_fresh;        // ondisk_stays_fresh(), of @file
 	bool is_recalled;        // @file has not been opened yet
 	struct pages pages;      // owned: what of @file was in the page cache before
 	int slot;                // where it is open; -1: it is not

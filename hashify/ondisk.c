@@ -10,10 +10,21 @@ static int check(const struct ondisk *o, const struct target *t, const struct re
 
 int ondisk_renew(const struct ondisk *o, struct reading *r)
 {
+	if (o->dry_run)
+		return 0;
 	int err = durable_make(o->durable, &r->claim);
 	if (err == 0 && !durable_is_unsure(o->durable, &r->claim.st))
 		reader_renew(r);
 	return err;
+}
+
+int ondisk_read_again(const struct ondisk *o, const struct target *t, struct reading *r)
+{
+	int err = ondisk_renew(o, r);
+	if (err < 0 || o->dry_run)
+		return err;
+	err = reader_hash(o->reader, r);
+	return err == 0 && !digest_equal(r->digest, t->group->digest) ? -ESTALE : err;
 }
 
 bool ondisk_stays_fresh(const struct ondisk *o, const struct reading *r)

@@ -12,12 +12,17 @@ struct ondisk {
 	struct durable *durable;  // borrowed, as the others
 	struct reader *reader;
 	uint64_t *reread;  // grows by the bytes that are read to see it
+	bool dry_run;      // nothing is written back or dropped
 	bool is_tmpfs;
 };
 
 // Renews @r (reader.h), unless memory may have what the disk has not, which it must not lose. The error of
 // writing it back.
 int ondisk_renew(const struct ondisk *o, struct reading *r);
+
+// The same of @t's file, opened again as @r, for which that did not last: somebody may have held a page of it
+// when this pass hashed it. -ESTALE: it has not that digest now, and an object's name would lie.
+int ondisk_read_again(const struct ondisk *o, const struct target *t, struct reading *r);
 
 // Will the file of @r be as fresh as it is when it was closed and is opened again, with the same status?
 // Before a page of it is held to be written, its times move; but not on tmpfs.

@@ -396,9 +396,13 @@ void reader_renew(struct reading *reading)
 {
 	if (reading->is_fresh)
 		return;
+	if (is_small(reading) && reading->cold && has_room(reading))  // on its way it cannot be dropped
+		(void)!pread(reading->claim.fd, reading->content, size_of(reading), 0);
 	free(reading->content);
 	reading->content = NULL;
 	reading->loaded = false;
+	if (reading->pages.there)  // large folios would bring more, and stay for what was there
+		posix_fadvise(reading->claim.fd, 0, 0, POSIX_FADV_RANDOM);
 	reading->is_fresh = pages_drop_all(reading->claim.fd, size_of(reading));
 }
 

@@ -422,7 +422,8 @@ one_call_fails("pread", errno.EIO, 3, "read", None)  # of some the second readin
 one_call_fails("openat2", errno.EIO, 1, "read", 3)  # the directories
 one_call_fails("openat2", errno.EMFILE, 1, "read", 3)
 one_call_fails("openat2", errno.EIO, 5, "read", None)
-one_call_fails("statx", errno.EIO, 1, "read", 24)
+one_call_fails("statx", errno.EIO, 1, "read", 3)  # the directories
+one_call_fails("statx", errno.EIO, 5, "read", None)
 one_call_fails("getdents64", errno.EIO, 1, "read", 3)
 one_call_fails("flistxattr", errno.EIO, 1, "read", 24)
 one_call_fails("lease", errno.ENOLCK, 1, "read", 24)
