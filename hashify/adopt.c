@@ -180,10 +180,7 @@ static int reopen(struct adopter *a, const struct target *t, struct reading *ret
 		return err;
 	a->reopened += t->file->size;
 	err = stamp_of(a, &ret->claim.st) == t->stamp ? 0 : -ESTALE;
-	if (err == 0 && t->stays_fresh)
-		ret->is_fresh = true;
-	else if (err == 0)
-		err = t->is_recalled ? 0 : ondisk_read_again(&a->ondisk, t, ret);
+	ret->is_fresh = t->stays_fresh;
 	if (err < 0)
 		reader_close(ret);
 	return err;
@@ -203,11 +200,6 @@ static int open_target(struct adopter *a, struct target *t)
 	t->was_read = true;  // an object's pages stay
 	if (t->is_recalled) {
 		reader_ahead(a->reader, &(struct reading *){ &r }, 1, true);
-		err = ondisk_renew(&a->ondisk, &r);
-		if (err < 0) {
-			reader_close(&r);
-			return err;
-		}
 		t->stays_fresh = ondisk_stays_fresh(&a->ondisk, &r);
 		t->pages = reader_take_pages(&r);
 		t->is_recalled = false;
@@ -339,24 +331,38 @@ static int adopt_copy(struct adopter *a, struct target *t)
 		reader_close(&file);
 		return 0;
 	}
+	if (t->slot >= 0)
+		newobject_forget(s, groups_reading(&a->groups, t), &t->key);
 	groups_close(&a->groups, t);
 	groups_set_open(&a->groups, t, &file);
 	return r < 0 ? r : -ESTALE;
 }
 
-// Makes the file that @t has open an object, the next variant of its group; or skips it. MADE_COPY: what was
-// compared with the file has not been compared with the object.
-enum made { MADE_OBJECT, MADE_COPY };
+// MADE_ANEW: what was compared with the file before has not been compared with the object.
+enum made { MADE_OBJECT, MADE_ANEW };
+static int make_of_file_or_copy(struct adopter *a, struct target *t)
+{
+	struct store *s = a->shared->store;
+	struct reading *r = groups_reading(&a->groups, t);
+	bool anew = t->is_hearsay || !r->is_fresh;
+	int err = anew ? ondisk_read_again(&a->ondisk, t, r) : 0;
+	if (err < 0)
+		return err;
+	bool is_copy = !r->is_fresh || !newobject_may_be(s, r);
+	err = is_copy ? adopt_copy(a, t) : newobject_of_file(s, r, &t->key);
+	return err < 0 ? err : anew || is_copy ? MADE_ANEW : MADE_OBJECT;
+}
+
+// Makes the file that @t has open an object, the next variant of its group; or skips it.
 static int make_object(struct adopter *a, struct target *t)
 {
 	const struct reading *r = groups_reading(&a->groups, t);
-	const struct store *s = a->shared->store;
-	int made = MADE_OBJECT, err = 0;
+	int err = 0;
 
 	t->key = (struct object_key){
 		.digest = t->group->digest,
 		.size = t->group->size,
-		.identity = identity_digest(s ? s->seed : 0, &r->claim.st, &r->xattrs, 0),
+		.identity = identity_digest(a->shared->hashed->seed, &r->claim.st, &r->xattrs, 0),
 		.variant = group_free_variant(t->group),
 	};
 	enum reason left = a->shared->dry_run ? REASON_NONE : ondisk_make(&a->ondisk, t, r, &err);
@@ -364,19 +370,15 @@ static int make_object(struct adopter *a, struct target *t)
 		skip_target(a, t, left, err < 0 ? err : 0);
 		return -EIO;
 	}
-	if (!a->shared->dry_run) {
-		made = r->is_fresh && newobject_may_be(a->shared->store, r) ? MADE_OBJECT : MADE_COPY;
-		err = made == MADE_COPY ? adopt_copy(a, t) : newobject_of_file(a->shared->store, r, &t->key);
-	}
+	int made = a->shared->dry_run ? MADE_OBJECT : make_of_file_or_copy(a, t);
 	t->group->error = 0;
-	if (err < 0) {
-		left = reason_of_replacing(a, groups_reading(&a->groups, t), err);
-		t->group->error = left == REASON_FLAGS ? 0 : err;
-		skip_target(a, t, left, err);
-		return err;
+	if (made < 0) {
+		left = reason_of_replacing(a, groups_reading(&a->groups, t), made);
+		t->group->error = left == REASON_FLAGS ? 0 : made;
+		skip_target(a, t, left, made);
+		return made;
 	}
-	t->is_object = true;
-	t->is_on_disk = true;
+	t->is_object = t->is_on_disk = true;
 	t->file->traits |= WHATIF_OBJECT;
 	t->names = 2;
 	if (!a->shared->dry_run)
@@ -417,7 +419,7 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 	int made = t->is_object ? MADE_OBJECT : make_object(a, t);
 	if (made < 0)
 		return NO_MATCH;
-	return made == MADE_COPY ? try_target(a, t, r) : link_to(a, t, r);
+	return made == MADE_ANEW ? try_target(a, t, r) : link_to(a, t, r);
 }
 
 // Tries all that the group of @r, which is hashed, has.
@@ -516,7 +518,7 @@ bool adopter_recall(struct adopter *a, struct tree_file *f)
 		return true;
 	}
 	t->stamp = row->stamp;
-	t->is_recalled = true;
+	t->is_recalled = t->is_hearsay = true;
 	return true;
 }
 
@@ -532,9 +534,9 @@ void adopter_take(struct adopter *a, struct reading *r)
 	}
 	if (o != DONE && r->file->size > READER_SMALL)
 		adopter_let_go(a);  // or who wants to write to one of those waits for all of this one, too
-	int err = o == DONE ? 0 : ondisk_renew(&a->ondisk, r);
-	if (err == 0 && o != DONE)
-		err = reader_hash(a->reader, r);
+	if (o != DONE)
+		ondisk_renew(&a->ondisk, r);
+	int err = o == DONE ? 0 : reader_hash(a->reader, r);
 	if (err < 0)
 		skip(a, r->file, reason_of_reading(err), err);
 	else if (o != DONE)

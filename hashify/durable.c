@@ -118,9 +118,23 @@ int durable_make(struct durable *d, const struct claim *c)
 	return r < 0 || !durable ? err : 0;  // what the disk has, the caller is going to see
 }
 
+static bool is_unsure(const struct durable *d, const struct stat *st)
+{
+	return d->is_unsure && clock_latest(st->st_ctim) >= d->clock_offset - CLOCK_MARGIN;
+}
+
+bool durable_may_drop(struct durable *d, const struct claim *c)
+{
+	const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+	if (sync_file_range(c->fd, 0, 0, all) < 0)
+		note_failure(d);
+	return !is_unsure(d, &c->st);
+}
+
 bool durable_is_unsure(const struct durable *d, const struct stat *st)
 {
-	return d->wanted && d->is_unsure && clock_latest(st->st_ctim) >= d->clock_offset - CLOCK_MARGIN;
+	return d->wanted && is_unsure(d, st);
 }
 
 bool durable_settled(const struct durable *d, const struct stat *st)

@@ -38,6 +38,10 @@ int durable_flush(struct durable *d, int pool);
 // Sees to it that the data of a claimed file are on the disk.
 int durable_make(struct durable *d, const struct claim *c);
 
+// May memory lose what it has of a claimed file? Its data are written back, if need be, for that; and not if
+// that fails, or has failed lately. Whatever is @wanted.
+bool durable_may_drop(struct durable *d, const struct claim *c);
+
 // May the disk have something else than memory all the same? After an error of writing back nobody says so
 // any more: it is told once. But that there was one is known, by this pass or by those before.
 bool durable_is_unsure(const struct durable *d, const struct stat *st);

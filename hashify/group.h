@@ -32,6 +32,7 @@ struct target {
 	bool was_read;           // it was open already
 	bool stays_fresh;        // ondisk_stays_fresh(), of @file
 	bool is_recalled;        // @file has not been opened yet
+	bool is_hearsay;         // its digest was recalled, and nobody has seen yet that it is that
 	struct pages pages;      // owned: what of @file was in the page cache before
 	int slot;                // where it is open; -1: it is not
 };

@@ -66,3 +66,11 @@ int newobject_of_copy(struct store *s, struct reader *reader, const struct readi
 		reader_close(ret);
 	return err;
 }
+
+void newobject_forget(struct store *s, const struct reading *object, const struct object_key *key)
+{
+	struct stat st;
+
+	if (fstat(object->claim.fd, &st) == 0 && st.st_nlink == 1)
+		object_disown(s, object->claim.fd, key);
+}

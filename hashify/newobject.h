@@ -20,3 +20,6 @@ int newobject_of_file(struct store *s, const struct reading *r, struct object_ke
 // the digest in @key tells; whether that is still the file's, compare. -ESTALE: it is not.
 int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, bool flush,
 		      struct object_key *key, struct reading *ret);
+
+// What @object is, made just now, is none, as nothing could be linked to it; unless something may be.
+void newobject_forget(struct store *s, const struct reading *object, const struct object_key *key);

@@ -8,22 +8,19 @@ static int check(const struct ondisk *o, const struct target *t, const struct re
 	return reader_check_disk(o->reader, r, t->group->digest);
 }
 
-int ondisk_renew(const struct ondisk *o, struct reading *r)
+void ondisk_renew(const struct ondisk *o, struct reading *r)
 {
-	if (o->dry_run)
-		return 0;
-	int err = durable_make(o->durable, &r->claim);
-	if (err == 0 && !durable_is_unsure(o->durable, &r->claim.st))
+	if (!o->dry_run && !r->is_fresh && durable_may_drop(o->durable, &r->claim))
 		reader_renew(r);
-	return err;
 }
 
 int ondisk_read_again(const struct ondisk *o, const struct target *t, struct reading *r)
 {
-	int err = ondisk_renew(o, r);
-	if (err < 0 || o->dry_run)
-		return err;
-	err = reader_hash(o->reader, r);
+	ondisk_renew(o, r);
+	if (!r->is_fresh)
+		return 0;
+	*o->reread += (uint64_t)r->claim.st.st_size;
+	int err = reader_hash(o->reader, r);
 	return err == 0 && !digest_equal(r->digest, t->group->digest) ? -ESTALE : err;
 }
 

@@ -16,12 +16,11 @@ struct ondisk {
 	bool is_tmpfs;
 };
 
-// Renews @r (reader.h), unless memory may have what the disk has not, which it must not lose. The error of
-// writing it back.
-int ondisk_renew(const struct ondisk *o, struct reading *r);
+// Renews @r (reader.h), unless memory may have what the disk has not, which it must not lose.
+void ondisk_renew(const struct ondisk *o, struct reading *r);
 
-// The same of @t's file, opened again as @r, for which that did not last: somebody may have held a page of it
-// when this pass hashed it. -ESTALE: it has not that digest now, and an object's name would lie.
+// Renews @t's file, open as @r, and if that makes it fresh hashes it: whoever holds a page of it may have
+// written to it since that was done, and an object's name would lie. -ESTALE: it has another digest now.
 int ondisk_read_again(const struct ondisk *o, const struct target *t, struct reading *r);
 
 // Will the file of @r be as fresh as it is when it was closed and is opened again, with the same status?

@@ -68,13 +68,6 @@ void pages_drop(int fd, const struct pages *p)
 bool pages_drop_all(int fd, uint64_t size)
 {
 	drop(fd, 0, 0);
-	if (sys_cached_pages(fd, size) == 0)
-		return true;
-	if (sys_unwritten_pages(fd, size) == 0)
-		return false;
-	sync_file_range(fd, 0, 0,
-			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-	drop(fd, 0, 0);
 	return sys_cached_pages(fd, size) == 0;
 }
 

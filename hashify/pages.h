@@ -29,8 +29,9 @@ bool pages_were_there(const struct pages *p);
 // Drops what was not there, but for what is dirty, mapped, or still on its way from the disk.
 void pages_drop(int fd, const struct pages *p);
 
-// Drops all of a file of @size bytes. False: some of it stays, for it is mapped, or somebody holds its pages
-// in another way (mapping_evict_folio() in the kernel's mm/truncate.c); or it cannot be told.
+// Drops all of a file of @size bytes, which has been written back. False: some of it stays, for it is mapped,
+// or somebody holds its pages in another way (mapping_evict_folio() in the kernel's mm/truncate.c); or it
+// cannot be told.
 bool pages_drop_all(int fd, uint64_t size);
 
 void pages_free(struct pages *p);
