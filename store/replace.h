@@ -12,7 +12,7 @@
 //	4 check; drop the displaced file                nothing
 //
 // Nothing here flushes: that an object's data are on the disk before it takes the place of others is for the
-// caller to see to (hashify/adopt.c).
+// caller to see to (hashify/ondisk.h).
 #pragma once
 
 #include <linux/limits.h>
