@@ -10,7 +10,7 @@ import time
 import cases
 import tree
 from cases import NotHere, case, expect, expect_equal
-from cli import FULL, HASHIFY, expect_same, full_inventory, new_pool, summary
+from cli import FULL, HASHIFY, expect_same, full_inventory, new_pool, preloaded, summary
 
 TOP, KIND, IMAGE = sys.argv[1:4]
 BALLAST = os.path.join(TOP, "ballast")
@@ -72,12 +72,6 @@ def _(_):
                     os.link(pool.at(g, "file"), pool.at(g, "file2"))
                 skipped = summary(pool.path)["skipped"]
                 expect_equal(skipped["empty"] + skipped["hard_linked"], 4)
-
-
-def preloaded(**fault):
-    env = dict(os.environ, LC_ALL="C", LD_PRELOAD=os.environ["FAULT_SO"], **fault)
-    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    return env
 
 
 def run(pool, env=None, *args):

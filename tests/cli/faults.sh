@@ -2,9 +2,7 @@
 # A disk, quota or table of inodes that is full, and I/O errors: named, counted, nothing is lost, and the rest of the pass goes on.
 DEFAULT_TIMEOUT=900
 . "$(dirname "$0")/../support/cli.sh"
-need cc
-cc -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -shared -fPIC -O1 -I "$TEST_DIR/../.." -o "$W/fault.so" "$TEST_DIR/fault.c" "$TEST_DIR/no_ring.c"
-export FAULT_SO=$W/fault.so
+build_faults
 chmod 755 "$W"
 r=0
 faults() {

@@ -13,7 +13,7 @@ import time
 import cases
 import tree
 from cases import NotHere, case, expect, expect_equal
-from cli import HASHIFY, mounted, new_pool, shared_pool, summary
+from cli import HASHIFY, mounted, new_pool, preloaded, summary
 from kernel import cached_pages, drop_caches, pages_there
 
 TOP = sys.argv[1]
@@ -150,9 +150,7 @@ def _(_):
         pool.put("a/twin", small)  # behind it, as inodes go
         hold_page(slow, pool.at("a/f"))
         os.utime(pool.at("a/f"), ns=(tree.OLD, tree.OLD))
-        env = dict(os.environ, LD_PRELOAD=os.environ["FAULT_SO"], FAULT_CALL="fdatasync", FAULT_AT="/a/f",
-                   FAULT_RUN="kill -CONT %d; sleep 0.5" % slow.daemon.pid)
-        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        env = preloaded(FAULT_CALL="fdatasync", FAULT_AT="/a/f", FAULT_RUN="kill -CONT %d; sleep 0.5" % slow.daemon.pid)
         subprocess.run([HASHIFY, "-q", "--no-default-excludes", pool.path], env=env, check=True)
         expect_equal(slow.got, PAGE, "what the late read got, before the pass ended")
         slow.answer()

@@ -46,6 +46,13 @@ def summary(*args, status=0, defaults=False, **kw):
     return s
 
 
+def preloaded(**fault):
+    """The environment of a hashify whose system calls fail as tests/cli/fault.c tells."""
+    env = dict(os.environ, LC_ALL="C", LD_PRELOAD=os.environ["FAULT_SO"], **fault)
+    env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return env
+
+
 def constant(s):
     return {k: v for k, v in s.items() if k not in VARYING}
 

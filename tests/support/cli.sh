@@ -8,6 +8,13 @@ export HASHFS
 # shellcheck source=tests/support/mount.sh
 . "$(dirname "${BASH_SOURCE[0]}")/mount.sh"
 
+# Builds what preloaded() in cli.py preloads.
+build_faults() {
+	need cc
+	cc -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -shared -fPIC -O1 -I "$TEST_DIR/../.." -o "$W/fault.so" "$TEST_DIR/fault.c" "$TEST_DIR/no_ring.c"
+	export FAULT_SO=$W/fault.so
+}
+
 # on_each PROGRAM FILESYSTEM…: runs PROGRAM, a file beside the script, on an empty filesystem of each KIND (FS KIND its arguments); all are run even if one fails.
 on_each() {
 	local program=$1 kind r=0
