@@ -394,8 +394,6 @@ static int hash_large(struct reader *r, const struct reading *reading, struct di
 
 void reader_renew(struct reading *reading)
 {
-	if (reading->is_fresh)
-		return;
 	if (is_small(reading) && !reading->loaded && has_room(reading))  // on its way it cannot be dropped
 		(void)!pread(reading->claim.fd, reading->content, size_of(reading), 0);
 	free(reading->content);

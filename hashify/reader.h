@@ -83,10 +83,10 @@ bool reader_is_frozen(struct reader *r, const struct reading *reading);
 // What is in @reading->pages, for who takes over to drop them.
 struct pages reader_take_pages(struct reading *reading);
 
-// Drops it from the page cache, unless that was empty when it was claimed. If nothing stays it is fresh, and
-// nobody can write to it until reader_close(): a direct read into a mapping writes to the pages that it holds
-// for as long as it takes, when the mapping and all descriptors are gone, and no claim tells of that; but no
-// page that somebody holds is dropped. What of it was read before is forgotten.
+// Drops it, which is not fresh, from the page cache. If nothing stays it is fresh then, and nobody can write
+// to it until reader_close(): a direct read into a mapping writes to the pages that it holds for as long as
+// it takes, when the mapping and all descriptors are gone, and no claim tells of that; but no page that
+// somebody holds is dropped. What of it was read before is forgotten.
 void reader_renew(struct reading *reading);
 
 // Reads all of it and hashes it. -ESTALE: it has not the size it had.
