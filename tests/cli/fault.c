@@ -82,6 +82,8 @@ STAND_IN(ssize_t, getdents64, (int fd, void *data, size_t size), (fd, data, size
 STAND_IN(int, fdatasync, (int fd), (fd), fd, NULL)
 STAND_IN(int, fsync, (int fd), (fd), fd, NULL)
 STAND_IN(int, syncfs, (int fd), (fd), fd, NULL)
+STAND_IN(int, sync_file_range, (int fd, off_t at, off_t size, unsigned flags), (fd, at, size, flags), fd,
+	 NULL)
 STAND_IN(int, futimens, (int fd, const struct timespec times[2]), (fd, times), fd, NULL)
 STAND_IN(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
 	 (fd, name, value, size, flags), fd, NULL)

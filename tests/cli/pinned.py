@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import cases
 import tree
-from cases import NotHere, case, expect, expect_equal
-from cli import HASHIFY, mounted, new_pool, preloaded, summary
+from cases import NotHere, case, expect, expect_equal, expect_soon
+from cli import HASHIFY, mounted, new_pool, preloaded, summary, sync
 from kernel import cached_pages, drop_caches, pages_there
 
 TOP = sys.argv[1]
@@ -42,21 +41,29 @@ class SlowFile:
         summary(self.pool)
         self.daemon = subprocess.Popen([HASHFS, "-f", "-o", "passthrough=no", self.pool, self.mnt],
                                        stderr=subprocess.DEVNULL)
-        while not os.path.ismount(self.mnt):
-            expect(self.daemon.poll() is None, "the slow filesystem has ended")
-            time.sleep(0.02)
+        expect_soon(lambda: os.path.ismount(self.mnt), "the slow filesystem is not there")
         self.fd = os.open(os.path.join(self.mnt, "guest/late"), os.O_RDONLY | os.O_DIRECT)
         self.daemon.send_signal(signal.SIGSTOP)
+        os.waitpid(self.daemon.pid, os.WUNTRACED)
         self.reader = self.got = None
+        self.over = os.path.join(self.pool, "late-read-is-over")
 
     def read_to(self, address):
-        """Begins to read to @address."""
+        """Begins to read to @address, and returns when its pages are held."""
         self.reader = threading.Thread(target=self._read, args=(address,))
         self.reader.start()
-        time.sleep(0.3)  # until its pages are held
+        expect_soon(lambda: "fuse" in self._stack(), "the late read has not begun")
+
+    def _stack(self):
+        return tree.slurp("/proc/self/task/%d/stack" % self.reader.native_id).decode()
 
     def _read(self, address):
         self.got = _libc.pread(self.fd, address, PAGE, 0)
+        tree.put(self.over, b"")
+
+    def command_to_answer(self):
+        """A shell command that has the read answered, and ends when it is over."""
+        return "kill -CONT %d; timeout 20 sh -c 'until [ -e %s ]; do sleep 0.01; done'" % (self.daemon.pid, self.over)
 
     def answer(self):
         self.daemon.send_signal(signal.SIGCONT)
@@ -118,6 +125,7 @@ def expect_late_write_stays_private(pool, served=False):
 
 
 def fill_but(room):
+    sync(TOP)  # ext4 gives what was removed back with a commit
     with open(os.path.join(TOP, "filling"), "wb") as f:
         with contextlib.suppress(OSError):
             for at in range(0, 1 << 40, 1 << 20):
@@ -150,8 +158,8 @@ def _(_):
         pool.put("a/twin", small)  # behind it, as inodes go
         hold_page(slow, pool.at("a/f"))
         os.utime(pool.at("a/f"), ns=(tree.OLD, tree.OLD))
-        env = preloaded(FAULT_CALL="fdatasync", FAULT_AT="/a/f", FAULT_RUN="kill -CONT %d; sleep 0.5" % slow.daemon.pid)
-        subprocess.run([HASHIFY, "-q", "--no-default-excludes", pool.path], env=env, check=True)
+        env = preloaded(FAULT_CALL="sync_file_range", FAULT_AT="/a/f", FAULT_RUN=slow.command_to_answer())
+        subprocess.run([HASHIFY, "-q", "--jobs=1", "--no-default-excludes", pool.path], env=env, check=True)
         expect_equal(slow.got, PAGE, "what the late read got, before the pass ended")
         slow.answer()
         expect(tree.slurp(pool.at("a/twin")) == small, "the late write is seen in the other file")
@@ -223,6 +231,8 @@ def _(_):
                 maps.append(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ))
                 expect_equal(len(maps[-1][:]), 8 << 20)
         fill_but(4 << 20)
+        # What goes gives no room, as it is still open.
+        held = [open(pool.at(g, "large"), "rb") for g in "bc"]
         try:
             s = summary(pool.path, status=1)
             pool.expect_private("a/large", "a/other", "b/other")
@@ -233,6 +243,8 @@ def _(_):
                 expect(tree.slurp(pool.at(g, "large")) == large, "the content has changed in", g)
         finally:
             os.remove(os.path.join(TOP, "filling"))
+            for f in held:
+                f.close()
         summary(pool.path)
         pool.expect_linked("a/large", "b/large", "c/large")
         pool.expect_linked("a/other", "b/other")

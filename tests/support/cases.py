@@ -7,6 +7,7 @@
 """
 import os
 import sys
+import time
 import traceback
 
 _cases = []
@@ -30,6 +31,14 @@ def case(name):
 def expect(ok, *words):
     if not ok:
         raise Failed(" ".join(str(w) for w in words))
+
+
+def expect_soon(holds, *words, seconds=20):
+    """Waits until @holds, which must not take longer than @seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        expect(time.monotonic() < deadline, *words)
+        time.sleep(0.005)
 
 
 def expect_equal(got, wanted, what=""):
