@@ -1,5 +1,6 @@
 #include "hashify/adopt.h"
 
+#include "hashify/links.h"
 #include "hashify/newobject.h"
 #include "hashify/ondisk.h"
 #include "hashify/report.h"
@@ -17,24 +18,14 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-// A name that was replaced since the last flush: the guest's own file may yet be put back.
-struct displaced {
-	const struct tree_file *file;
-	uint64_t freed;
-};
-
-#define DISPLACED_MAX 4096
-
 struct adopter {
-	struct adopt *shared;         // borrowed
-	struct reader *reader;        // borrowed
-	struct tally *tally;          // borrowed
-	struct replacer *replacer;    // owned; NULL in a dry run
-	struct groups groups;         // owned
-	struct displaced *displaced;  // owned
-	size_t displaced_count;
-	int error;          // the first of a flush
-	uint64_t reopened;  // bytes, since they were asked for
+	struct adopt *shared;       // borrowed
+	struct reader *reader;      // borrowed
+	struct tally *tally;        // borrowed
+	struct replacer *replacer;  // owned; NULL in a dry run
+	struct groups groups;       // owned
+	struct links links;         // owned
+	uint64_t reopened;          // bytes, since they were asked for
 	struct ondisk ondisk;
 };
 
@@ -74,14 +65,12 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 		.ondisk = { &shared->durable, reader, &a->reopened, shared->dry_run, shared->is_tmpfs },
 		.groups = { .known = shared->known, .store = shared->store, .ignored = shared->ignored },
 	};
-	int r = 0;
-	a->displaced = calloc(DISPLACED_MAX, sizeof(*a->displaced));
-	if (!a->displaced)
-		r = -ENOMEM;
-	if (r == 0 && !shared->dry_run)
-		r = replacer_new(shared->store, worker, shared->waiting, &a->replacer);
+	int r = shared->dry_run ? 0 : replacer_new(shared->store, worker, shared->waiting, &a->replacer);
+	a->links = (struct links){ shared->trees, reader, shared->report, tally, .replacer = a->replacer };
+	if (r == 0)
+		r = links_init(&a->links);
 	if (r < 0) {
-		free(a->displaced);
+		replacer_free(a->replacer);
 		free(a);
 		return r;
 	}
@@ -101,36 +90,6 @@ static void skip(struct adopter *a, const struct tree_file *f, enum reason reaso
 	report_skip(a->shared->report, a->tally, &place, reason, err);
 }
 
-// Is the guest's own file of @d back under its name?
-static bool was_put_back(struct adopter *a, const struct displaced *d)
-{
-	int dir = reader_dir(a->reader, d->file);
-	struct stat st;
-	if (dir < 0 || fstatat(dir, d->file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	return st.st_ino == d->file->ino;
-}
-
-static void flush(struct adopter *a)
-{
-	struct replacer_done done;
-	int r = replacer_flush(a->replacer, &done);
-	a->tally->kept += done.kept;
-	for (size_t i = 0; i < a->displaced_count && done.put_back > 0; i++) {
-		const struct displaced *d = &a->displaced[i];
-		if (!was_put_back(a, d))
-			continue;
-		a->tally->linked--;
-		a->tally->freed -= d->freed;
-		skip(a, d->file, REASON_CHANGED, 0);
-	}
-	a->displaced_count = 0;
-	if (a->error < 0 || r == 0)
-		return;
-	report_store(r);
-	a->error = r;
-}
-
 int adopter_free(struct adopter *a)
 {
 	if (!a)
@@ -138,12 +97,12 @@ int adopter_free(struct adopter *a)
 	groups_clear(&a->groups);
 	if (a->replacer) {
 		replacer_end(a->replacer);
-		flush(a);
+		links_flush(&a->links);
 		replacer_free(a->replacer);
 	}
 	reader_while_reading(a->reader, NULL, NULL);
-	int r = a->error;
-	free(a->displaced);
+	int r = a->links.error;
+	links_destroy(&a->links);
 	free(a);
 	return r;
 }
@@ -250,18 +209,6 @@ static int replace(struct adopter *a, struct target *t, struct reading *r)
 	return replace_in(a, t, r, dir, path);
 }
 
-static void count_link(struct adopter *a, const struct reading *r)
-{
-	uint64_t freed = (uint64_t)r->claim.st.st_blocks * 512;  // its only name went away
-	struct report_place place = place_of(a, r->file);
-	report_link(a->shared->report, a->tally, &place, freed);
-	if (a->shared->dry_run)
-		return;
-	a->displaced[a->displaced_count++] = (struct displaced){ r->file, freed };
-	if (a->displaced_count == DISPLACED_MAX)
-		flush(a);
-}
-
 static enum reason reason_of_replacing(struct adopter *a, const struct reading *r, int err)
 {
 	bool frozen = err == -EPERM && reader_is_frozen(a->reader, r);
@@ -279,7 +226,7 @@ static enum outcome link_to(struct adopter *a, struct target *t, struct reading 
 	if (replaced == REPLACED && !a->shared->dry_run)
 		pages_free(&r->pages);  // they go with the inode
 	if (replaced == REPLACED)
-		count_link(a, r);
+		links_count(&a->links, r);
 	else if (replaced == KEPT_CHANGED)
 		skip(a, r->file, REASON_CHANGED, 0);
 	else
@@ -320,7 +267,7 @@ static int adopt_copy(struct adopter *a, struct target *t)
 	struct reading file, object;
 
 	groups_take_open(&a->groups, t, &file);
-	int r = newobject_of_copy(s, a->reader, &file, a->shared->durable.wanted, &t->key, &object);
+	int r = newobject_of_copy(s, a->reader, &file, &t->key, &object);
 	if (r == 0) {
 		a->reopened += 3 * t->key.size;
 		groups_set_open(&a->groups, t, &object);
@@ -409,6 +356,10 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 		skip(a, r->file, REASON_STOPPED, 0);
 		return DONE;
 	}
+	if (same == -EAGAIN && claim_is_broken(&r->claim)) {
+		skip(a, r->file, REASON_IN_USE, 0);
+		return DONE;
+	}
 	// Whose error it is shows when @r has been read by itself.
 	if (same < 0)
 		return r->hashed || claim_is_broken(&object->claim) ? refuse(a, t, same) : NO_MATCH;
@@ -416,7 +367,9 @@ static enum outcome try_target(struct adopter *a, struct target *t, struct readi
 		return NO_MATCH;
 	if (!reader_holds(object, t->is_object))
 		return refuse(a, t, -EAGAIN);
+	reader_watch(a->reader, r);
 	int made = t->is_object ? MADE_OBJECT : make_object(a, t);
+	reader_watch_no_more(a->reader);
 	if (made < 0)
 		return NO_MATCH;
 	return made == MADE_ANEW ? try_target(a, t, r) : link_to(a, t, r);

@@ -6,6 +6,7 @@
 #include "store/base/cleanup.h"
 #include "store/base/fd.h"
 #include "store/base/sys.h"
+#include "store/content.h"
 #include "store/copy.h"
 #include "store/object.h"
 #include "store/store.h"
@@ -30,13 +31,13 @@ int newobject_of_file(struct store *s, const struct reading *r, struct object_ke
 }
 
 // Whoever holds a page of the file may have written to it since it was hashed.
-static int adopt_if_sound(struct store *s, struct reader *reader, struct reading *copy, bool flush,
+static int adopt_if_sound(struct store *s, struct reader *reader, struct reading *copy,
 			  struct object_key *key)
 {
 	int r = reader_hash(reader, copy);
 	if (r < 0)
 		return r;
-	return digest_equal(copy->digest, key->digest) ? copy_adopt(s, copy->claim.fd, flush, key) : -ESTALE;
+	return digest_equal(copy->digest, key->digest) ? copy_adopt(s, copy->claim.fd, key) : -ESTALE;
 }
 
 // What is open for writing cannot be claimed.
@@ -46,11 +47,23 @@ static int open_to_read(int copy)
 	return fd < 0 ? -errno : fd;
 }
 
-int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, bool flush,
-		      struct object_key *key, struct reading *ret)
+struct copying {
+	const struct reader *reader;
+	const struct reading *from;
+};
+
+static int look(void *arg)
+{
+	const struct copying *c = arg;
+	return reader_look_around(c->reader, c->from);
+}
+
+int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, struct object_key *key,
+		      struct reading *ret)
 {
 	struct stat st;
-	int copy = copy_for_object(s, r->claim.fd, flush, &st);
+	struct copying copying = { reader, r };
+	int copy = copy_for_object(s, r->claim.fd, &(struct content_watch){ look, &copying }, &st);
 	if (copy < 0)
 		return copy;
 	auto_close int fd = open_to_read(copy);
@@ -61,7 +74,9 @@ int newobject_of_copy(struct store *s, struct reader *reader, const struct readi
 	if (err < 0)
 		return err;
 	take_fd(&fd);
-	err = adopt_if_sound(s, reader, ret, flush, key);
+	reader_watch(reader, r);
+	err = adopt_if_sound(s, reader, ret, key);
+	reader_watch_no_more(reader);
 	if (err < 0)
 		reader_close(ret);
 	return err;

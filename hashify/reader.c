@@ -10,6 +10,7 @@
 #include "store/identity.h"
 #include "store/object.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -34,6 +35,8 @@ struct reader {
 	bool no_ring;
 	void (*idle)(void *arg);  // NULL: nothing is to be done meanwhile
 	void *idle_arg;
+	const struct claim *watched[READER_WATCHED];
+	unsigned watched_count;
 };
 
 int reader_new(const struct tree *trees, int pool, uint64_t seed, unsigned ignored, size_t dirs,
@@ -332,16 +335,35 @@ void reader_ahead(struct reader *r, struct reading **readings, unsigned count, b
 	}
 }
 
-// Before what is at @at of a file is read.
-static int look_around(const struct reader *r, const struct reading *reading, uint64_t at)
+void reader_watch(struct reader *r, const struct reading *reading)
+{
+	assert(r->watched_count < READER_WATCHED);
+	r->watched[r->watched_count++] = &reading->claim;
+}
+
+void reader_watch_no_more(struct reader *r)
+{
+	r->watched_count--;
+}
+
+int reader_look_around(const struct reader *r, const struct reading *reading)
 {
 	if (stop_asked())
 		return -EINTR;
-	if (r->idle && at > 0 && at % AHEAD == 0)
+	if (r->idle)
 		r->idle(r->idle_arg);
-	if (at > 0 && at % AHEAD == 0 && claim_is_broken(&reading->claim))
-		return -EAGAIN;  // or a writer would wait until all is read
-	return 0;
+	bool broken = claim_is_broken(&reading->claim);
+	for (unsigned i = 0; i < r->watched_count; i++)
+		broken = broken || claim_is_broken(r->watched[i]);
+	return broken ? -EAGAIN : 0;  // or a writer would wait until all is read
+}
+
+// Before what is at @at of a file is read.
+static int look_around(const struct reader *r, const struct reading *reading, uint64_t at)
+{
+	if (at > 0 && at % AHEAD == 0)
+		return reader_look_around(r, reading);
+	return stop_asked() ? -EINTR : 0;
 }
 
 // Reads exactly @size bytes.

@@ -39,17 +39,20 @@ static bool cannot_clone(int r)
 	return r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL || r == -ENOTTY || r == -ENOSYS || r == -EPERM;
 }
 
-static int copy_by_reading(int src, int dst, uint64_t at, uint64_t end)
+static int copy_by_reading(int src, int dst, uint64_t at, uint64_t end, const struct content_watch *watch)
 {
 	auto_free char *buf = malloc(CONTENT_BUFFER_SIZE);
 	if (!buf)
 		return -ENOMEM;
 
 	while (at < end) {
+		int r = watch ? watch->look(watch->arg) : 0;
+		if (r < 0)
+			return r;
 		ssize_t got = fd_pread_all(src, buf, piece(end - at), at);
 		if (got <= 0)
 			return got < 0 ? (int)got : -EIO;  // shorter than it says
-		int r = fd_pwrite_all(dst, buf, (size_t)got, at);
+		r = fd_pwrite_all(dst, buf, (size_t)got, at);
 		if (r < 0)
 			return r;
 		at += (uint64_t)got;
@@ -57,13 +60,13 @@ static int copy_by_reading(int src, int dst, uint64_t at, uint64_t end)
 	return 0;
 }
 
-static int copy_extent(int src, int dst, uint64_t at, uint64_t end)
+static int copy_extent(int src, int dst, uint64_t at, uint64_t end, const struct content_watch *watch)
 {
 	while (at < end) {
 		off_t from = (off_t)at, to = (off_t)at;
 		ssize_t copied = copy_file_range(src, &from, dst, &to, end - at, 0);
 		if (copied < 0 && (cannot_clone(-errno) || errno == EBADF))
-			return copy_by_reading(src, dst, at, end);
+			return copy_by_reading(src, dst, at, end, watch);
 		if (copied < 0 && errno != EINTR)
 			return -errno;
 		if (copied == 0)
@@ -92,14 +95,16 @@ static int next_extent(int fd, uint64_t at, uint64_t end, uint64_t *ret_from, ui
 	return *ret_from < end;
 }
 
-static int copy_extents(int src, int dst, uint64_t size,
-			int (*copy)(int src, int dst, uint64_t at, uint64_t end))
+typedef int copy_extent_fn(int src, int dst, uint64_t at, uint64_t end, const struct content_watch *watch);
+
+static int copy_extents(int src, int dst, uint64_t size, copy_extent_fn *copy,
+			const struct content_watch *watch)
 {
 	uint64_t from = 0, to = 0;
 	int r;
 
 	while ((r = next_extent(src, to, size, &from, &to)) > 0) {
-		r = copy(src, dst, from, to);
+		r = copy(src, dst, from, to, watch);
 		if (r < 0)
 			return r;
 	}
@@ -117,7 +122,7 @@ int content_copy(int src, int dst, uint64_t size, uint64_t src_size)
 			return r;
 		if (r < 0) {
 			how = CONTENT_COPIED;
-			r = copy_extents(src, dst, common, copy_extent);
+			r = copy_extents(src, dst, common, copy_extent, NULL);
 		}
 		if (r < 0)
 			return r;
@@ -129,10 +134,13 @@ int content_copy(int src, int dst, uint64_t size, uint64_t src_size)
 	return st.st_size == (off_t)size || ftruncate(dst, (off_t)size) == 0 ? how : -errno;
 }
 
-int content_copy_apart(int src, int dst, uint64_t size)
+int content_copy_apart(int src, int dst, uint64_t size, const struct content_watch *watch)
 {
 	// First: XFS sets room aside behind what makes a file longer.
 	if (ftruncate(dst, (off_t)size) < 0)
 		return -errno;
-	return copy_extents(src, dst, size, copy_by_reading);
+	int r = copy_extents(src, dst, size, copy_by_reading, watch);
+	struct stat st;
+	bool is_shorter = fstat(src, &st) == 0 && (uint64_t)st.st_size < size;
+	return is_shorter && (r == 0 || r == -EIO) ? -ESTALE : r;
 }

@@ -17,5 +17,12 @@ enum content_copied { CONTENT_CLONED, CONTENT_COPIED };
 // Returns enum content_copied, or -ENOSPC, -EDQUOT, -EIO…
 int content_copy(int src, int dst, uint64_t size, uint64_t src_size);
 
-// The same of the whole of a file, by reading and writing alone: the two share no block. Returns 0.
-int content_copy_apart(int src, int dst, uint64_t size);
+// Who is asked before each piece of CONTENT_BUFFER_SIZE bytes at most, and may end the whole with an error.
+struct content_watch {
+	int (*look)(void *arg);
+	void *arg;
+};
+
+// The same of the whole of a file, by reading and writing alone: the two share no block. Returns 0, or also
+// what @watch has returned; -ESTALE: @src has not @size bytes.
+int content_copy_apart(int src, int dst, uint64_t size, const struct content_watch *watch);

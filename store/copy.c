@@ -1,6 +1,7 @@
 #include "store/copy.h"
 
 #include <errno.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "store/base/cleanup.h"
@@ -10,22 +11,48 @@
 #include "store/store.h"
 #include "store/tmp.h"
 
-// @apart: the two share nothing.
-static int copy_content(const struct store *s, int from, const struct stat *st, uint64_t keep, bool apart,
-			int to)
-{
-	uint64_t whole = (uint64_t)st->st_size;
-	uint64_t size = keep < whole ? keep : whole;
+// What of a file is copied, and how.
+struct copy_request {
+	uint64_t keep;                      // bytes from its begin
+	bool flush;                         // copy.h
+	bool apart;                         // the two share nothing
+	const struct content_watch *watch;  // then
+};
 
-	if (size == 0)
-		return CONTENT_CLONED;
-	if (!apart || s->is_btrfs)
-		return content_copy(from, to, size, whole);
-	int r = content_copy_apart(from, to, size);
+// Guests write there, too: a hundredth of the filesystem stays free, besides what all such copies take.
+static bool has_room(const struct store *s, int fd)
+{
+	struct statvfs fs;
+	if (fstatvfs(fd, &fs) < 0 || fs.f_blocks == 0)
+		return true;
+	uint64_t free = (uint64_t)fs.f_bavail * fs.f_frsize;
+	return free >= s->copying + (uint64_t)fs.f_blocks / 100 * fs.f_frsize;
+}
+
+static int copy_apart(struct store *s, int from, const struct stat *st, const struct content_watch *watch,
+		      int to)
+{
+	uint64_t takes = (uint64_t)st->st_blocks * 512;
+
+	s->copying += takes;
+	int r = has_room(s, to) ? content_copy_apart(from, to, (uint64_t)st->st_size, watch) : -ENOSPC;
+	s->copying -= takes;
 	return r < 0 ? r : CONTENT_COPIED;
 }
 
-static int make_copy(struct store *s, int from, uint64_t keep, bool apart, bool flush, struct stat *ret)
+static int copy_content(struct store *s, int from, const struct stat *st, const struct copy_request *want,
+			int to)
+{
+	uint64_t whole = (uint64_t)st->st_size;
+	uint64_t size = want->keep < whole ? want->keep : whole;
+
+	if (size == 0)
+		return CONTENT_CLONED;
+	return want->apart && !s->is_btrfs ? copy_apart(s, from, st, want->watch, to)
+					   : content_copy(from, to, size, whole);
+}
+
+static int make_copy(struct store *s, int from, const struct copy_request *want, struct stat *ret)
 {
 	if (fstat(from, ret) < 0)
 		return -errno;
@@ -34,25 +61,26 @@ static int make_copy(struct store *s, int from, uint64_t keep, bool apart, bool 
 		return copy;
 
 	meta_prepare(from, copy);
-	int how = copy_content(s, from, ret, keep, apart, copy);
+	int how = copy_content(s, from, ret, want, copy);
 	if (how < 0)
 		return how;
 	int r = meta_copy(from, ret, copy);
 	if (r < 0)
 		return r;
-	if (how != CONTENT_CLONED && flush && !s->is_btrfs && fdatasync(copy) < 0)
+	if (how != CONTENT_CLONED && want->flush && !s->is_btrfs && fdatasync(copy) < 0)
 		return -errno;
 	return take_fd(&copy);
 }
 
 int copy_private(struct store *s, int object, uint64_t keep, bool flush, struct stat *ret)
 {
-	return make_copy(s, object, keep, false, flush, ret);
+	return make_copy(s, object, &(struct copy_request){ .keep = keep, .flush = flush }, ret);
 }
 
-int copy_for_object(struct store *s, int fd, bool flush, struct stat *ret)
+int copy_for_object(struct store *s, int fd, const struct content_watch *watch, struct stat *ret)
 {
-	return make_copy(s, fd, UINT64_MAX, true, flush, ret);
+	const struct copy_request want = { .keep = UINT64_MAX, .flush = true, .apart = true, .watch = watch };
+	return make_copy(s, fd, &want, ret);
 }
 
 // On btrfs a rename can be logged without the extents of the clone; and before Linux 6.16 nothing is logged
@@ -68,11 +96,11 @@ int copy_flush_named(const struct store *s, int copy)
 	return st.st_size > 0 && fdatasync(copy) < 0 ? -errno : 0;
 }
 
-static int adopt_named(struct store *s, int copy, bool flush, struct object_key *key)
+static int adopt_named(struct store *s, int copy, struct object_key *key)
 {
 	struct stat st;
 
-	int r = flush ? copy_flush_named(s, copy) : 0;
+	int r = copy_flush_named(s, copy);
 	if (r < 0)
 		return r;
 	if (fstat(copy, &st) < 0)
@@ -82,14 +110,14 @@ static int adopt_named(struct store *s, int copy, bool flush, struct object_key 
 	return r;
 }
 
-int copy_adopt(struct store *s, int copy, bool flush, struct object_key *key)
+int copy_adopt(struct store *s, int copy, struct object_key *key)
 {
 	char name[TMP_NAME_SIZE];
 
 	int r = tmp_link(s, copy, name);
 	if (r < 0)
 		return r;
-	r = adopt_named(s, copy, flush, key);
+	r = adopt_named(s, copy, key);
 	int removed = tmp_remove(s, name);
 	return r < 0 ? r : removed;
 }

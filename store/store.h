@@ -24,7 +24,8 @@ struct store {
 	enum mark_space marks;
 	bool is_btrfs;  // exchange.h
 	bool is_xfs;
-	bool datasync_names;  // fdatasync(2) of a file that was given a new name makes that durable, too
+	_Atomic uint64_t copying;  // bytes that copies which are being made will take; copy.h
+	bool datasync_names;       // fdatasync(2) of a file that was given a new name makes that durable, too
 	// The store was copied with its pool (`cp -a`, a restored backup): guests' names are still linked to
 	// each other, but the marks name other inodes, or are gone. store_renew() puts that right; until then
 	// no mount may serve the pool.

@@ -24,9 +24,9 @@ if HASHIFY.endswith("8bit"):
 MORTAL = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
 
 
-def command(*args, user=None, limit=600, **kw):
+def command(*args, user=None, limit=600, env=None, **kw):
     """Runs hashify, for @limit seconds at most, and returns its result as subprocess.run does."""
-    env = dict(os.environ, LC_ALL="C")
+    env = env or dict(os.environ, LC_ALL="C")
     if user is not None:
         kw["user"] = kw["group"] = user
         kw["extra_groups"] = []

@@ -249,6 +249,56 @@ static void a_source_that_gets_shorter_on_the_way_is_an_error(void **state)
 	assert_true(fault_was_met() ? r == -EIO : r == CONTENT_CLONED);
 }
 
+struct looks {
+	unsigned count, end_at;
+	int error;
+};
+
+static int look(void *arg)
+{
+	struct looks *l = arg;
+	return ++l->count == l->end_at ? l->error : 0;
+}
+
+static int copy_apart(const struct tree *t, uint64_t size, struct looks *l)
+{
+	int src = open_read(t, "a"), dst = new_file(t, "b");
+	int r = content_copy_apart(src, dst, size, &(struct content_watch){ look, l });
+
+	close(src);
+	close(dst);
+	return r;
+}
+
+static void who_watches_a_copy_sees_each_piece_of_it_and_can_end_it(void **state)
+{
+	struct tree *t = *state;
+	const uint64_t size = 30 * CONTENT_BUFFER_SIZE;
+	put_noise(t, "a", size);
+
+	struct looks all = { 0 };
+	assert_int_equal(copy_apart(t, size, &all), 0);
+	assert_int_equal(all.count, 30);
+	assert_int_equal(equal(t, "a", "b", size), 1);
+
+	struct looks some = { .end_at = 11, .error = -EAGAIN };
+	assert_int_equal(copy_apart(t, size, &some), -EAGAIN);
+	assert_int_equal(some.count, 11);
+	int fd = open_read(t, "b");
+	assert_int_equal(fsync(fd), 0);  // or it has no blocks yet
+	close(fd);
+	assert_true(status(t, "b").st_blocks <= 10 * CONTENT_BUFFER_SIZE / 512 + 16);
+}
+
+static void a_source_that_is_shorter_than_it_was_has_changed(void **state)
+{
+	struct tree *t = *state;
+	struct looks all = { 0 };
+	put_noise(t, "a", 5000);
+
+	assert_int_equal(copy_apart(t, 3 * CONTENT_BUFFER_SIZE, &all), -ESTALE);
+}
+
 // Random extents and holes, copied and cut anywhere.
 static void whatever_the_extents_the_bytes_are_the_same(void **state)
 {
@@ -328,6 +378,8 @@ int main(void)
 		in_tree(where_it_cannot_be_cloned_it_is_copied_and_says_so),
 		in_tree(any_other_error_of_any_step_is_reported),
 		in_tree(a_source_that_gets_shorter_on_the_way_is_an_error),
+		in_tree(who_watches_a_copy_sees_each_piece_of_it_and_can_end_it),
+		in_tree(a_source_that_is_shorter_than_it_was_has_changed),
 		in_tree(whatever_the_extents_the_bytes_are_the_same),
 		in_tree(nothing_of_a_file_is_an_empty_file),
 		in_tree(the_size_is_not_set_where_it_is_right),
