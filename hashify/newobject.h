@@ -16,9 +16,8 @@ bool newobject_may_be(const struct store *s, const struct reading *r);
 // Makes the file of @r the object @key, which becomes the next variant if need be. -ESTALE: it has changed.
 int newobject_of_file(struct store *s, const struct reading *r, struct object_key *key);
 
-// Makes a copy of the file of @r that object, on the disk, and opens it. It has the content that the digest
-// in
-// @key tells; whether that is still the file's, compare. -ESTALE: it is not; or as of reader_look_around().
+// Makes a copy of the file of @r that object, on the disk, and opens it. It has the content that @key tells;
+// whether that is still the file's, compare. -ESTALE: it is not; or as of reader_look_around().
 int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, struct object_key *key,
 		      struct reading *ret);
 
