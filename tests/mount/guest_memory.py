@@ -67,7 +67,10 @@ class Measured:
             read_all(read)
         self.meminfo = kernel.meminfo_cached() - before
         self.cachestat = held(natively) + held(mounted)
-        self.complete = self.cachestat >= whole(natively)
+        missing = whole(natively) - self.cachestat
+        self.complete = missing <= 0
+        if not self.complete:
+            print("      once more: %.1f MB of what was read have left memory meanwhile" % (missing / 1e6), flush=True)
 
 
 def tell(what, one, many):

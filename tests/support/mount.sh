@@ -62,7 +62,7 @@ sandbox_enter() {
 	[ -x "${HASHFS:?the path of hashfs}" ] || missing "$HASHFS is not built"
 	[ -x "${HASHIFY:?the path of hashify}" ] || missing "$HASHIFY is not built"
 
-	local tmp=${TMPDIR:-/var/tmp} limit=${TEST_TIMEOUT:-${DEFAULT_TIMEOUT:-120}} child r=0
+	local tmp=${TMPDIR:-/var/tmp} limit=${TEST_TIMEOUT:-${DEFAULT_TIMEOUT:-300}} child r=0
 	sandbox_sweep "$tmp"
 	W=$(mktemp -d "$tmp/hashfs-test.XXXXXX")
 	chmod 755 "$W"
