@@ -47,23 +47,12 @@ static int open_to_read(int copy)
 	return fd < 0 ? -errno : fd;
 }
 
-struct copying {
-	const struct reader *reader;
-	const struct reading *from;
-};
-
-static int look(void *arg)
-{
-	const struct copying *c = arg;
-	return reader_look_around(c->reader, c->from);
-}
-
-int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, struct object_key *key,
-		      struct reading *ret)
+static int copy_and_adopt(struct store *s, struct reader *reader, const struct reading *r,
+			  struct object_key *key, struct reading *ret)
 {
 	struct stat st;
-	struct copying copying = { reader, r };
-	int copy = copy_for_object(s, r->claim.fd, &(struct content_watch){ look, &copying }, &st);
+	const struct content_watch watch = { reader_look_around, reader };
+	int copy = copy_for_object(s, r->claim.fd, &watch, &st);
 	if (copy < 0)
 		return copy;
 	auto_close int fd = open_to_read(copy);
@@ -74,11 +63,18 @@ int newobject_of_copy(struct store *s, struct reader *reader, const struct readi
 	if (err < 0)
 		return err;
 	take_fd(&fd);
-	reader_watch(reader, r);
 	err = adopt_if_sound(s, reader, ret, key);
-	reader_watch_no_more(reader);
 	if (err < 0)
 		reader_close(ret);
+	return err;
+}
+
+int newobject_of_copy(struct store *s, struct reader *reader, const struct reading *r, struct object_key *key,
+		      struct reading *ret)
+{
+	reader_watch(reader, r);
+	int err = copy_and_adopt(s, reader, r, key, ret);
+	reader_watch_no_more(reader);
 	return err;
 }
 

@@ -346,24 +346,30 @@ void reader_watch_no_more(struct reader *r)
 	r->watched_count--;
 }
 
-int reader_look_around(const struct reader *r, const struct reading *reading)
+static int look_at_watched(const struct reader *r)
 {
 	if (stop_asked())
 		return -EINTR;
 	if (r->idle)
 		r->idle(r->idle_arg);
-	bool broken = claim_is_broken(&reading->claim);
 	for (unsigned i = 0; i < r->watched_count; i++)
-		broken = broken || claim_is_broken(r->watched[i]);
-	return broken ? -EAGAIN : 0;  // or a writer would wait until all is read
+		if (claim_is_broken(r->watched[i]))
+			return -EAGAIN;  // or a writer would wait until all is read
+	return 0;
+}
+
+int reader_look_around(void *reader)
+{
+	return look_at_watched(reader);
 }
 
 // Before what is at @at of a file is read.
 static int look_around(const struct reader *r, const struct reading *reading, uint64_t at)
 {
-	if (at > 0 && at % AHEAD == 0)
-		return reader_look_around(r, reading);
-	return stop_asked() ? -EINTR : 0;
+	if (at == 0 || at % AHEAD != 0)
+		return stop_asked() ? -EINTR : 0;
+	int err = look_at_watched(r);
+	return err == 0 && claim_is_broken(&reading->claim) ? -EAGAIN : err;
 }
 
 // Reads exactly @size bytes.

@@ -60,15 +60,15 @@ int reader_open_object(struct store *s, const struct object_key *key, struct rea
 // the ctime alone; and each of our own links moves that, too (@names_moved).
 bool reader_holds(const struct reading *reading, bool names_moved);
 
-// Looks around before more of @reading is read: -EINTR: the pass is to stop; -EAGAIN: somebody waits to write
-// to it, or to what is watched.
-int reader_look_around(const struct reader *r, const struct reading *reading);
-
 // Has a reader watch what @reading claims as well, whatever it reads, until reader_watch_no_more(), which is
 // for the latest. READER_WATCHED at most.
 #define READER_WATCHED 2
 void reader_watch(struct reader *r, const struct reading *reading);
 void reader_watch_no_more(struct reader *r);
+
+// For who has something of what is watched to read (@reader is a struct reader), before each piece. -EINTR:
+// the pass is to stop; -EAGAIN: somebody waits to write to what is watched.
+int reader_look_around(void *reader);
 
 // Claims what is open as @fd, which is the reading's from then on, and has, or is to have, this @identity.
 int reader_claim(int fd, uint64_t identity, struct reading *ret);

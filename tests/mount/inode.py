@@ -304,7 +304,7 @@ def _(t):
     os.truncate("/proc/self/fd/%d" % fd, 100)
     os.close(fd)
     # RELEASE comes after close(2) has returned.
-    expect_soon(lambda: os.stat(p).st_size == 100, "the file is as long as it was")
+    expect_soon(lambda: os.stat(p).st_size == 100, "the file is as long as it was", seconds=10)
     expect_equal(tree.slurp(p), TEXT[:100])
 
 
