@@ -79,14 +79,9 @@ int adopter_new(struct adopt *shared, struct reader *reader, struct tally *tally
 	return 0;
 }
 
-static struct report_place place_of(const struct adopter *a, const struct tree_file *f)
-{
-	return (struct report_place){ &a->shared->trees[f->guest], f->dir, f->name };
-}
-
 static void skip(struct adopter *a, const struct tree_file *f, enum reason reason, int err)
 {
-	struct report_place place = place_of(a, f);
+	struct report_place place = report_place_of(a->shared->trees, f);
 	report_skip(a->shared->report, a->tally, &place, reason, err);
 }
 
@@ -330,7 +325,7 @@ static int make_object(struct adopter *a, struct target *t)
 	t->names = 2;
 	if (!a->shared->dry_run)
 		pages_free(&t->pages);  // all guests are to have them
-	struct report_place place = place_of(a, t->file);
+	struct report_place place = report_place_of(a->shared->trees, t->file);
 	report_object(a->shared->report, a->tally, &place);
 	return made;
 }

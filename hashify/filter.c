@@ -57,8 +57,8 @@ static void skip_alone(const struct tree *trees, struct tree_file *f, struct rep
 		       struct tally *tally)
 {
 	f->traits |= WHATIF_ALONE;
-	report_skip(report, tally, &(struct report_place){ &trees[f->guest], f->dir, f->name }, REASON_ALONE,
-		    0);
+	const struct report_place place = report_place_of(trees, f);
+	report_skip(report, tally, &place, REASON_ALONE, 0);
 }
 
 static int list_classes(const struct tree *trees, const struct known *known, struct report *report,

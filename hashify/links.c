@@ -26,15 +26,10 @@ void links_destroy(struct links *l)
 	free(l->list);
 }
 
-static struct report_place place_of(const struct links *l, const struct tree_file *f)
-{
-	return (struct report_place){ &l->trees[f->guest], f->dir, f->name };
-}
-
 void links_count(struct links *l, const struct reading *r)
 {
 	uint64_t freed = (uint64_t)r->claim.st.st_blocks * 512;
-	struct report_place place = place_of(l, r->file);
+	struct report_place place = report_place_of(l->trees, r->file);
 	report_link(l->report, l->tally, &place, freed);
 	if (!l->replacer)
 		return;
@@ -55,7 +50,7 @@ static bool was_put_back(const struct links *l, const struct tree_file *f)
 
 static void take_back(struct links *l, const struct links_one *one)
 {
-	struct report_place place = place_of(l, one->file);
+	struct report_place place = report_place_of(l->trees, one->file);
 	l->tally->linked--;
 	l->tally->freed -= one->freed;
 	report_skip(l->report, l->tally, &place, REASON_CHANGED, 0);

@@ -70,6 +70,11 @@ static void say(const struct report_place *place, const char *what)
 		log_info("%s: %s", path, what);
 }
 
+struct report_place report_place_of(const struct tree *trees, const struct tree_file *f)
+{
+	return (struct report_place){ &trees[f->guest], f->dir, f->name };
+}
+
 void report_skip(struct report *r, struct tally *t, const struct report_place *place, enum reason reason,
 		 int err)
 {

@@ -22,6 +22,9 @@ struct report_place {
 	const char *name;  // NULL: the directory itself
 };
 
+// That of @f, of one of @trees.
+struct report_place report_place_of(const struct tree *trees, const struct tree_file *f);
+
 void report_init(struct report *r, bool verbose, bool dry_run);
 
 // For a walk that tells nothing, and counts.

@@ -50,9 +50,9 @@ static bool is_stopped(const struct worker *w)
 
 static void skip_file(struct worker *w, const struct tree_file *f, enum reason reason, int err)
 {
-	struct adopt *a = w->work->adopt;
-	report_skip(a->report, w->tally, &(struct report_place){ &a->trees[f->guest], f->dir, f->name },
-		    reason, err);
+	const struct adopt *a = w->work->adopt;
+	const struct report_place place = report_place_of(a->trees, f);
+	report_skip(a->report, w->tally, &place, reason, err);
 }
 
 static const struct class *next_class(struct work *w)
